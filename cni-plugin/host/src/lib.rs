@@ -1,0 +1,1 @@
+//! What ADD, DEL and CHECK do: address, kernel, endpoint.

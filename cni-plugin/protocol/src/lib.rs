@@ -1,0 +1,1 @@
+//! CNI configuration, arguments, results, errors of every version.

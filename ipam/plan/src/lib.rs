@@ -1,0 +1,1 @@
+//! Pools, blocks, affinities, handles: a request and what is stored become proposed writes.

@@ -1,0 +1,1 @@
+//! Address management: the compare-and-swap loop that carries plans out.

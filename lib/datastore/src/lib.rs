@@ -1,0 +1,4 @@
+//! The `Datastore` trait and its backends: memory (on `lib/mvcc`) and etcd v3.
+
+mod api;
+pub use api::*;

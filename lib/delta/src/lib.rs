@@ -1,0 +1,1 @@
+//! Desired against actual: what still has to change.

@@ -1,0 +1,338 @@
+//! What can be asked of a kernel: operations as data, so that the real one and the in-memory one take the same.
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// A network namespace held open; whoever has it can work there, no thread has to enter it again.
+#[derive(Debug, Clone)]
+pub struct Netns(pub(crate) Arc<OwnedFd>);
+
+/// Six bytes of a hardware address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mac(pub [u8; 6]);
+
+/// How a link is named in a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum LinkRef {
+    /// By name, looked up by the kernel at the time of the request.
+    Name(String),
+    /// By index.
+    Index(u32),
+}
+
+/// An address with its prefix length, host bits kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IpNet {
+    /// The address.
+    pub addr: IpAddr,
+    /// Prefix length.
+    pub prefix: u8,
+}
+
+/// Scope of a route or address, as rtnetlink numbers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// 0
+    Universe,
+    /// 253
+    Link,
+    /// 254
+    Host,
+    /// Any other.
+    Other(u8),
+}
+
+/// Kind of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RouteKind {
+    /// Deliver or forward.
+    Unicast,
+    /// Drop silently.
+    Blackhole,
+    /// Drop with "unreachable".
+    Unreachable,
+    /// Any other, by number.
+    Other(u8),
+}
+
+/// One next hop.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NextHop {
+    /// Gateway; may be of the other family (RFC 5549 style).
+    pub gateway: Option<IpAddr>,
+    /// Outgoing link's index.
+    pub link: Option<u32>,
+    /// Do not check that the gateway is on-link.
+    pub onlink: bool,
+    /// Weight, 1 for plain.
+    pub weight: u16,
+}
+
+/// A route.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// Destination; prefix 0 for the default route.
+    pub dst: IpNet,
+    /// Kind.
+    pub kind: RouteKind,
+    /// Next hops: none for a blackhole, several for ECMP.
+    pub next_hops: Vec<NextHop>,
+    /// Scope.
+    pub scope: Scope,
+    /// Protocol number: 2 kernel, 3 boot, 4 static, 80 felix, 81 bgpd.
+    pub protocol: u8,
+    /// Metric; `None` leaves it to the kernel (IPv6: 1024).
+    pub metric: Option<u32>,
+    /// Routing table; 254 is main.
+    pub table: u32,
+    /// Preferred source.
+    pub source: Option<IpAddr>,
+}
+
+/// A neighbour entry.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Neighbour {
+    /// Link's index.
+    pub link: u32,
+    /// Address.
+    pub addr: IpAddr,
+    /// Hardware address.
+    pub mac: Option<Mac>,
+    /// Never aged or probed.
+    pub permanent: bool,
+    /// A proxy entry.
+    pub proxy: bool,
+}
+
+/// A link as the kernel shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Index.
+    pub index: u32,
+    /// Name.
+    pub name: String,
+    /// Alias, if set.
+    pub alias: Option<String>,
+    /// Hardware address.
+    pub mac: Option<Mac>,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Administratively up.
+    pub up: bool,
+    /// Has carrier.
+    pub carrier: bool,
+    /// Kind: `veth`, `bridge`, …; empty for physical ones and `lo`.
+    pub kind: String,
+    /// Index of the other end (veth) or lower device, possibly in another namespace.
+    pub peer: Option<u32>,
+}
+
+/// An address of a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Link's index.
+    pub link: u32,
+    /// Address and prefix length.
+    pub net: IpNet,
+    /// Scope.
+    pub scope: Scope,
+    /// Duplicate address detection still runs.
+    pub tentative: bool,
+}
+
+/// A veth pair to make; the near end appears in the namespace the request is sent in.
+#[derive(Debug, Clone)]
+pub struct VethPair {
+    /// Near end's name.
+    pub name: String,
+    /// Near end's hardware address; random when `None`.
+    pub mac: Option<Mac>,
+    /// Far end's name.
+    pub peer_name: String,
+    /// Far end's hardware address; random when `None`.
+    pub peer_mac: Option<Mac>,
+    /// Where the far end appears; the same namespace when `None`.
+    pub peer_netns: Option<Netns>,
+    /// MTU of both ends; 0 for the kernel's default.
+    pub mtu: u32,
+    /// Transmit and receive queues of both ends.
+    pub queues: u32,
+}
+
+/// One change.
+#[derive(Debug, Clone)]
+pub enum Op {
+    /// Make a veth pair.
+    AddVeth(VethPair),
+    /// Remove a link; missing is an error.
+    DelLink(LinkRef),
+    /// Change a link; `None` leaves a property alone.
+    SetLink {
+        /// Which.
+        link: LinkRef,
+        /// Up or down.
+        up: Option<bool>,
+        /// Hardware address.
+        mac: Option<Mac>,
+        /// MTU.
+        mtu: Option<u32>,
+        /// Alias; empty removes it.
+        alias: Option<String>,
+    },
+    /// Add an address. IPv6 addresses are added without duplicate address detection (`nodad`).
+    AddAddress {
+        /// Link's index.
+        link: u32,
+        /// Address.
+        net: IpNet,
+    },
+    /// Remove an address.
+    DelAddress {
+        /// Link's index.
+        link: u32,
+        /// Address.
+        net: IpNet,
+    },
+    /// Add a route; fails with `EEXIST` when one of the same key is there.
+    AddRoute(Route),
+    /// Add or replace a route of the same destination, table and metric.
+    ReplaceRoute(Route),
+    /// Remove a route.
+    DelRoute(Route),
+    /// Add or replace a neighbour.
+    SetNeighbour(Neighbour),
+    /// Remove a neighbour.
+    DelNeighbour(Neighbour),
+}
+
+/// Why the kernel refused.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum KernelError {
+    /// The kernel's errno for a request; `what` names the request in words.
+    #[error("{what}: {}", errno_text(*errno))]
+    Refused {
+        /// Positive errno.
+        errno: i32,
+        /// The request.
+        what: String,
+    },
+    /// An earlier operation of the batch failed, this one was not sent.
+    #[error("not attempted, an earlier operation failed")]
+    Skipped,
+    /// The socket itself failed.
+    #[error("netlink: {0}")]
+    Socket(String),
+    /// A file under /proc/sys.
+    #[error("sysctl {key}: {reason}")]
+    Sysctl {
+        /// Dotted or slashed name.
+        key: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// A namespace cannot be opened.
+    #[error("network namespace {path}: {reason}")]
+    Namespace {
+        /// Path given.
+        path: String,
+        /// The system's words.
+        reason: String,
+    },
+}
+
+impl KernelError {
+    /// The errno, where there is one.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            KernelError::Refused { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
+}
+
+fn errno_text(errno: i32) -> String {
+    std::io::Error::from_raw_os_error(errno).to_string()
+}
+
+/// Which routes to dump; filtered in the kernel where it can.
+#[derive(Debug, Clone, Default)]
+pub struct RouteFilter {
+    /// 4 or 6; both when `None`.
+    pub family: Option<u8>,
+    /// Table.
+    pub table: Option<u32>,
+    /// Protocol.
+    pub protocol: Option<u8>,
+    /// Outgoing link.
+    pub link: Option<u32>,
+}
+
+/// Something changed in a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KernelEvent {
+    /// A link appeared or changed.
+    Link(Link),
+    /// A link went.
+    LinkGone(Link),
+    /// An address appeared.
+    Address(Address),
+    /// An address went.
+    AddressGone(Address),
+    /// A route appeared or changed.
+    Route(Route),
+    /// A route went.
+    RouteGone(Route),
+    /// A neighbour appeared or changed.
+    Neighbour(Neighbour),
+    /// A neighbour went.
+    NeighbourGone(Neighbour),
+    /// Events were lost; dump again.
+    Overrun,
+}
+
+/// Which events to follow.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EventGroups {
+    /// Links.
+    pub links: bool,
+    /// Addresses.
+    pub addresses: bool,
+    /// Routes of both families.
+    pub routes: bool,
+    /// Neighbours.
+    pub neighbours: bool,
+}
+
+/// One network namespace's kernel.
+pub trait Kernel: Send + Sync + 'static {
+    /// Carries out `ops` in order in as few sends as possible; one result an operation. The operations after
+    /// a failed one are still attempted, unless `stop_on_error`: then they are `KernelError::Skipped`.
+    fn apply(&self, ops: Vec<Op>, stop_on_error: bool) -> BoxFuture<'_, Vec<Result<(), KernelError>>>;
+
+    /// The link of this name; `None` when there is none.
+    fn link(&self, name: &str) -> BoxFuture<'_, Result<Option<Link>, KernelError>>;
+
+    /// All links.
+    fn links(&self) -> BoxFuture<'_, Result<Vec<Link>, KernelError>>;
+
+    /// Addresses, of one link when given.
+    fn addresses(&self, link: Option<u32>) -> BoxFuture<'_, Result<Vec<Address>, KernelError>>;
+
+    /// Routes.
+    fn routes(&self, filter: RouteFilter) -> BoxFuture<'_, Result<Vec<Route>, KernelError>>;
+
+    /// Neighbours, of one link when given; proxy entries too.
+    fn neighbours(&self, link: Option<u32>) -> BoxFuture<'_, Result<Vec<Neighbour>, KernelError>>;
+
+    /// Reads a sysctl by its path below /proc/sys, such as `net/ipv4/ip_forward`.
+    fn sysctl(&self, key: &str) -> BoxFuture<'_, Result<String, KernelError>>;
+
+    /// Writes sysctls in order; one result each.
+    fn set_sysctls(&self, values: Vec<(String, String)>) -> BoxFuture<'_, Vec<Result<(), KernelError>>>;
+
+    /// Follows changes from now on.
+    fn events(&self, groups: EventGroups) -> BoxFuture<'_, Result<BoxStream<'static, KernelEvent>, KernelError>>;
+}

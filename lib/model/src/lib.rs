@@ -1,0 +1,10 @@
+//! `projectcalico.org/v3` resources, keys and paths, defaults, validation.
+
+pub mod key;
+pub mod kind;
+pub mod net;
+pub mod resource;
+
+pub use key::{Key, Owner};
+pub use kind::Kind;
+pub use resource::{Resource, StoredError};

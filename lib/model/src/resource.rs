@@ -1,0 +1,198 @@
+//! A resource as it stands in the store: the raw JSON is the truth, typed views are read from it.
+//!
+//! Writers patch the raw JSON, so that fields we do not know survive a read-modify-write.
+//! Source: `datamodel.md` §2, §3 and §10 of the contract.
+
+use crate::key::Key;
+use crate::kind::{API_VERSION, Kind};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+/// Annotation that carries the name of tiered policies in the store.
+pub const POLICY_NAME_ANNOTATION: &str = "projectcalico.org/metadata";
+
+/// One resource.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resource {
+    kind: Kind,
+    object: Map<String, Value>,
+}
+
+/// A stored value that cannot be read as the resource its key promises.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{key}: {reason}")]
+pub struct StoredError {
+    /// The key's text.
+    pub key: String,
+    /// What is wrong with the value.
+    pub reason: String,
+}
+
+impl Resource {
+    /// A resource with nothing but kind, name and namespace.
+    pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
+        let mut metadata = Map::new();
+        metadata.insert("name".into(), name.into());
+        if kind.namespaced() {
+            metadata.insert("namespace".into(), namespace.into());
+        }
+        let mut object = Map::new();
+        object.insert("kind".into(), kind.name().into());
+        object.insert("apiVersion".into(), API_VERSION.into());
+        object.insert("metadata".into(), metadata.into());
+        object.insert("spec".into(), Map::new().into());
+        Self { kind, object }
+    }
+
+    /// A resource from its whole JSON object; the caller has checked `kind`.
+    pub fn from_object(kind: Kind, object: Map<String, Value>) -> Self {
+        Self { kind, object }
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Its key.
+    pub fn key(&self) -> Key {
+        Key::resource(self.kind, self.namespace(), self.name())
+    }
+
+    /// The whole JSON object.
+    pub fn object(&self) -> &Map<String, Value> {
+        &self.object
+    }
+
+    /// The whole JSON object, to patch.
+    pub fn object_mut(&mut self) -> &mut Map<String, Value> {
+        &mut self.object
+    }
+
+    /// The whole JSON object, taken.
+    pub fn into_object(self) -> Map<String, Value> {
+        self.object
+    }
+
+    /// The spec, or null.
+    pub fn spec(&self) -> &Value {
+        self.object.get("spec").unwrap_or(&Value::Null)
+    }
+
+    /// The spec to patch; made an object if it is none.
+    pub fn spec_mut(&mut self) -> &mut Map<String, Value> {
+        section(&mut self.object, "spec")
+    }
+
+    /// The spec as a typed view; unknown fields are ignored, missing ones get the type's defaults.
+    pub fn typed_spec<T: DeserializeOwned>(&self) -> Result<T, StoredError> {
+        let spec = match self.spec() {
+            Value::Null => Value::Object(Map::new()),
+            spec => spec.clone(),
+        };
+        serde_json::from_value(spec)
+            .map_err(|e| StoredError { key: self.key().path(), reason: format!("spec: {e}") })
+    }
+
+    /// metadata.name
+    pub fn name(&self) -> &str {
+        self.meta_text("name")
+    }
+
+    /// metadata.namespace; empty for cluster-scoped kinds.
+    pub fn namespace(&self) -> &str {
+        self.meta_text("namespace")
+    }
+
+    /// metadata.uid
+    pub fn uid(&self) -> &str {
+        self.meta_text("uid")
+    }
+
+    /// metadata.creationTimestamp
+    pub fn creation_timestamp(&self) -> &str {
+        self.meta_text("creationTimestamp")
+    }
+
+    /// metadata.resourceVersion; never stored, set from the revision on reading.
+    pub fn resource_version(&self) -> &str {
+        self.meta_text("resourceVersion")
+    }
+
+    /// A text field of the metadata; empty when absent.
+    pub fn meta_text(&self, field: &str) -> &str {
+        self.metadata().and_then(|m| m.get(field)).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Sets a text field of the metadata; an empty text removes it.
+    pub fn set_meta_text(&mut self, field: &str, text: &str) {
+        let metadata = self.metadata_mut();
+        if text.is_empty() {
+            metadata.shift_remove(field);
+        } else {
+            metadata.insert(field.to_owned(), text.into());
+        }
+    }
+
+    /// The metadata, if it is an object.
+    pub fn metadata(&self) -> Option<&Map<String, Value>> {
+        self.object.get("metadata").and_then(Value::as_object)
+    }
+
+    /// The metadata to patch; made an object if it is none.
+    pub fn metadata_mut(&mut self) -> &mut Map<String, Value> {
+        section(&mut self.object, "metadata")
+    }
+
+    /// Labels as pairs.
+    pub fn labels(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.meta_map("labels")
+    }
+
+    /// Annotations as pairs.
+    pub fn annotations(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.meta_map("annotations")
+    }
+
+    /// One label's value.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels().find(|(k, _)| *k == key).map(|(_, v)| v)
+    }
+
+    /// Sets one entry of `labels` or `annotations`.
+    pub fn set_meta_entry(&mut self, map: &str, key: &str, value: &str) {
+        section(self.metadata_mut(), map).insert(key.to_owned(), value.into());
+    }
+
+    /// Removes one entry of `labels` or `annotations`, and the map when it was the last; true if it was there.
+    pub fn remove_meta_entry(&mut self, map: &str, key: &str) -> bool {
+        let metadata = self.metadata_mut();
+        let Some(entries) = metadata.get_mut(map).and_then(Value::as_object_mut) else { return false };
+        let found = entries.shift_remove(key).is_some();
+        if entries.is_empty() {
+            metadata.shift_remove(map);
+        }
+        found
+    }
+
+    fn meta_map(&self, map: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.metadata()
+            .and_then(|m| m.get(map))
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+            .filter_map(|(k, v)| Some((k.as_str(), v.as_str()?)))
+    }
+}
+
+fn section<'a>(object: &'a mut Map<String, Value>, field: &str) -> &'a mut Map<String, Value> {
+    let slot = object.entry(field.to_owned()).or_insert(Value::Null);
+    if !slot.is_object() {
+        *slot = Value::Object(Map::new());
+    }
+    match slot {
+        Value::Object(map) => map,
+        // just made an object
+        _ => unreachable!(),
+    }
+}

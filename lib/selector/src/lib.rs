@@ -1,0 +1,1 @@
+//! Label selectors: parse, canonicalise, evaluate.

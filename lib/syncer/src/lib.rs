@@ -1,0 +1,1 @@
+//! Lists and watch events in, a consistent stream of changes out.
