@@ -1,0 +1,202 @@
+//! The local gRPC socket of a process: each part adds its service, `ocicat` commands dial it.
+//!
+//! Only root can connect (mode 0600). A stale socket file of a dead process is replaced; one that answers is
+//! somebody's, and refused.
+
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::proto::observe_server::{Observe, ObserveServer};
+use crate::proto::{HealthRequest, HealthResponse, MetricsRequest, MetricsResponse, Part};
+use crate::shutdown::Shutdown;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use tokio::net::{UnixListener, UnixStream};
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::service::{Routes, RoutesBuilder};
+use tonic::transport::{Channel, Endpoint, Server};
+use tonic::{Request, Response, Status};
+
+/// Why the socket cannot be served or dialled.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// Another process answers there.
+    #[error("{path}: another process is listening; stop it or choose another socket")]
+    InUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// It cannot be made.
+    #[error("{path}: {source}")]
+    Bind {
+        /// The socket.
+        path: PathBuf,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// Nothing answers there.
+    #[error("{path}: {reason}; is the agent running on this node?")]
+    Dial {
+        /// The socket.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
+    /// The server failed while running.
+    #[error("{path}: {source}")]
+    Serve {
+        /// The socket.
+        path: PathBuf,
+        /// The library's words.
+        source: tonic::transport::Error,
+    },
+}
+
+/// A socket about to be served.
+pub struct LocalSocket {
+    path: PathBuf,
+    listener: UnixListener,
+    routes: RoutesBuilder,
+}
+
+impl LocalSocket {
+    /// Binds `path`, replacing a stale file, with health and metrics as its first service.
+    ///
+    /// # Errors
+    /// When another process answers there or the file cannot be made.
+    pub async fn bind(path: &Path, health: Health, metrics: Option<Metrics>) -> Result<Self, SocketError> {
+        let bind = |source| SocketError::Bind { path: path.to_owned(), source };
+        if UnixStream::connect(path).await.is_ok() {
+            return Err(SocketError::InUse { path: path.to_owned() });
+        }
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(bind(error)),
+            _ => {}
+        }
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(bind)?;
+        }
+        let listener = UnixListener::bind(path).map_err(bind)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(bind)?;
+        let mut routes = Routes::builder();
+        routes.add_service(ObserveServer::new(Service { health, metrics }));
+        Ok(Self { path: path.to_owned(), listener, routes })
+    }
+
+    /// The routes, for a part to add its service.
+    pub fn routes(&mut self) -> &mut RoutesBuilder {
+        &mut self.routes
+    }
+
+    /// Serves until `shutdown` fires, then removes the file.
+    ///
+    /// # Errors
+    /// When the server fails.
+    pub async fn serve(self, shutdown: Shutdown) -> Result<(), SocketError> {
+        let served = Server::builder()
+            .add_routes(self.routes.routes())
+            .serve_with_incoming_shutdown(UnixListenerStream::new(self.listener), async move {
+                shutdown.wait().await;
+            })
+            .await;
+        // the next start replaces what cannot be removed now
+        let _ = std::fs::remove_file(&self.path);
+        served.map_err(|source| SocketError::Serve { path: self.path, source })
+    }
+}
+
+/// Dials a local socket.
+///
+/// # Errors
+/// When nothing answers.
+pub async fn dial(path: &Path) -> Result<Channel, SocketError> {
+    let target = path.to_owned();
+    let connector = tower::service_fn(move |_| {
+        let target = target.clone();
+        async move { UnixStream::connect(target).await.map(hyper_util::rt::TokioIo::new) }
+    });
+    // the address is never looked at: the connector knows the path
+    Endpoint::from_static("http://localhost").connect_with_connector(connector).await.map_err(|error| {
+        let reason = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        SocketError::Dial { path: path.to_owned(), reason }
+    })
+}
+
+struct Service {
+    health: Health,
+    metrics: Option<Metrics>,
+}
+
+#[tonic::async_trait]
+impl Observe for Service {
+    async fn health(&self, _: Request<HealthRequest>) -> Result<Response<HealthResponse>, Status> {
+        let parts: Vec<Part> = self
+            .health
+            .parts(Instant::now())
+            .into_iter()
+            .map(|part| Part {
+                name: part.name,
+                live: part.report.live,
+                ready: part.report.ready,
+                reason: part.report.reason,
+                age_ms: part.age.map_or(u64::MAX, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            })
+            .collect();
+        let (live, ready) = (parts.iter().all(|p| p.live), parts.iter().all(|p| p.ready));
+        Ok(Response::new(HealthResponse { live, ready, parts }))
+    }
+
+    async fn metrics(&self, _: Request<MetricsRequest>) -> Result<Response<MetricsResponse>, Status> {
+        let metrics = self.metrics.as_ref().ok_or_else(|| Status::unavailable("metrics are switched off"))?;
+        Ok(Response::new(MetricsResponse { text: metrics.render() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::Report;
+    use crate::proto::observe_client::ObserveClient;
+    use std::time::Duration;
+
+    #[test]
+    fn a_socket_serves_health_refuses_a_second_server_and_replaces_a_stale_file() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run/ocicat.sock");
+        runtime.block_on(async {
+            let bounded = tokio::time::timeout(Duration::from_secs(20), async {
+                let error = dial(&path).await.unwrap_err().to_string();
+                assert!(error.contains("ocicat.sock") && error.contains("is the agent running"), "{error}");
+
+                let health = Health::default();
+                let part = health.register("felix", None);
+                part.report(Report::not_ready("resync"), Instant::now());
+                let shutdown = Shutdown::default();
+                let socket = LocalSocket::bind(&path, health, None).await.unwrap();
+                assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+                let server = tokio::spawn(socket.serve(shutdown.clone()));
+
+                let mut client = ObserveClient::new(dial(&path).await.unwrap());
+                let answer = client.health(HealthRequest {}).await.unwrap().into_inner();
+                assert!(answer.live && !answer.ready);
+                assert_eq!(answer.parts[0].reason, "resync");
+                let status = client.metrics(MetricsRequest {}).await.unwrap_err();
+                assert_eq!(status.code(), tonic::Code::Unavailable);
+
+                let second = LocalSocket::bind(&path, Health::default(), None).await;
+                assert!(matches!(second, Err(SocketError::InUse { .. })));
+
+                drop(client);
+                shutdown.trigger("test over");
+                server.await.unwrap().unwrap();
+                assert!(!path.exists());
+
+                drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+                assert!(path.exists(), "a dead process left its file");
+                LocalSocket::bind(&path, Health::default(), None).await.unwrap();
+            });
+            bounded.await.unwrap();
+        });
+    }
+}
