@@ -1,2 +1,30 @@
-//! Everything a person types.
-fn main() {}
+//! Everything a person types: the verbs of `calicoctl` under the name `ocicat`, the lab, and the entry the thin CNI
+//! binary executes.
+//!
+//! `main` looks at the program's name first (called as `calicoctl` it answers as calicoctl does), then at the one
+//! word that must be fast (`cni`), and only then builds the command tree. A verb writes to an [`io::Io`] and ends
+//! with an [`io::Failure`] or without one; nothing below `main` prints or exits by itself.
+//! Source of texts and exit codes: `calicoctl.md` of the contract.
+
+mod cli;
+mod cni;
+mod io;
+mod lab;
+mod persona;
+mod version;
+
+use io::Io;
+use persona::Persona;
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut args: Vec<OsString> = std::env::args_os().collect();
+    let persona = Persona::of_program(args.first());
+    if persona == Persona::Ocicat && args.get(1).is_some_and(|word| word == "cni") {
+        return cni::main(args.split_off(2));
+    }
+    let mut io = Io::standard();
+    let done = cli::parse(persona, args).and_then(|asked| cli::dispatch(persona, asked, &mut io));
+    io::finish(done, &mut io)
+}

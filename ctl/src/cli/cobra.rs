@@ -1,0 +1,154 @@
+//! The manners of pflag and cobra on top of clap: what they accept, and the words in which they refuse.
+//! Source: `calicoctl.md` §1 of the contract and the recordings under `errors/command`.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, Command};
+
+/// Distance up to which cobra proposes another command.
+const SUGGESTION_DISTANCE: usize = 2;
+
+/// Makes a tree accept what pflag accepts: `--flag=false`, a flag given twice (the last counts), values that begin
+/// with a dash.
+pub fn pflag_manners(command: Command) -> Command {
+    command
+        .args_override_self(true)
+        .mut_args(|arg| match arg.get_action() {
+            ArgAction::SetTrue => arg
+                .action(ArgAction::Set)
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_value("false")
+                .default_missing_value("true")
+                .hide_default_value(true)
+                .hide_possible_values(true)
+                .value_parser(clap::builder::ValueParser::from(pflag_bool)),
+            ArgAction::Set if !arg.is_positional() => arg.allow_hyphen_values(true),
+            _ => arg,
+        })
+        .mut_subcommands(pflag_manners)
+}
+
+/// A boolean as Go's strconv reads it.
+pub fn pflag_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err("parsing boolean: invalid syntax".to_owned()),
+    }
+}
+
+/// What cobra says to a command line clap refused. `args` is the command line without the program's name.
+pub fn refusal(error: &clap::Error, root: &Command, args: &[String]) -> String {
+    let word = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => unknown_command(root, word(ContextKind::InvalidSubcommand)),
+        ErrorKind::UnknownArgument => match word(ContextKind::InvalidArg) {
+            long if long.starts_with("--") => {
+                format!("unknown flag: {}", long.split('=').next().unwrap_or(long))
+            }
+            short if short.starts_with('-') => {
+                let letter = short.trim_start_matches('-');
+                let typed = args.iter().find(|arg| arg.starts_with('-') && arg.contains(letter));
+                format!("unknown shorthand flag: '{letter}' in {}", typed.map_or(short, String::as_str))
+            }
+            argument => format!("unexpected argument {argument:?}"),
+        },
+        ErrorKind::InvalidValue if word(ContextKind::InvalidValue).is_empty() => needs_argument(args),
+        ErrorKind::NoEquals | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
+            needs_argument(args)
+        }
+        ErrorKind::ValueValidation => {
+            let flag = word(ContextKind::InvalidArg);
+            let flag = flag.split([' ', '[', '=']).next().unwrap_or(flag);
+            format!(
+                "invalid argument {:?} for {flag:?} flag: {}",
+                word(ContextKind::InvalidValue),
+                std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
+            )
+        }
+        ErrorKind::MissingRequiredArgument => match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::Strings(missing)) => format!("missing argument: {}", missing.join(" ")),
+            _ => "missing argument".to_owned(),
+        },
+        _ => error.to_string().trim_end().to_owned(),
+    }
+}
+
+/// A flag at the end of the line without its value.
+fn needs_argument(args: &[String]) -> String {
+    match args.last().map(String::as_str) {
+        Some(long) if long.starts_with("--") => format!("flag needs an argument: {long}"),
+        Some(short) => {
+            format!("flag needs an argument: '{}' in {short}", short.chars().last().unwrap_or_default())
+        }
+        None => "flag needs an argument".to_owned(),
+    }
+}
+
+fn unknown_command(root: &Command, word: &str) -> String {
+    let mut text = format!("unknown command {word:?} for {:?}", root.get_name());
+    let near: Vec<&str> = root
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+        .map(Command::get_name)
+        .filter(|name| is_near(name, word))
+        .collect();
+    if !near.is_empty() {
+        text.push_str("\n\nDid you mean this?\n");
+        let mut near = near;
+        near.sort_unstable();
+        for name in near {
+            text.push('\t');
+            text.push_str(name);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// Whether cobra would propose `name` to who typed `word`.
+fn is_near(name: &str, word: &str) -> bool {
+    let (name, word) = (name.to_lowercase(), word.to_lowercase());
+    edit_distance(&name, &word) <= SUGGESTION_DISTANCE || name.starts_with(&word)
+}
+
+/// Insertions, deletions and replacements from one word to the other.
+fn edit_distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut next = vec![i + 1];
+        let mut left = i + 1;
+        for ((b, above_left), above) in to.iter().zip(&row).zip(row.iter().skip(1)) {
+            left = (above_left + usize::from(a != *b)).min(above + 1).min(left + 1);
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        for (a, b, d) in
+            [("", "", 0), ("a", "", 1), ("patch", "fetch", 2), ("get", "gte", 2), ("kitten", "sitting", 3)]
+        {
+            assert_eq!(edit_distance(a, b), d, "{a} {b}");
+            assert_eq!(edit_distance(b, a), d, "{b} {a}");
+        }
+    }
+
+    #[test]
+    fn booleans_as_go_reads_them() {
+        assert_eq!(pflag_bool("T"), Ok(true));
+        assert_eq!(pflag_bool("0"), Ok(false));
+        assert!(pflag_bool("yes").is_err());
+    }
+}

@@ -1,0 +1,100 @@
+use super::*;
+
+fn refused(line: &str) -> String {
+    match parse(Persona::Calicoctl, line.split(' ').map(OsString::from).collect()) {
+        Err(Failure::Message(text)) => text,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn admin(line: &str) -> Admin {
+    match parse(Persona::Ocicat, line.split(' ').map(OsString::from).collect()) {
+        Ok(Asked::Command(_, Command::Admin(admin))) => admin,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+fn text(persona: Persona, line: &str) -> String {
+    match parse(persona, line.split(' ').map(OsString::from).collect()) {
+        Ok(Asked::Text(text)) => text,
+        other => panic!("{line}: {other:?}"),
+    }
+}
+
+#[test]
+fn the_tree_is_sound() {
+    OcicatRoot::command().debug_assert();
+    CalicoctlRoot::command().debug_assert();
+    for persona in [Persona::Ocicat, Persona::Calicoctl, Persona::KubectlPlugin] {
+        root(persona).debug_assert();
+    }
+}
+
+#[test]
+fn refusals_are_in_cobras_words() {
+    assert_eq!(
+        refused("calicoctl fetch"),
+        "unknown command \"fetch\" for \"calicoctl\"\n\nDid you mean this?\n\tpatch\n"
+    );
+    assert_eq!(refused("calicoctl convert -f -"), "unknown command \"convert\" for \"calicoctl\"");
+    assert_eq!(refused("calicoctl get ippool --shape round"), "unknown flag: --shape");
+    assert_eq!(refused("calicoctl get ippool --shape=round"), "unknown flag: --shape");
+    assert_eq!(refused("calicoctl get ippool -z"), "unknown shorthand flag: 'z' in -z");
+    assert_eq!(refused("calicoctl create -f"), "flag needs an argument: 'f' in -f");
+    assert_eq!(refused("calicoctl ipam show --ip"), "flag needs an argument: --ip");
+    assert_eq!(
+        refused("calicoctl --log-level loud get ippool"),
+        "unknown log level: loud, expected one of: panic, fatal, error, warn, info, debug"
+    );
+    assert_eq!(
+        refused("calicoctl create --skip-exists=perhaps"),
+        "invalid argument \"perhaps\" for \"--skip-exists\" flag: parsing boolean: invalid syntax"
+    );
+}
+
+#[test]
+fn calicoctl_has_only_what_calicoctl_has() {
+    assert_eq!(
+        refused("calicoctl lab up"),
+        "unknown command \"lab\" for \"calicoctl\"\n\nDid you mean this?\n\tlabel\n"
+    );
+    assert_eq!(refused("calicoctl --version"), "unknown flag: --version");
+    assert!(text(Persona::Ocicat, "ocicat --version").starts_with("ocicat "));
+    assert!(!text(Persona::Calicoctl, "calicoctl").contains("  lab "));
+    assert!(text(Persona::Calicoctl, "calicoctl").contains("calicoctl"));
+}
+
+#[test]
+fn groups_without_a_command_show_their_help() {
+    for line in ["ocicat ipam", "ocicat ipam frobnicate", "ocicat ipam --help"] {
+        assert!(text(Persona::Ocicat, line).contains("configure"), "{line}");
+    }
+    assert!(text(Persona::Ocicat, "ocicat datastore").contains("migrate"));
+    assert!(text(Persona::Ocicat, "ocicat datastore migrate").contains("unlock"));
+}
+
+#[test]
+fn flags_stand_anywhere_and_the_last_counts() {
+    let Admin::Get { words, output, all_namespaces, place, .. } =
+        admin("ocicat get -o yaml np -a a --output=json b -n x --all-namespaces=false")
+    else {
+        panic!("not get")
+    };
+    assert_eq!(words, ["np", "a", "b"]);
+    assert_eq!(output, "json");
+    assert!(!all_namespaces);
+    assert_eq!(place.namespace.as_deref(), Some("x"));
+    assert_eq!(place.config.config, DEFAULT_CONFIG);
+}
+
+#[test]
+fn values_and_words_may_begin_with_a_dash() {
+    let Admin::Ipam { command: Some(IpamCommand::Configure { max_blocks_per_host, .. }) } =
+        admin("ocicat ipam configure --max-blocks-per-host -1")
+    else {
+        panic!("not configure")
+    };
+    assert_eq!(max_blocks_per_host.as_deref(), Some("-1"));
+    let Admin::Label { words, .. } = admin("ocicat label gnetsets s1 -- -a=b") else { panic!("not label") };
+    assert_eq!(words, ["gnetsets", "s1", "-a=b"]);
+}

@@ -1,0 +1,329 @@
+//! The command tree as data: one struct a command, from which parser and help follow.
+//! Source: `calicoctl.md` §1, §3, §5, §6, §8 and §10 of the contract.
+
+use crate::lab::LabCommand;
+use crate::version;
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+
+/// Where calicoctl looks for its configuration unless told otherwise.
+pub const DEFAULT_CONFIG: &str = "/etc/calico/calicoctl.cfg";
+
+/// The tree under our own name.
+#[derive(Debug, Parser)]
+#[command(name = "ocicat", version = version::BUILD, about = "Networking and network policy for Linux workloads, spoken in Calico's API")]
+pub struct OcicatRoot {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The tree as `calicoctl`.
+#[derive(Debug, Parser)]
+#[command(name = "calicoctl", about = "Manage Calico's network and security policy, addresses and nodes")]
+pub struct CalicoctlRoot {
+    /// Flags of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Option<Admin>,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Verbosity of the log on standard error: panic, fatal, error, warn, info or debug
+    #[arg(short, long, global = true, default_value = "panic", value_name = "LEVEL")]
+    pub log_level: String,
+    /// Context of the kubeconfig to use
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Go on though client and cluster are of different versions
+    #[arg(long, global = true)]
+    pub allow_version_mismatch: bool,
+}
+
+/// All commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// What calicoctl has too.
+    #[command(flatten)]
+    Admin(Admin),
+    /// What only we have.
+    #[command(flatten)]
+    House(House),
+}
+
+/// Our own commands.
+#[derive(Debug, Subcommand)]
+pub enum House {
+    /// Run a whole node with datastore and workloads on this machine
+    Lab {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: LabCommand,
+    },
+    /// Be the CNI plugin (the thin binaries `calico` and `calico-ipam` execute this)
+    Cni {
+        /// calico or calico-ipam
+        plugin: String,
+    },
+}
+
+/// Commands that calicoctl has too.
+#[derive(Debug, Subcommand)]
+pub enum Admin {
+    /// Create resources from a file or standard input
+    Create {
+        /// Which.
+        #[command(flatten)]
+        files: FileArgs,
+        /// Count resources that exist already as done
+        #[arg(long)]
+        skip_exists: bool,
+        /// Where from.
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Create resources, or replace those that exist
+    Apply {
+        /// Which.
+        #[command(flatten)]
+        files: FileArgs,
+        /// Where from.
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Replace resources that exist
+    Replace {
+        /// Which.
+        #[command(flatten)]
+        files: FileArgs,
+        /// Where from.
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Delete resources by kind and name, or those in a file
+    Delete {
+        /// KIND NAME...
+        #[arg(value_name = "KIND NAME")]
+        words: Vec<String>,
+        /// Which.
+        #[command(flatten)]
+        files: FileArgs,
+        /// Count resources that do not exist as done
+        #[arg(short, long)]
+        skip_not_exists: bool,
+        /// Where from.
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Show resources
+    Get {
+        /// KIND [NAME...]
+        #[arg(value_name = "KIND [NAME]")]
+        words: Vec<String>,
+        /// Which.
+        #[command(flatten)]
+        files: FileArgs,
+        /// All namespaces
+        #[arg(short = 'A', long, short_alias = 'a')]
+        all_namespaces: bool,
+        /// ps (table), wide, yaml, json, custom-columns=A,B
+        #[arg(short, long, default_value = "ps", value_name = "FORMAT")]
+        output: String,
+        /// Leave out what belongs to the cluster: uid, versions, times, namespace
+        #[arg(long)]
+        export: bool,
+        /// Where from.
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Change some fields of a resource
+    Patch {
+        /// KIND NAME
+        #[arg(value_name = "KIND NAME")]
+        words: Vec<String>,
+        /// The change, as a JSON document
+        #[arg(short, long, default_value = "", hide_default_value = true, value_name = "JSON")]
+        patch: String,
+        /// Accepted and without effect: a patch is always a strategic merge patch
+        #[arg(short = 't', long = "type", default_value = "strategic", value_name = "TYPE")]
+        kind_of_patch: String,
+        /// Where from.
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Set or remove a label of a resource
+    Label {
+        /// KIND NAME KEY=VALUE, or KIND NAME KEY --remove
+        #[arg(value_name = "KIND NAME KEY[=VALUE]")]
+        words: Vec<String>,
+        /// Replace the value of a label that exists
+        #[arg(long)]
+        overwrite: bool,
+        /// Remove the label
+        #[arg(long)]
+        remove: bool,
+        /// Where from.
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Check resources in a file without a datastore
+    Validate {
+        /// Which.
+        #[command(flatten)]
+        files: FileArgs,
+        /// Where from.
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Show, release and configure addresses
+    Ipam {
+        /// What to do.
+        #[command(subcommand)]
+        command: Option<IpamCommand>,
+    },
+    /// Manage the datastore
+    Datastore {
+        /// What to do.
+        #[command(subcommand)]
+        command: Option<DatastoreCommand>,
+    },
+    /// Show the versions of this program and of the cluster
+    Version {
+        /// Only this program's
+        #[arg(long)]
+        client: bool,
+        /// Ask again and again at this interval and print changes
+        #[arg(long, value_name = "DURATION")]
+        poll: Option<String>,
+        /// Where from.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+}
+
+/// Which documents.
+#[derive(Debug, Args)]
+pub struct FileArgs {
+    /// File or directory; - is standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub filename: Option<String>,
+    /// Go into sub-directories
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+    /// Nothing in the file is not an error
+    #[arg(long)]
+    pub skip_empty: bool,
+}
+
+/// Which datastore.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// File with the connection settings; without it the environment is used
+    #[arg(short, long, default_value = DEFAULT_CONFIG, value_name = "FILE")]
+    pub config: String,
+}
+
+/// Which datastore and namespace.
+#[derive(Debug, Args)]
+pub struct PlaceArgs {
+    /// Where from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Namespace of namespaced resources that name none
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+}
+
+/// `ipam`.
+#[derive(Debug, Subcommand)]
+pub enum IpamCommand {
+    /// Show how addresses are used
+    Show {
+        /// Who has this address
+        #[arg(long, value_name = "IP")]
+        ip: Option<String>,
+        /// Show the blocks of each pool too
+        #[arg(long)]
+        show_blocks: bool,
+        /// Show addresses that nodes took from blocks of others
+        #[arg(long)]
+        show_borrowed: bool,
+        /// Show the IPAM settings
+        #[arg(long)]
+        show_configuration: bool,
+        /// Where from.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Change the IPAM settings
+    Configure {
+        /// Nodes use addresses of their own blocks only
+        #[arg(long, value_name = "true|false")]
+        strictaffinity: Option<String>,
+        /// How many blocks a node may own
+        #[arg(long, value_name = "N")]
+        max_blocks_per_host: Option<String>,
+        /// Virtual machines keep their address
+        #[arg(long, value_name = "Enabled|Disabled")]
+        kubevirt_ip_persistence: Option<String>,
+        /// How long a released address rests
+        #[arg(long, value_name = "N")]
+        ip_cooldown_seconds: Option<String>,
+        /// Where from.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Release an address that nothing uses any more
+    Release {
+        /// The address
+        #[arg(long, value_name = "IP")]
+        ip: Option<String>,
+        /// Where from.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// An unknown word.
+    #[command(external_subcommand)]
+    Unknown(Vec<OsString>),
+}
+
+/// `datastore`.
+#[derive(Debug, Subcommand)]
+pub enum DatastoreCommand {
+    /// Lock the datastore for maintenance and unlock it
+    Migrate {
+        /// What to do.
+        #[command(subcommand)]
+        command: Option<MigrateCommand>,
+    },
+    /// An unknown word.
+    #[command(external_subcommand)]
+    Unknown(Vec<OsString>),
+}
+
+/// `datastore migrate`.
+#[derive(Debug, Subcommand)]
+pub enum MigrateCommand {
+    /// No addresses are given out and no policy changes until unlocked
+    Lock {
+        /// Where from.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Back to normal
+    Unlock {
+        /// Where from.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// An unknown word.
+    #[command(external_subcommand)]
+    Unknown(Vec<OsString>),
+}

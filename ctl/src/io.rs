@@ -1,0 +1,105 @@
+//! Where a verb reads and writes, and how it ends.
+
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+
+/// Exit code a shell reports for a program ended by SIGPIPE.
+const EXIT_CLOSED_PIPE: u8 = 141;
+
+/// The three streams of a program; in tests, buffers.
+pub struct Io {
+    /// Standard output.
+    pub out: Box<dyn Write>,
+    /// Standard error.
+    pub err: Box<dyn Write>,
+    /// Standard input.
+    pub input: Box<dyn Read>,
+}
+
+impl Io {
+    /// The process's own streams.
+    pub fn standard() -> Io {
+        Io {
+            out: Box::new(io::BufWriter::new(io::stdout())),
+            err: Box::new(io::stderr()),
+            input: Box::new(io::stdin()),
+        }
+    }
+
+    /// Writes text to standard output.
+    ///
+    /// # Errors
+    /// [`Failure::Closed`] when nobody reads any more.
+    pub fn print(&mut self, text: &str) -> Result<(), Failure> {
+        self.out.write_all(text.as_bytes()).map_err(Failure::from)
+    }
+
+    /// Writes a line to standard output.
+    ///
+    /// # Errors
+    /// As [`Io::print`].
+    pub fn line(&mut self, text: &str) -> Result<(), Failure> {
+        self.print(text)?;
+        self.print("\n")
+    }
+
+    /// Hands what was written to the reader now.
+    ///
+    /// # Errors
+    /// As [`Io::print`].
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        self.out.flush().map_err(Failure::from)
+    }
+}
+
+/// Why a verb did not do what it was asked; the program ends with code 1 (`calicoctl.md` §1).
+#[derive(Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// A message for standard error.
+    Message(String),
+    /// A message for standard output, where calicoctl prints some of its failures.
+    OnStdout(String),
+    /// Nobody reads standard output any more; nothing is left to say.
+    Closed,
+}
+
+impl Failure {
+    /// A message for standard error.
+    pub fn message(text: impl Into<String>) -> Failure {
+        Failure::Message(text.into())
+    }
+
+    /// A message for standard output.
+    pub fn on_stdout(text: impl Into<String>) -> Failure {
+        Failure::OnStdout(text.into())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::Closed,
+            _ => Failure::Message(format!("cannot write the output: {error}")),
+        }
+    }
+}
+
+/// Says how it ended and gives the exit code. A closed standard error changes nothing.
+pub fn finish(done: Result<ExitCode, Failure>, io: &mut Io) -> ExitCode {
+    let code = match &done {
+        Ok(code) => *code,
+        Err(Failure::Closed) => return ExitCode::from(EXIT_CLOSED_PIPE),
+        Err(_) => ExitCode::FAILURE,
+    };
+    let mut flushed = Ok(());
+    if let Err(Failure::OnStdout(text)) = &done {
+        flushed = io.line(text);
+    }
+    if flushed.and_then(|()| io.flush()).is_err() {
+        return ExitCode::from(EXIT_CLOSED_PIPE);
+    }
+    if let Err(Failure::Message(text)) = &done {
+        let _ = writeln!(io.err, "{text}");
+    }
+    code
+}
