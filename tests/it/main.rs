@@ -1,1 +1,3 @@
-//! Integration tests.
+//! The workspace's one integration test binary; modules by theme.
+
+mod law;
