@@ -85,7 +85,9 @@ impl Key {
             }
             Key::Resource { kind, name, .. } => format!("{RESOURCES}{}/{name}", kind.plural()),
             Key::Block(cidr) => format!("{}{}", block_prefix(cidr.family()), cidr.dashed()),
-            Key::Affinity(owner, cidr) => format!("{}{}", affinity_prefix(owner, cidr.family()), cidr.dashed()),
+            Key::Affinity(owner, cidr) => {
+                format!("{}{}", affinity_prefix(owner, cidr.family()), cidr.dashed())
+            }
             Key::Handle(id) => format!("{IPAM}handle/{id}"),
             Key::IpamConfig => format!("{IPAM}config"),
             Key::IpamHost(host) => format!("{IPAM}host/{host}"),

@@ -126,7 +126,9 @@ impl Kind {
         Kind::ALL.iter().copied().find(|k| {
             let info = k.info();
             (!info.aliases.is_empty() || *k == Kind::Tier)
-                && (info.name.eq_ignore_ascii_case(&word) || info.plural == word || info.aliases.contains(&word.as_str()))
+                && (info.name.eq_ignore_ascii_case(&word)
+                    || info.plural == word
+                    || info.aliases.contains(&word.as_str()))
         })
     }
 }

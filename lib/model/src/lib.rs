@@ -2,6 +2,7 @@
 
 pub mod key;
 pub mod kind;
+pub mod names;
 pub mod net;
 pub mod resource;
 
