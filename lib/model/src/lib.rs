@@ -1,11 +1,14 @@
 //! `projectcalico.org/v3` resources, keys and paths, defaults, validation.
 
+pub mod error;
 pub mod key;
 pub mod kind;
 pub mod names;
 pub mod net;
 pub mod resource;
+pub mod v3;
 
+pub use error::{FieldError, ValidationError};
 pub use key::{Key, Owner};
 pub use kind::Kind;
 pub use resource::{Resource, StoredError};

@@ -5,6 +5,7 @@
 
 use crate::key::Key;
 use crate::kind::{API_VERSION, Kind};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -84,14 +85,45 @@ impl Resource {
         section(&mut self.object, "spec")
     }
 
-    /// The spec as a typed view; unknown fields are ignored, missing ones get the type's defaults.
+    /// The spec as a typed view; unknown fields are ignored, missing and null ones get the type's defaults.
     pub fn typed_spec<T: DeserializeOwned>(&self) -> Result<T, StoredError> {
-        let spec = match self.spec() {
-            Value::Null => Value::Object(Map::new()),
-            spec => spec.clone(),
-        };
-        serde_json::from_value(spec)
-            .map_err(|e| StoredError { key: self.key().path(), reason: format!("spec: {e}") })
+        self.typed_section("spec")
+    }
+
+    /// The status as a typed view, read like the spec.
+    pub fn typed_status<T: DeserializeOwned>(&self) -> Result<T, StoredError> {
+        self.typed_section("status")
+    }
+
+    fn typed_section<T: DeserializeOwned>(&self, section: &str) -> Result<T, StoredError> {
+        let value = self.object.get(section).unwrap_or(&Value::Null);
+        let read = if has_null(value) { T::deserialize(without_nulls(value)) } else { T::deserialize(value) };
+        read.map_err(|e| StoredError { key: self.key().path(), reason: format!("{section}: {e}") })
+    }
+
+    /// Replaces the spec of an object that is being built. Changes to stored objects patch [`Resource::spec_mut`]
+    /// instead, so that unknown fields survive.
+    pub fn set_spec<T: Serialize>(&mut self, spec: &T) -> Result<(), serde_json::Error> {
+        let spec = serde_json::to_value(spec)?;
+        self.object.insert("spec".into(), spec);
+        Ok(())
+    }
+
+    /// Whether a pool may hand out new addresses: it is enabled, not being deleted, and no controller has set its
+    /// condition `Allocatable` to False (`datamodel.md` §12.1, `ipam.md` §3).
+    pub fn is_allocatable_pool(&self) -> bool {
+        let disabled = self.spec().get("disabled").and_then(Value::as_bool).unwrap_or(false);
+        let refused = self
+            .object
+            .get("status")
+            .and_then(|status| status.get("conditions"))
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .any(|c| {
+                c.get("type") == Some(&"Allocatable".into()) && c.get("status") == Some(&"False".into())
+            });
+        !disabled && !refused && self.meta_text("deletionTimestamp").is_empty()
     }
 
     /// metadata.name
@@ -182,6 +214,29 @@ impl Resource {
             .into_iter()
             .flatten()
             .filter_map(|(k, v)| Some((k.as_str(), v.as_str()?)))
+    }
+}
+
+fn has_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.iter().any(has_null),
+        Value::Object(fields) => fields.values().any(has_null),
+        _ => false,
+    }
+}
+
+/// A copy as Go reads it: null in an object is an absent field.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Null => Value::Object(Map::new()),
+        Value::Array(items) => {
+            Value::Array(items.iter().filter(|item| !item.is_null()).map(without_nulls).collect())
+        }
+        Value::Object(fields) => {
+            fields.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), without_nulls(v))).collect()
+        }
+        other => other.clone(),
     }
 }
 

@@ -1,0 +1,31 @@
+//! Typed views of the specs of `projectcalico.org/v3`, one file a group of kinds.
+//!
+//! They are read with [`Resource::typed_spec`](crate::Resource::typed_spec): fields we do not know are ignored and
+//! missing ones get the meaning Calico gives to their absence. Writers use them to build new objects; changes to
+//! stored objects patch the raw JSON instead, so that unknown fields survive.
+//! Source: `resources.md` §1 of the contract.
+
+mod cluster;
+mod endpoint;
+mod node;
+mod pool;
+
+pub use cluster::ClusterInformationSpec;
+pub use endpoint::{
+    EndpointPort, HostEndpointSpec, HostPort, IpNat, PortProtocol, QosControls, WorkloadEndpointSpec,
+};
+pub use node::{NodeAddress, NodeBgp, NodeInterface, NodeSpec, NodeStatus, NodeWireguard, OrchRef};
+pub use pool::{AssignmentMode, EncapMode, IPAMConfigurationSpec, IPPoolSpec, IPReservationSpec, PoolUse};
+
+/// `skip_serializing_if` for flags that Go leaves out when false.
+pub(crate) fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// `skip_serializing_if` for numbers that Go leaves out when zero.
+pub(crate) fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
+    *number == N::default()
+}
+
+#[cfg(test)]
+mod tests;
