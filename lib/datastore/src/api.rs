@@ -22,7 +22,7 @@ pub enum StoreError {
         revision: i64,
     },
     /// More operations than the server takes in one transaction.
-    #[error("too many operations in txn request")]
+    #[error("etcdserver: too many operations in txn request")]
     TooManyOps,
     /// The backend cannot write (directory of files).
     #[error("datastore is read-only")]
@@ -30,6 +30,16 @@ pub enum StoreError {
     /// Anything else the server said; final, not worth a retry.
     #[error("{0}")]
     Server(String),
+}
+
+impl From<mvcc::Error> for StoreError {
+    fn from(error: mvcc::Error) -> Self {
+        match error {
+            mvcc::Error::Compacted { oldest } => StoreError::Compacted { revision: oldest },
+            mvcc::Error::TooManyOps => StoreError::TooManyOps,
+            other => StoreError::Server(other.to_string()),
+        }
+    }
 }
 
 /// A revisioned key-value store with transactions and watches.

@@ -214,6 +214,18 @@ pub struct DeleteRequest {
     pub prev_kv: bool,
 }
 
+impl DeleteRequest {
+    /// Deletes one key and returns what it held.
+    pub fn key(key: impl Into<Bytes>) -> Self {
+        Self { range: KeyRange::key(key), prev_kv: true }
+    }
+
+    /// Deletes all keys under a prefix, without returning them.
+    pub fn prefix(prefix: impl Into<Bytes>) -> Self {
+        Self { range: KeyRange::prefix(prefix), prev_kv: false }
+    }
+}
+
 /// Answer to a delete.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct DeleteResponse {
@@ -267,29 +279,17 @@ pub struct Compare {
 impl Compare {
     /// The key does not exist.
     pub fn absent(key: impl Into<Bytes>) -> Self {
-        Self {
-            range: KeyRange::key(key),
-            target: CompareTarget::Version(0),
-            result: CompareResult::Equal,
-        }
+        Self { range: KeyRange::key(key), target: CompareTarget::Version(0), result: CompareResult::Equal }
     }
 
     /// The key exists.
     pub fn exists(key: impl Into<Bytes>) -> Self {
-        Self {
-            range: KeyRange::key(key),
-            target: CompareTarget::Version(0),
-            result: CompareResult::Greater,
-        }
+        Self { range: KeyRange::key(key), target: CompareTarget::Version(0), result: CompareResult::Greater }
     }
 
     /// The key was last written at `revision`.
     pub fn mod_revision(key: impl Into<Bytes>, revision: Revision) -> Self {
-        Self {
-            range: KeyRange::key(key),
-            target: CompareTarget::Mod(revision),
-            result: CompareResult::Equal,
-        }
+        Self { range: KeyRange::key(key), target: CompareTarget::Mod(revision), result: CompareResult::Equal }
     }
 }
 
@@ -320,7 +320,11 @@ pub struct Txn {
 impl Txn {
     /// Several reads at one revision in one request.
     pub fn reads(ranges: impl IntoIterator<Item = RangeRequest>) -> Self {
-        Self { compare: Vec::new(), success: ranges.into_iter().map(Op::Range).collect(), failure: Vec::new() }
+        Self {
+            compare: Vec::new(),
+            success: ranges.into_iter().map(Op::Range).collect(),
+            failure: Vec::new(),
+        }
     }
 }
 
@@ -389,6 +393,17 @@ pub struct WatchRequest {
     pub prev_kv: bool,
     /// Report progress when idle.
     pub progress_notify: bool,
+    /// Leave writes out.
+    pub no_put: bool,
+    /// Leave deletes out.
+    pub no_delete: bool,
+}
+
+impl WatchRequest {
+    /// Follows `range` from `start_revision` (0: from now on) with the pair before each change and progress reports.
+    pub fn new(range: KeyRange, start_revision: Revision) -> Self {
+        Self { range, start_revision, prev_kv: true, progress_notify: true, no_put: false, no_delete: false }
+    }
 }
 
 /// One message of a watch.
