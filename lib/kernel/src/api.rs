@@ -1,18 +1,11 @@
 //! What can be asked of a kernel: operations as data, so that the real one and the in-memory one take the same.
 
+use crate::addr::{IpNet, Mac};
+use crate::netns::Netns;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
-
-/// A network namespace held open; whoever has it can work there, no thread has to enter it again.
-#[derive(Debug, Clone)]
-pub struct Netns(pub(crate) Arc<OwnedFd>);
-
-/// Six bytes of a hardware address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Mac(pub [u8; 6]);
 
 /// How a link is named in a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,15 +14,6 @@ pub enum LinkRef {
     Name(String),
     /// By index.
     Index(u32),
-}
-
-/// An address with its prefix length, host bits kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct IpNet {
-    /// The address.
-    pub addr: IpAddr,
-    /// Prefix length.
-    pub prefix: u8,
 }
 
 /// Scope of a route or address, as rtnetlink numbers it.
@@ -212,16 +196,26 @@ pub enum Op {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum KernelError {
     /// The kernel's errno for a request; `what` names the request in words.
-    #[error("{what}: {}", errno_text(*errno))]
+    #[error("{what}: {}{}", errno_text(*errno), detail_text(detail))]
     Refused {
         /// Positive errno.
         errno: i32,
         /// The request.
         what: String,
+        /// The kernel's own explanation, where it gave one.
+        detail: Option<String>,
     },
     /// An earlier operation of the batch failed, this one was not sent.
-    #[error("not attempted, an earlier operation failed")]
+    #[error("not attempted, an earlier operation of the batch failed")]
     Skipped,
+    /// The request cannot be put into a message.
+    #[error("{what}: {reason}")]
+    Invalid {
+        /// The request.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The socket itself failed.
     #[error("netlink: {0}")]
     Socket(String),
@@ -253,8 +247,12 @@ impl KernelError {
     }
 }
 
-fn errno_text(errno: i32) -> String {
-    std::io::Error::from_raw_os_error(errno).to_string()
+fn errno_text(errno: i32) -> &'static str {
+    nix::errno::Errno::from_raw(errno).desc()
+}
+
+fn detail_text(detail: &Option<String>) -> String {
+    detail.as_ref().map(|text| format!(" ({text})")).unwrap_or_default()
 }
 
 /// Which routes to dump; filtered in the kernel where it can.
@@ -308,6 +306,9 @@ pub struct EventGroups {
 
 /// One network namespace's kernel.
 pub trait Kernel: Send + Sync + 'static {
+    /// The namespace this kernel works in, such as for the far end of a veth pair.
+    fn netns(&self) -> &Netns;
+
     /// Carries out `ops` in order in as few sends as possible; one result an operation. The operations after
     /// a failed one are still attempted, unless `stop_on_error`: then they are `KernelError::Skipped`.
     fn apply(&self, ops: Vec<Op>, stop_on_error: bool) -> BoxFuture<'_, Vec<Result<(), KernelError>>>;
@@ -324,7 +325,8 @@ pub trait Kernel: Send + Sync + 'static {
     /// Routes.
     fn routes(&self, filter: RouteFilter) -> BoxFuture<'_, Result<Vec<Route>, KernelError>>;
 
-    /// Neighbours, of one link when given; proxy entries too.
+    /// Neighbours, of one link when given; proxy entries too. The kernel's own entries for multicast and
+    /// loopback (state NOARP) are left out.
     fn neighbours(&self, link: Option<u32>) -> BoxFuture<'_, Result<Vec<Neighbour>, KernelError>>;
 
     /// Reads a sysctl by its path below /proc/sys, such as `net/ipv4/ip_forward`.
@@ -334,5 +336,17 @@ pub trait Kernel: Send + Sync + 'static {
     fn set_sysctls(&self, values: Vec<(String, String)>) -> BoxFuture<'_, Vec<Result<(), KernelError>>>;
 
     /// Follows changes from now on.
-    fn events(&self, groups: EventGroups) -> BoxFuture<'_, Result<BoxStream<'static, KernelEvent>, KernelError>>;
+    fn events(
+        &self,
+        groups: EventGroups,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, KernelEvent>, KernelError>>;
+}
+
+/// Where namespaces are found: the system's by path, or those of an in-memory world by name.
+pub trait Namespaces: Send + Sync + 'static {
+    /// The kernel of the namespace the caller lives in.
+    fn current(&self) -> Result<Arc<dyn Kernel>, KernelError>;
+
+    /// The kernel of the namespace at `path`, such as `/run/netns/blue` or `/proc/42/ns/net`.
+    fn open(&self, path: &str) -> Result<Arc<dyn Kernel>, KernelError>;
 }

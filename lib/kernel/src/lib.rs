@@ -1,4 +1,21 @@
-//! The only crate that opens netlink sockets, namespaces and sysctls; and an in-memory kernel with fault injection.
+//! The only crate that opens netlink sockets, namespaces and sysctls; and an in-memory kernel with fault
+//! injection.
+//!
+//! What can be asked is data ([`Op`], [`Kernel`]), so that the same caller runs against the real kernel
+//! ([`Netlink`]) and against one in memory ([`memory::World`]) that fails on demand. Namespaces are opened once
+//! and held by descriptor ([`Netns`]); no runtime thread ever changes its own. See `DESIGN.md`.
 
+mod addr;
 mod api;
+mod describe;
+pub mod memory;
+mod netlink;
+mod netns;
+
+pub use addr::{IpNet, Mac, MacError};
 pub use api::*;
+pub use netlink::{Netlink, SystemNamespaces};
+pub use netns::{NETNS_DIR, Netns};
+
+#[cfg(test)]
+mod tests;

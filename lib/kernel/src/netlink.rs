@@ -1,0 +1,313 @@
+//! The real kernel, over a route-family netlink socket.
+//!
+//! One socket a [`Netlink`], opened inside its namespace and used from any task afterwards. Requests are sent
+//! in batches through `netlink-proto`; one batch or dump is under way at a time, because the kernel runs one
+//! dump a socket and because acknowledgements of several batches could overflow the receive buffer.
+
+mod decode;
+mod encode;
+mod events;
+mod sysctl;
+
+pub(crate) use encode::check_name;
+
+use crate::api::{
+    Address, EventGroups, Kernel, KernelError, KernelEvent, Link, Namespaces, Neighbour, Op, Route,
+    RouteFilter,
+};
+use crate::netns::Netns;
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, StreamExt};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_proto::ConnectionHandle;
+use netlink_proto::sys::{AsyncSocket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::errno::Errno;
+use std::sync::Arc;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// Messages a datagram: their acknowledgements must fit the receive buffer, which by default holds some 270.
+const BATCH: usize = 128;
+
+/// How often a dump is repeated that the kernel calls inconsistent (`NLM_F_DUMP_INTR`).
+const DUMP_TRIES: usize = 16;
+
+type Message = NetlinkMessage<RouteNetlinkMessage>;
+
+/// A namespace's kernel, reached over netlink and /proc/sys.
+#[derive(Debug)]
+pub struct Netlink {
+    netns: Netns,
+    handle: ConnectionHandle<RouteNetlinkMessage>,
+    /// Held while replies are outstanding.
+    turn: Mutex<()>,
+}
+
+impl Netlink {
+    /// Opens a socket inside `netns`; to be called within a tokio runtime with I/O enabled, which then drives
+    /// the socket. Takes the time of a thread's life, some 50 µs.
+    pub fn open(netns: &Netns) -> Result<Self, KernelError> {
+        let runtime = tokio::runtime::Handle::try_current()
+            .map_err(|_| KernelError::Socket("opened outside a tokio runtime".to_string()))?;
+        let (connection, handle) = netns
+            .run(|| -> std::io::Result<_> {
+                // The socket registers with the runtime of the caller, and belongs to the helper's namespace.
+                let _entered = runtime.enter();
+                let (mut connection, handle, _) = netlink_proto::new_connection(NETLINK_ROUTE)?;
+                connection.set_forward_ack(true);
+                connection.set_forward_done(true);
+                let socket = connection.socket_mut().socket_ref();
+                // Dumps are filtered in the kernel, errors explain themselves and do not repeat the request.
+                socket.set_netlink_get_strict_chk(true)?;
+                socket.set_ext_ack(true)?;
+                socket.set_cap_ack(true)?;
+                Ok((connection, handle))
+            })?
+            .map_err(|error| KernelError::Socket(error.to_string()))?;
+        runtime.spawn(connection);
+        Ok(Self { netns: netns.clone(), handle, turn: Mutex::new(()) })
+    }
+
+    /// Opens a socket in the namespace of the calling thread.
+    pub fn open_current() -> Result<Self, KernelError> {
+        Self::open(&Netns::current()?)
+    }
+
+    async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+
+    /// Sends messages as one datagram and collects every reply to them, acknowledgements included.
+    async fn exchange(&self, messages: Vec<Message>) -> Result<Vec<Message>, KernelError> {
+        let replies = self
+            .handle
+            .request_batch(messages, SocketAddr::new(0, 0))
+            .map_err(|error| KernelError::Socket(error.to_string()))?;
+        Ok(replies.collect().await)
+    }
+
+    /// One result for each of `ops`, which are sent as one datagram.
+    async fn send(&self, ops: &[Op]) -> Vec<Result<(), KernelError>> {
+        let encoded: Vec<Result<Message, KernelError>> = ops.iter().map(encode::operation).collect();
+        let messages: Vec<Message> = encoded.iter().flatten().cloned().collect();
+        let mut answers = match self.exchange(messages).await {
+            Ok(replies) => acknowledgements(replies),
+            Err(error) => return ops.iter().map(|_| Err(error.clone())).collect(),
+        }
+        .into_iter();
+        let result = |(op, message): (&Op, Result<Message, KernelError>)| {
+            message?;
+            match answers.next() {
+                Some(None) => Ok(()),
+                Some(Some((errno, detail))) => {
+                    Err(KernelError::Refused { errno, what: op.to_string(), detail })
+                }
+                None => Err(KernelError::Socket("closed before the answer came".to_string())),
+            }
+        };
+        ops.iter().zip(encoded).map(result).collect()
+    }
+
+    /// Everything the kernel lists in answer to `request`; `what` names it in words.
+    async fn dump(
+        &self,
+        request: RouteNetlinkMessage,
+        what: &str,
+    ) -> Result<Vec<RouteNetlinkMessage>, KernelError> {
+        let _turn = self.turn().await;
+        for _ in 0..DUMP_TRIES {
+            let message = framed(request.clone(), NLM_F_REQUEST | NLM_F_DUMP);
+            let mut torn = false;
+            let mut found = Vec::new();
+            for reply in self.exchange(vec![message]).await? {
+                torn |= reply.header.flags & NLM_F_DUMP_INTR != 0;
+                match reply.payload {
+                    NetlinkPayload::InnerMessage(inner) => found.push(inner),
+                    NetlinkPayload::Done(done) if done.code < 0 => {
+                        return Err(refused(-done.code, what, None));
+                    }
+                    NetlinkPayload::Error(error) if error.code.is_some() => {
+                        let (errno, detail) = decode::refusal(&error, reply.header.flags).unwrap_or_default();
+                        return Err(refused(errno, what, detail));
+                    }
+                    _ => {}
+                }
+            }
+            if !torn {
+                return Ok(found);
+            }
+        }
+        Err(refused(
+            Errno::EINTR as i32,
+            what,
+            Some("the table kept changing while it was listed".to_string()),
+        ))
+    }
+}
+
+impl Kernel for Netlink {
+    fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
+    fn apply(&self, ops: Vec<Op>, stop_on_error: bool) -> BoxFuture<'_, Vec<Result<(), KernelError>>> {
+        Box::pin(async move {
+            let _turn = self.turn().await;
+            let mut results = Vec::with_capacity(ops.len());
+            // The kernel goes on to the next message of a datagram after a failed one; where it must not,
+            // each is sent only after the one before has been acknowledged.
+            for chunk in ops.chunks(if stop_on_error { 1 } else { BATCH }) {
+                if stop_on_error && results.last().is_some_and(Result::is_err) {
+                    break;
+                }
+                results.extend(self.send(chunk).await);
+            }
+            results.resize_with(ops.len(), || Err(KernelError::Skipped));
+            results
+        })
+    }
+
+    fn link(&self, name: &str) -> BoxFuture<'_, Result<Option<Link>, KernelError>> {
+        let request = encode::get_link(name);
+        let what = format!("look up link {name}");
+        Box::pin(async move {
+            let _turn = self.turn().await;
+            // The acknowledgement ends the exchange even where the answer cannot be read.
+            let replies = self.exchange(vec![framed(request?, NLM_F_REQUEST | NLM_F_ACK)]).await?;
+            let mut found = None;
+            for reply in replies {
+                match reply.payload {
+                    NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+                        found = decode::link(&link)
+                    }
+                    NetlinkPayload::Error(error) => match decode::refusal(&error, reply.header.flags) {
+                        None => {}
+                        Some((errno, _)) if errno == Errno::ENODEV as i32 => return Ok(None),
+                        Some((errno, detail)) => return Err(refused(errno, &what, detail)),
+                    },
+                    _ => {}
+                }
+            }
+            match found {
+                Some(link) => Ok(Some(link)),
+                None => Err(KernelError::Socket(format!("{what}: no readable answer"))),
+            }
+        })
+    }
+
+    fn links(&self) -> BoxFuture<'_, Result<Vec<Link>, KernelError>> {
+        Box::pin(async move {
+            let found = self.dump(encode::list_links(), "list links").await?;
+            Ok(found.iter().filter_map(decode::new_link).collect())
+        })
+    }
+
+    fn addresses(&self, link: Option<u32>) -> BoxFuture<'_, Result<Vec<Address>, KernelError>> {
+        Box::pin(async move {
+            let mut all = Vec::new();
+            for family in [4, 6] {
+                let found = match self.dump(encode::list_addresses(family, link), "list addresses").await {
+                    // The link is gone: it has no addresses.
+                    Err(error) if error.errno() == Some(Errno::ENODEV as i32) => Vec::new(),
+                    found => found?,
+                };
+                all.extend(found.iter().filter_map(decode::new_address));
+            }
+            Ok(all)
+        })
+    }
+
+    fn routes(&self, filter: RouteFilter) -> BoxFuture<'_, Result<Vec<Route>, KernelError>> {
+        Box::pin(async move {
+            let mut all = Vec::new();
+            for family in [4, 6].into_iter().filter(|family| filter.family.is_none_or(|only| only == *family))
+            {
+                let found = match self.dump(encode::list_routes(family, &filter), "list routes").await {
+                    // The table or the link of the filter does not exist: it has no routes.
+                    Err(error) if error.errno() == Some(Errno::ENOENT as i32) => Vec::new(),
+                    Err(error) if error.errno() == Some(Errno::ENODEV as i32) => Vec::new(),
+                    found => found?,
+                };
+                all.extend(found.iter().filter_map(decode::new_route));
+            }
+            Ok(all)
+        })
+    }
+
+    fn neighbours(&self, link: Option<u32>) -> BoxFuture<'_, Result<Vec<Neighbour>, KernelError>> {
+        Box::pin(async move {
+            let mut all = Vec::new();
+            for proxy in [false, true] {
+                let found = self.dump(encode::list_neighbours(link, proxy), "list neighbours").await?;
+                all.extend(found.iter().filter_map(decode::new_neighbour));
+            }
+            // Not every kernel filters proxy entries by link.
+            all.retain(|neighbour| link.is_none_or(|only| only == neighbour.link));
+            Ok(all)
+        })
+    }
+
+    fn sysctl(&self, key: &str) -> BoxFuture<'_, Result<String, KernelError>> {
+        let key = key.to_string();
+        Box::pin(async move { self.netns.run_async(move || sysctl::read(&key)).await? })
+    }
+
+    fn set_sysctls(&self, values: Vec<(String, String)>) -> BoxFuture<'_, Vec<Result<(), KernelError>>> {
+        Box::pin(async move {
+            let count = values.len();
+            let write = move || values.iter().map(|(key, value)| sysctl::write(key, value)).collect();
+            match self.netns.run_async(write).await {
+                Ok(results) => results,
+                Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
+            }
+        })
+    }
+
+    fn events(
+        &self,
+        groups: EventGroups,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, KernelEvent>, KernelError>> {
+        Box::pin(async move { events::follow(&self.netns, groups).map(StreamExt::boxed) })
+    }
+}
+
+/// The system's namespaces, found by path.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemNamespaces;
+
+impl Namespaces for SystemNamespaces {
+    fn current(&self) -> Result<Arc<dyn Kernel>, KernelError> {
+        Ok(Arc::new(Netlink::open_current()?))
+    }
+
+    fn open(&self, path: &str) -> Result<Arc<dyn Kernel>, KernelError> {
+        Ok(Arc::new(Netlink::open(&Netns::open(path)?)?))
+    }
+}
+
+fn framed(message: RouteNetlinkMessage, flags: u16) -> Message {
+    let mut header = NetlinkHeader::default();
+    header.flags = flags;
+    NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message))
+}
+
+/// What each message of a batch was answered, in the order they were sent: `None` for done, else the errno.
+fn acknowledgements(replies: Vec<Message>) -> Vec<Option<(i32, Option<String>)>> {
+    let mut answers: Vec<(u32, Option<(i32, Option<String>)>)> = replies
+        .into_iter()
+        .filter_map(|reply| match reply.payload {
+            NetlinkPayload::Error(error) => {
+                Some((reply.header.sequence_number, decode::refusal(&error, reply.header.flags)))
+            }
+            _ => None,
+        })
+        .collect();
+    answers.sort_by_key(|(sequence, _)| *sequence);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+fn refused(errno: i32, what: &str, detail: Option<String>) -> KernelError {
+    KernelError::Refused { errno, what: what.to_string(), detail }
+}
