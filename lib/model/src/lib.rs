@@ -1,6 +1,7 @@
 //! `projectcalico.org/v3` resources, keys and paths, defaults, validation.
 
 pub mod error;
+pub mod ipam;
 pub mod key;
 pub mod kind;
 pub mod names;
