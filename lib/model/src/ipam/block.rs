@@ -130,7 +130,12 @@ impl AllocationBlock {
     pub const MAX_SIZE: usize = 1 << 20;
 
     /// A new block with every address free; `None` when `cidr` is too large to be a block.
-    pub fn new(cidr: Cidr, owner: Option<&Owner>, claimed: Option<Timestamp>, sequence_number: u64) -> Option<Self> {
+    pub fn new(
+        cidr: Cidr,
+        owner: Option<&Owner>,
+        claimed: Option<Timestamp>,
+        sequence_number: u64,
+    ) -> Option<Self> {
         let size = size_of(&cidr)?;
         Some(Self {
             cidr,
@@ -155,7 +160,10 @@ impl AllocationBlock {
         }
         let block: Self = serde_json::from_slice(value).map_err(|e| unreadable(&key, &e))?;
         if block.cidr != *cidr {
-            return Err(StoredError { key: key.path(), reason: format!("the value is that of block {}", block.cidr) });
+            return Err(StoredError {
+                key: key.path(),
+                reason: format!("the value is that of block {}", block.cidr),
+            });
         }
         Ok(block)
     }
@@ -213,6 +221,8 @@ fn as_text<S: Serializer>(cidr: &Cidr, serializer: S) -> Result<S::Ok, S::Error>
     serializer.collect_str(cidr)
 }
 
-fn null_is_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+fn null_is_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

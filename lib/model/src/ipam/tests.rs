@@ -42,8 +42,13 @@ fn a_block_comes_back_as_it_was_stored() {
 #[test]
 fn a_new_block_is_all_free_and_says_so_in_full() {
     let now: Timestamp = "2026-11-21T03:13:00.9Z".parse().unwrap();
-    let block =
-        AllocationBlock::new(cidr("fd00::40/126"), Some(&Owner::Virtual("load-balancer".into())), Some(now), 7).unwrap();
+    let block = AllocationBlock::new(
+        cidr("fd00::40/126"),
+        Some(&Owner::Virtual("load-balancer".into())),
+        Some(now),
+        7,
+    )
+    .unwrap();
     assert_eq!(
         stored(&block.encode()),
         json!({"cidr": "fd00::40/126", "affinity": "virtual:load-balancer", "affinity_claim_time": "2026-11-21T03:13:00Z",
@@ -131,12 +136,16 @@ fn affinities_in_every_state() {
 #[test]
 fn handles_count_per_block() {
     let key = Key::Handle("net.c1".into());
-    let mut handle = Handle::decode(&key, br#"{"block":{"10.80.0.0/30":2,"fd00::/122":1},"deleted":false}"#).unwrap();
+    let mut handle =
+        Handle::decode(&key, br#"{"block":{"10.80.0.0/30":2,"fd00::/122":1},"deleted":false}"#).unwrap();
     assert_eq!(handle.blocks().collect::<Vec<_>>(), [cidr("10.80.0.0/30"), cidr("fd00::/122")]);
     assert_eq!((handle.count(&cidr("10.80.0.0/30")), handle.count(&cidr("10.80.0.4/30"))), (2, 0));
     handle.set_count(&cidr("10.80.0.0/30"), 0);
     handle.set_count(&cidr("10.80.0.4/30"), 3);
-    assert_eq!(stored(&handle.encode()), json!({"block": {"10.80.0.4/30": 3, "fd00::/122": 1}, "deleted": false}));
+    assert_eq!(
+        stored(&handle.encode()),
+        json!({"block": {"10.80.0.4/30": 3, "fd00::/122": 1}, "deleted": false})
+    );
     assert!(Handle::decode(&key, br#"{"block":null}"#).unwrap().block.is_empty());
     assert!(Handle::decode(&key, b"").unwrap().block.is_empty());
 }

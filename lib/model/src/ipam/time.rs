@@ -23,5 +23,7 @@ pub(super) fn serialize<S: Serializer>(time: &Option<Timestamp>, serializer: S) 
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     let text: Option<std::borrow::Cow<'de, str>> = Option::deserialize(deserializer)?;
-    text.filter(|t| !t.is_empty()).map(|t| t.parse().map_err(|e| serde::de::Error::custom(format_args!("{t}: {e}")))).transpose()
+    text.filter(|t| !t.is_empty())
+        .map(|t| t.parse().map_err(|e| serde::de::Error::custom(format_args!("{t}: {e}"))))
+        .transpose()
 }
