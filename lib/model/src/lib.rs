@@ -1,13 +1,16 @@
 //! `projectcalico.org/v3` resources, keys and paths, defaults, validation.
 
+pub mod columns;
 pub mod error;
 pub mod ipam;
 pub mod key;
 pub mod kind;
 pub mod names;
 pub mod net;
+pub mod number;
 pub mod resource;
 pub mod v3;
+pub mod yaml;
 
 pub use error::{FieldError, ValidationError};
 pub use key::{Key, Owner};
