@@ -1,1 +1,19 @@
-//! Test harness.
+//! What every cross-crate test stands on: programs run as a person or a container runtime would run them, against
+//! a real etcd, in namespaces of their own.
+//!
+//! * [`process`] starts programs with a deadline and kills what is left; nothing in a test waits for luck.
+//! * [`binaries`] builds the programs under test once and lays them out under every name they answer to.
+//! * [`sandbox`] gives a thread a network, mount and host-name namespace of its own with the few directories
+//!   a node writes to; [`etcd`] runs Debian's etcd, there or on a free loopback port.
+//! * [`golden`] replays the recorded cases of `tests/golden` step by step and compares.
+//! * [`verifier`] asks whether anything is left without an owner; [`probe`] counts lost packets.
+//!
+//! The harness talks to etcd over its JSON gateway and to the kernel through iproute2: it must not share the code it judges.
+
+pub mod binaries;
+pub mod etcd;
+pub mod golden;
+pub mod probe;
+pub mod process;
+pub mod sandbox;
+pub mod verifier;

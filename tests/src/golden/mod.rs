@@ -1,0 +1,201 @@
+//! Replay of the recorded corpus against our programs.
+//!
+//! [`case`] reads the files; [`selection`] says what is replayed yet; [`world`] is the host a case runs on, one a worker;
+//! [`compare`] judges each step with the help of [`normal`] (identifiers), [`renaming`] (blocks), [`kernel`] (dumps) and
+//! [`meaning`] (texts of Go's); [`differences`] lists what is different on purpose. [`replay`] does it all.
+
+pub mod case;
+pub mod compare;
+pub mod diff;
+pub mod differences;
+pub mod kernel;
+pub mod meaning;
+pub mod normal;
+pub mod renaming;
+pub mod selection;
+pub mod world;
+
+use crate::binaries::{Build, programs};
+use crate::etcd::changes;
+use crate::sandbox;
+use anyhow::{Context, Result};
+use case::{Located, Step};
+use compare::{Comparison, Finding, Outcome, Part};
+use differences::DIFFERENCES;
+use renaming::Renaming;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use world::World;
+
+/// A step that came out differently.
+#[derive(Debug)]
+pub struct Report {
+    /// Path of the case.
+    pub case: String,
+    /// Number of the step, from 1.
+    pub step: usize,
+    /// What was run.
+    pub command: String,
+    /// What differs.
+    pub finding: Finding,
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "== {} step {} ({}): {:?}", self.case, self.step, self.command, self.finding.part)?;
+        f.write_str(&diff::diff(&self.finding.recorded, &self.finding.ours))
+    }
+}
+
+/// What a replay found.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Cases replayed.
+    pub cases: usize,
+    /// Steps whose program was run.
+    pub steps: usize,
+    /// Differences that nobody meant, in the order of the corpus.
+    pub unexpected: Vec<Report>,
+    /// Lines of the list that no longer hold, as case, step and part.
+    pub stale: Vec<(&'static str, usize, Part)>,
+}
+
+/// Replays every selected case whose path begins with one of `filter` (all for none) with `workers` hosts at once.
+///
+/// # Errors
+/// Something of the harness fails: not root, no etcd, no programs, a broken corpus.
+pub fn replay(filter: &[String], workers: usize) -> Result<Summary> {
+    let corpus = case::load(&case::corpus_dir())?;
+    let bootstrap = bootstrap(&corpus)?;
+    let wanted = |path: &str| filter.is_empty() || filter.iter().any(|prefix| path.starts_with(prefix.as_str()));
+    let chosen: Vec<&Located> =
+        corpus.iter().filter(|located| selection::selected(&located.path) && wanted(&located.path)).collect();
+    let programs = programs(Build::Plain)?;
+    let queue = Mutex::new(chosen.iter().copied().enumerate().collect::<VecDeque<_>>());
+    let results = Mutex::new(Vec::new());
+    let work = || -> Result<()> {
+        sandbox::enter(world::HOSTNAME, programs)?;
+        let world = World::start(bootstrap.clone())?;
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let Some((place, located)) = next else { return Ok(()) };
+            let done = replay_case(&world, located).with_context(|| format!("case {}", located.path))?;
+            results.lock().unwrap_or_else(PoisonError::into_inner).push((place, done));
+        }
+    };
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..workers.max(1)).map(|_| scope.spawn(work)).collect();
+        running.into_iter().try_for_each(|worker| match worker.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    })?;
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(place, _)| *place);
+    let mut summary = Summary { cases: chosen.len(), ..Summary::default() };
+    let mut held = BTreeSet::new();
+    for (steps, report) in results.into_iter().map(|(_, done)| done) {
+        summary.steps += steps;
+        for report in report {
+            match DIFFERENCES.iter().find(|listed| matches(listed, &report)) {
+                Some(listed) => drop(held.insert((listed.case, listed.step, listed.part))),
+                None => summary.unexpected.push(report),
+            }
+        }
+    }
+    let replayed = |path: &str| chosen.iter().any(|located| located.path == path);
+    summary.stale = DIFFERENCES
+        .iter()
+        .map(|listed| (listed.case, listed.step, listed.part))
+        .filter(|place| filter.is_empty() || replayed(place.0))
+        .filter(|place| !held.contains(place))
+        .collect();
+    Ok(summary)
+}
+
+fn matches(listed: &differences::Difference, report: &Report) -> bool {
+    listed.case == report.case && listed.step == report.step && listed.part == report.finding.part
+}
+
+/// What the first write into an empty store creates besides its own object.
+fn bootstrap(corpus: &[Located]) -> Result<BTreeMap<String, String>> {
+    let recorded = corpus.iter().find(|located| located.path == "store/bootstrap").context("store/bootstrap")?;
+    let first = recorded.case.steps.first().and_then(|step| step.etcd.as_ref()).context("its first step")?;
+    let pairs = first.put.iter().filter(|pair| !pair.key.ends_with("/warmup"));
+    Ok(pairs.map(|pair| (pair.key.clone(), pair.value.clone())).collect())
+}
+
+/// Runs a case; where inputs name a block before its counterpart is known, once more with what the first attempt has shown.
+fn replay_case(world: &World, located: &Located) -> Result<(usize, Vec<Report>)> {
+    let (steps, reports, renaming) = attempt(world, located, Renaming::default())?;
+    if reports.is_empty() || renaming.is_identity() {
+        return Ok((steps, reports));
+    }
+    let (_, again, _) = attempt(world, located, renaming)?;
+    Ok((steps, if again.len() < reports.len() { again } else { reports }))
+}
+
+fn attempt(world: &World, located: &Located, known: Renaming) -> Result<(usize, Vec<Report>, Renaming)> {
+    world.reset(&located.path, &located.case)?;
+    let mut comparison = Comparison::new(known);
+    let mut reports = Vec::new();
+    let mut ran = 0;
+    let mut before = world.etcd().snapshot()?;
+    for (index, step) in located.case.steps.iter().enumerate() {
+        let ours = comparison.carry_over(step);
+        prepare(world, &mut comparison, step, &ours)?;
+        let mut outcome = Outcome::default();
+        let replayed = selection::replayed(step);
+        if replayed {
+            before = world.etcd().snapshot()?;
+            outcome.output = Some(world.run(&ours)?);
+            outcome.wrote = world.wrote(&ours)?;
+            ran += 1;
+        } else if let Some(change) = &step.etcd {
+            // A program of a later issue: what it would have done to the store is planted.
+            for pair in &change.put {
+                let (key, value) = (comparison.input(&pair.key), comparison.input(&pair.value));
+                world.etcd().put(&key, &value)?;
+            }
+            comparison.planted(&change.put);
+            for key in &change.del {
+                world.etcd().delete(&comparison.input(key))?;
+            }
+        }
+        outcome.after = world.etcd().snapshot()?;
+        outcome.changes = if replayed { changes(&before, &outcome.after) } else { Default::default() };
+        if let Some(recorded) = &step.kernel {
+            for (place, named) in recorded {
+                let netns = (place == "container").then(|| world::container(step)).flatten();
+                for (name, like) in named {
+                    let dump = world.dump(netns.as_deref(), name, like)?;
+                    outcome.kernel.entry(place.clone()).or_default().insert(name.clone(), dump);
+                }
+            }
+        }
+        let judged = if replayed { step.clone() } else { Step { etcd: None, wrote: BTreeMap::new(), ..step.clone() } };
+        let findings = comparison.step(&judged, &outcome);
+        reports.extend(findings.into_iter().map(|finding| Report {
+            case: located.path.clone(),
+            step: index + 1,
+            command: step.run.join(" "),
+            finding,
+        }));
+    }
+    Ok((ran, reports, comparison.renaming().clone()))
+}
+
+fn prepare(world: &World, comparison: &mut Comparison, step: &Step, ours: &Step) -> Result<()> {
+    if let Some(script) = &ours.shell {
+        world.shell(script)?;
+    }
+    for pair in &ours.put {
+        world.etcd().put(&pair.key, &pair.value)?;
+    }
+    comparison.planted(&step.put);
+    for key in &ours.del {
+        world.etcd().delete(key)?;
+    }
+    Ok(())
+}
