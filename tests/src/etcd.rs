@@ -218,8 +218,7 @@ impl Server {
             .arg(format!("--initial-cluster=default={peers}"))
             .args(["--log-level=error", "--logger=zap"])
             .args(more);
-        let mut server =
-            Self { process: Background::start(command)?, client: Client::new(address), address };
+        let mut server = Self { process: Background::start(command)?, client: Client::new(address), address };
         wait_for("etcd's first answer", Duration::from_secs(20), || {
             if server.process.ended().is_some() {
                 return Some(false);

@@ -23,12 +23,13 @@ pub fn enter(hostname: &str, programs: &Path) -> Result<()> {
     if !geteuid().is_root() {
         bail!("these tests make namespaces: run them as root");
     }
-    let programs = File::open(programs).with_context(|| format!("open {}", programs.display()))?;
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)
         .context("unshare namespaces")?;
     sethostname(hostname).context("set the host's name")?;
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).context("make mounts private")?;
+    // Opened before a private directory may hide it, and in these namespaces: a mount of others cannot be bound.
+    let programs = File::open(programs).with_context(|| format!("open {}", programs.display()))?;
     mount(Some("sysfs"), "/sys", Some("sysfs"), MsFlags::empty(), none).context("mount /sys")?;
     for directory in PRIVATE {
         mount(Some("tmpfs"), directory, Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
@@ -37,7 +38,8 @@ pub fn enter(hostname: &str, programs: &Path) -> Result<()> {
     fs::create_dir_all("/opt/cni/bin")?;
     fs::create_dir_all("/run/netns")?;
     let source = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&programs));
-    mount(Some(source.as_str()), "/opt/cni/bin", none, MsFlags::MS_BIND, none).context("mount /opt/cni/bin")?;
+    mount(Some(source.as_str()), "/opt/cni/bin", none, MsFlags::MS_BIND, none)
+        .context("mount /opt/cni/bin")?;
     tool("ip", &["link", "set", "lo", "up"])?;
     Ok(())
 }
@@ -46,7 +48,11 @@ pub fn enter(hostname: &str, programs: &Path) -> Result<()> {
 ///
 /// # Errors
 /// As [`enter`], or those of `work`; a panic inside is passed on as an error.
-pub fn within<T: Send>(hostname: &str, programs: &Path, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+pub fn within<T: Send>(
+    hostname: &str,
+    programs: &Path,
+    work: impl FnOnce() -> Result<T> + Send,
+) -> Result<T> {
     thread::scope(|scope| {
         let inside = scope.spawn(|| {
             enter(hostname, programs)?;
@@ -109,7 +115,8 @@ pub fn sysctl(netns: Option<&str>, name: &str) -> Result<Option<String>> {
 /// # Errors
 /// The namespace cannot be entered.
 pub fn in_netns<T: Send>(netns: &str, work: impl FnOnce() -> T + Send) -> Result<T> {
-    let file = File::open(Path::new("/run/netns").join(netns)).with_context(|| format!("namespace {netns}"))?;
+    let file =
+        File::open(Path::new("/run/netns").join(netns)).with_context(|| format!("namespace {netns}"))?;
     thread::scope(|scope| {
         let inside = scope.spawn(move || -> Result<T> {
             setns(&file, CloneFlags::CLONE_NEWNET).context("enter the namespace")?;

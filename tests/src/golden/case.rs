@@ -18,10 +18,10 @@ pub struct Case {
     pub steps: Vec<Step>,
     /// Answers of the module lists, for verbs that are not replayed yet.
     #[serde(default)]
-    pub lsmod: Option<String>,
+    pub lsmod: Option<serde_json::Value>,
     /// As `lsmod`.
     #[serde(default, rename = "modules.builtin")]
-    pub modules_builtin: Option<String>,
+    pub modules_builtin: Option<serde_json::Value>,
 }
 
 /// One step; the README's table says what each field means.
@@ -196,7 +196,7 @@ mod tests {
     fn every_file_of_the_corpus_is_a_case() {
         let cases = load(&corpus_dir()).unwrap();
         assert_eq!(cases.len(), 440);
-        assert_eq!(cases.iter().map(|located| located.case.steps.len()).sum::<usize>(), 1694);
+        assert_eq!(cases.iter().map(|located| located.case.steps.len()).sum::<usize>(), 1689);
     }
 
     #[test]

@@ -145,10 +145,9 @@ impl Comparison {
             stored(&mut self.ours, &outcome.changes.put, &outcome.changes.del),
         );
         if let Some(output) = &outcome.output {
-            for (part, recorded, ours) in [
-                (Part::Stdout, &step.stdout, &output.stdout),
-                (Part::Stderr, &step.stderr, &output.stderr),
-            ] {
+            for (part, recorded, ours) in
+                [(Part::Stdout, &step.stdout, &output.stdout), (Part::Stderr, &step.stderr, &output.stderr)]
+            {
                 if let Some(recorded) = recorded {
                     let (recorded, ours) = self.texts(recorded, ours);
                     check(part, recorded, ours);
@@ -158,7 +157,8 @@ impl Comparison {
         let wrote = |side: &mut Normaliser, files: &BTreeMap<String, String>| {
             files.iter().map(|(name, text)| format!("{name}:\n{}\n", side.text(text))).collect::<String>()
         };
-        let renamed = step.wrote.iter().map(|(name, text)| (name.clone(), self.renaming.apply(text))).collect();
+        let renamed =
+            step.wrote.iter().map(|(name, text)| (name.clone(), self.renaming.apply(text))).collect();
         check(Part::Wrote, wrote(&mut self.recorded, &renamed), wrote(&mut self.ours, &outcome.wrote));
         if let Some(recorded) = &step.kernel {
             let renaming = &self.renaming;
@@ -206,8 +206,9 @@ impl Comparison {
             .filter(|(block, _)| !self.renaming.taken(*block))
             .collect();
         for (block, owner) in new_here {
-            let alike =
-                |other: &(Cidr, String)| other.1 == owner && other.0.prefix() == block.prefix() && other.0.family() == block.family();
+            let alike = |other: &(Cidr, String)| {
+                other.1 == owner && other.0.prefix() == block.prefix() && other.0.family() == block.family()
+            };
             let same = new_there.iter().position(|other| other.0 == block);
             if let Some(place) = same.or_else(|| new_there.iter().position(alike)) {
                 let (counterpart, _) = new_there.remove(place);
@@ -292,8 +293,12 @@ mod tests {
     use std::time::Duration;
 
     fn recorded(stdout: &str, put: &[(&str, &str)]) -> Step {
-        let put: Vec<_> = put.iter().map(|(key, value)| serde_json::json!({"key": key, "value": value})).collect();
-        serde_json::from_value(serde_json::json!({"run": ["calico"], "exit": 0, "stdout": stdout, "etcd": {"put": put}})).unwrap()
+        let put: Vec<_> =
+            put.iter().map(|(key, value)| serde_json::json!({"key": key, "value": value})).collect();
+        serde_json::from_value(
+            serde_json::json!({"run": ["calico"], "exit": 0, "stdout": stdout, "etcd": {"put": put}}),
+        )
+        .unwrap()
     }
 
     fn ours(stdout: &str, put: &[(&str, &str)]) -> Outcome {

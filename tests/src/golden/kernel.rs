@@ -7,8 +7,16 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Fields of iproute2's objects that count interfaces or follow from timing.
-const VOLATILE: [&str; 8] =
-    ["ifindex", "link_index", "link_netnsid", "operstate", "tentative", "txqlen", "valid_life_time", "preferred_life_time"];
+const VOLATILE: [&str; 8] = [
+    "ifindex",
+    "link_index",
+    "link_netnsid",
+    "operstate",
+    "tentative",
+    "txqlen",
+    "valid_life_time",
+    "preferred_life_time",
+];
 
 /// Flags that come and go with the carrier of the other end.
 const CARRIER: [&str; 4] = ["NO-CARRIER", "LOWER_UP", "M-DOWN", "linkdown"];
@@ -54,10 +62,9 @@ fn object(line: &str, side: &mut Normaliser) -> Option<String> {
         return None;
     }
     // A neighbour that is not permanent was learnt, or not, by the time of the dump.
-    if let Some(states) = object["state"].as_array() {
-        if !states.iter().any(|state| state == "PERMANENT") {
-            return None;
-        }
+    let learnt = |states: &Vec<Value>| !states.iter().any(|state| state == "PERMANENT");
+    if object["state"].as_array().is_some_and(learnt) {
+        return None;
     }
     clean(&mut object);
     Some(side.text(&sorted(object).to_string()))
@@ -108,7 +115,8 @@ mod tests {
     #[test]
     fn indexes_carrier_and_link_local_addresses_do_not_count() {
         let one = r#"{"ifindex": 2, "flags": ["UP", "LOWER_UP"], "addr_info": [{"local": "10.0.0.1"}]}"#;
-        let other = r#"{"flags": ["UP"], "ifindex": 9, "addr_info": [{"local": "10.0.0.1"}, {"local": "fe80::1"}]}"#;
+        let other =
+            r#"{"flags": ["UP"], "ifindex": 9, "addr_info": [{"local": "10.0.0.1"}, {"local": "fe80::1"}]}"#;
         assert_eq!(form(one), form(other));
         assert_ne!(form(one), form(&one.replace("10.0.0.1", "10.0.0.2")));
         assert_ne!(form(one), form(&one.replace("\"UP\"", "\"DOWN\"")));
@@ -122,6 +130,9 @@ mod tests {
 
     #[test]
     fn order_of_lines_does_not_count() {
-        assert_eq!(form("{\"dst\": \"a\"}\n{\"dst\": \"b\"}\n"), form("{\"dst\": \"b\"}\n{\"dst\": \"a\"}\n"));
+        assert_eq!(
+            form("{\"dst\": \"a\"}\n{\"dst\": \"b\"}\n"),
+            form("{\"dst\": \"b\"}\n{\"dst\": \"a\"}\n")
+        );
     }
 }

@@ -30,8 +30,11 @@ pub fn reconcile(recorded: &str, ours: &str) -> (String, String) {
     if left.len() != right.len() {
         return (recorded.to_owned(), ours.to_owned());
     }
-    let lines: Vec<&str> =
-        left.iter().zip(&right).map(|(theirs, ours)| if same_meaning(theirs, ours) { *theirs } else { *ours }).collect();
+    let lines: Vec<&str> = left
+        .iter()
+        .zip(&right)
+        .map(|(theirs, ours)| if same_meaning(theirs, ours) { *theirs } else { *ours })
+        .collect();
     (recorded.to_owned(), lines.join("\n"))
 }
 

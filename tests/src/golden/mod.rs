@@ -68,7 +68,8 @@ pub struct Summary {
 pub fn replay(filter: &[String], workers: usize) -> Result<Summary> {
     let corpus = case::load(&case::corpus_dir())?;
     let bootstrap = bootstrap(&corpus)?;
-    let wanted = |path: &str| filter.is_empty() || filter.iter().any(|prefix| path.starts_with(prefix.as_str()));
+    let wanted =
+        |path: &str| filter.is_empty() || filter.iter().any(|prefix| path.starts_with(prefix.as_str()));
     let chosen: Vec<&Located> =
         corpus.iter().filter(|located| selection::selected(&located.path) && wanted(&located.path)).collect();
     let programs = programs(Build::Plain)?;
@@ -120,7 +121,8 @@ fn matches(listed: &differences::Difference, report: &Report) -> bool {
 
 /// What the first write into an empty store creates besides its own object.
 fn bootstrap(corpus: &[Located]) -> Result<BTreeMap<String, String>> {
-    let recorded = corpus.iter().find(|located| located.path == "store/bootstrap").context("store/bootstrap")?;
+    let recorded =
+        corpus.iter().find(|located| located.path == "store/bootstrap").context("store/bootstrap")?;
     let first = recorded.case.steps.first().and_then(|step| step.etcd.as_ref()).context("its first step")?;
     let pairs = first.put.iter().filter(|pair| !pair.key.ends_with("/warmup"));
     Ok(pairs.map(|pair| (pair.key.clone(), pair.value.clone())).collect())
@@ -174,7 +176,8 @@ fn attempt(world: &World, located: &Located, known: Renaming) -> Result<(usize, 
                 }
             }
         }
-        let judged = if replayed { step.clone() } else { Step { etcd: None, wrote: BTreeMap::new(), ..step.clone() } };
+        let judged =
+            if replayed { step.clone() } else { Step { etcd: None, wrote: BTreeMap::new(), ..step.clone() } };
         let findings = comparison.step(&judged, &outcome);
         reports.extend(findings.into_iter().map(|finding| Report {
             case: located.path.clone(),

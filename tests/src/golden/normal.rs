@@ -285,7 +285,10 @@ mod tests {
     fn what_the_test_wrote_stays() {
         let mut side = Normaliser::new();
         side.keep_literal(&format!("uid: {A}\ntime: 2024-01-02T03:04:05Z"));
-        assert_eq!(side.text(&format!("{A} {B} 2024-01-02T03:04:05Z")), format!("{A} <uid 1> 2024-01-02T03:04:05Z"));
+        assert_eq!(
+            side.text(&format!("{A} {B} 2024-01-02T03:04:05Z")),
+            format!("{A} <uid 1> 2024-01-02T03:04:05Z")
+        );
     }
 
     #[test]
@@ -293,7 +296,10 @@ mod tests {
         let mut side = Normaliser::new();
         let first = side.value("b", r#"{"sequenceNumber":1795233659307570392,"sequenceNumberForAllocation":{"0":1795233659307570391}}"#);
         assert_eq!(first, json!({"sequenceNumber": 0, "sequenceNumberForAllocation": {"0": -1}}));
-        assert_eq!(side.value("b", r#"{"sequenceNumber":1795233659307570394}"#), json!({"sequenceNumber": 2}));
+        assert_eq!(
+            side.value("b", r#"{"sequenceNumber":1795233659307570394}"#),
+            json!({"sequenceNumber": 2})
+        );
         side.forget_block("b");
         assert_eq!(side.value("b", r#"{"sequenceNumber":5}"#), json!({"sequenceNumber": 0}));
     }

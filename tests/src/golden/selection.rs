@@ -28,7 +28,8 @@ const WAITING: [&str; 3] = [
 ];
 
 /// Verbs of `calicoctl` that are replayed.
-const VERBS: [&str; 9] = ["validate", "create", "apply", "replace", "patch", "label", "delete", "get", "version"];
+const VERBS: [&str; 9] =
+    ["validate", "create", "apply", "replace", "patch", "label", "delete", "get", "version"];
 
 /// Verbs of later issues; a verb that upstream does not know either is replayed, since it must be refused.
 const LATER: [&[&str]; 7] = [
