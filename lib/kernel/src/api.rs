@@ -184,7 +184,8 @@ pub enum Op {
     AddRoute(Route),
     /// Add or replace a route of the same destination, table and metric.
     ReplaceRoute(Route),
-    /// Remove a route.
+    /// Remove the first route that agrees: destination, table, protocol, next hops, for IPv4 the scope, and the
+    /// metric where one is given. None of that kind is an error (`ESRCH`).
     DelRoute(Route),
     /// Add or replace a neighbour.
     SetNeighbour(Neighbour),

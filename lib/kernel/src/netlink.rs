@@ -36,6 +36,9 @@ const DUMP_TRIES: usize = 16;
 
 type Message = NetlinkMessage<RouteNetlinkMessage>;
 
+/// Errno and the kernel's explanation of a refusal; `None` for an acknowledgement.
+type Answer = Option<(i32, Option<String>)>;
+
 /// A namespace's kernel, reached over netlink and /proc/sys.
 #[derive(Debug)]
 pub struct Netlink {
@@ -293,9 +296,9 @@ fn framed(message: RouteNetlinkMessage, flags: u16) -> Message {
     NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message))
 }
 
-/// What each message of a batch was answered, in the order they were sent: `None` for done, else the errno.
-fn acknowledgements(replies: Vec<Message>) -> Vec<Option<(i32, Option<String>)>> {
-    let mut answers: Vec<(u32, Option<(i32, Option<String>)>)> = replies
+/// What each message of a batch was answered, in the order they were sent.
+fn acknowledgements(replies: Vec<Message>) -> Vec<Answer> {
+    let mut answers: Vec<(u32, Answer)> = replies
         .into_iter()
         .filter_map(|reply| match reply.payload {
             NetlinkPayload::Error(error) => {

@@ -4,7 +4,8 @@ use super::State;
 use super::tables::{MemoryLink, Namespace};
 use crate::addr::{IpNet, Mac};
 use crate::api::{
-    Address, KernelError, KernelEvent, Link, LinkRef, Neighbour, Op, Route, RouteKind, Scope, VethPair,
+    Address, KernelError, KernelEvent, Link, LinkRef, Neighbour, NextHop, Op, Route, RouteKind, Scope,
+    VethPair,
 };
 use crate::netns::Netns;
 use nix::errno::Errno;
@@ -212,13 +213,17 @@ impl Namespace {
 
     fn new_route(&mut self, route: &Route, replace: bool) -> Result<(), Errno> {
         for hop in &route.next_hops {
+            // Of several faults Linux names the first it meets: IPv6 an unknown link, then both the gateway.
+            if route.dst.addr.is_ipv6() && hop.link.is_some_and(|link| !self.links.contains_key(&link)) {
+                return Err(Errno::ENODEV);
+            }
+            if let Some(gateway) = hop.gateway {
+                self.check_gateway(gateway, hop, route.table)?;
+            }
             if let Some(link) = hop.link
                 && !self.usable(link, route.dst.addr)?.shown.up
             {
                 return Err(Errno::ENETDOWN);
-            }
-            if let Some(gateway) = hop.gateway {
-                self.check_gateway(gateway, hop.link, hop.onlink, route.table)?;
             }
         }
         if route.next_hops.is_empty() && matches!(route.kind, RouteKind::Unicast) {
@@ -246,13 +251,8 @@ impl Namespace {
     }
 
     /// A gateway must be reachable without another gateway.
-    fn check_gateway(
-        &self,
-        gateway: IpAddr,
-        link: Option<u32>,
-        onlink: bool,
-        table: u32,
-    ) -> Result<(), Errno> {
+    fn check_gateway(&self, gateway: IpAddr, hop: &NextHop, table: u32) -> Result<(), Errno> {
+        let (link, onlink) = (hop.link, hop.onlink);
         if matches!(gateway, IpAddr::V6(ip) if ip.is_unicast_link_local()) {
             return if link.is_some() { Ok(()) } else { Err(Errno::EINVAL) };
         }
