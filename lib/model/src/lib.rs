@@ -1,14 +1,17 @@
 //! `projectcalico.org/v3` resources, keys and paths, defaults, validation.
 
+pub mod admission;
 pub mod columns;
 pub mod error;
 pub mod ipam;
 pub mod key;
 pub mod kind;
+mod kinds;
 pub mod names;
 pub mod net;
 pub mod number;
 pub mod resource;
+pub mod schema;
 pub mod v3;
 pub mod yaml;
 

@@ -15,7 +15,10 @@ pub use endpoint::{
     EndpointPort, HostEndpointSpec, HostPort, IpNat, PortProtocol, QosControls, WorkloadEndpointSpec,
 };
 pub use node::{NodeAddress, NodeBgp, NodeInterface, NodeSpec, NodeStatus, NodeWireguard, OrchRef};
-pub use pool::{AssignmentMode, EncapMode, IPAMConfigurationSpec, IPPoolSpec, IPReservationSpec, PoolUse};
+pub use pool::{
+    AssignmentMode, DEFAULT_BLOCK_V4, DEFAULT_BLOCK_V6, EncapMode, IPAMConfigurationSpec, IPPoolSpec,
+    IPReservationSpec, PoolUse,
+};
 
 /// `skip_serializing_if` for flags that Go leaves out when false.
 pub(crate) fn is_false(flag: &bool) -> bool {

@@ -1,0 +1,21 @@
+//! The kinds: one file each, its tables in the words of [`crate::schema`] and its rules as functions.
+
+pub(crate) mod ip_pool;
+pub(crate) mod ip_reservation;
+
+use serde_json::{Map, Value};
+
+/// A text field; empty when it is absent.
+pub(crate) fn text_of<'a>(object: &'a Map<String, Value>, field: &str) -> &'a str {
+    object.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A boolean field; false when it is absent.
+pub(crate) fn is_set(object: &Map<String, Value>, field: &str) -> bool {
+    object.get(field).and_then(Value::as_bool).unwrap_or_default()
+}
+
+/// The items of a list field; none when it is absent.
+pub(crate) fn items_of<'a>(object: &'a Map<String, Value>, field: &str) -> impl Iterator<Item = &'a Value> {
+    object.get(field).and_then(Value::as_array).into_iter().flatten()
+}

@@ -1,0 +1,109 @@
+//! What the engine knows about a kind: its tables and the rules that no table can say.
+
+use super::field::{Context, Field, Object, Rule, Type};
+use crate::admission::Operation;
+use crate::error::{FieldError, ValidationError};
+use crate::kind::Kind;
+use crate::kinds;
+use crate::resource::Resource;
+
+/// A kind's tables and rules. Every hook may be left out.
+#[derive(Debug)]
+pub struct KindSchema {
+    /// The kind.
+    pub kind: Kind,
+    /// Its spec; `None` stores whatever is given.
+    pub spec: Option<&'static Object>,
+    /// Its status, if it has one.
+    pub status: Option<Field>,
+    /// Struct validator of the whole resource, run after those of metadata and spec.
+    pub rule: Option<Rule>,
+    /// CEL rules of the whole resource, run before those of the spec.
+    pub cel: Option<Rule>,
+    /// What Calico's client does on a write before it validates: checks against the old object, forced labels, forms
+    /// that are rewritten, defaults the table cannot say. An error ends the write at once.
+    pub prepare: Option<fn(&mut Resource, Operation<'_>) -> Result<(), ValidationError>>,
+    /// What Calico's client checks on a write after validation.
+    pub finish: Option<fn(&Resource, Operation<'_>) -> Result<(), ValidationError>>,
+}
+
+impl KindSchema {
+    /// A kind with this spec and nothing else.
+    pub const fn new(kind: Kind, spec: &'static Object) -> Self {
+        Self { kind, spec: Some(spec), status: None, rule: None, cel: None, prepare: None, finish: None }
+    }
+
+    /// A kind that is stored as given.
+    pub const fn untyped(kind: Kind) -> Self {
+        let status = Some(Field::new("status", Type::Any));
+        Self { kind, spec: None, status, rule: None, cel: None, prepare: None, finish: None }
+    }
+
+    /// The row of the spec, which is always written.
+    pub(super) fn spec_field(&self) -> Field {
+        match self.spec {
+            Some(spec) => Field::new("spec", Type::Object(spec)).always(),
+            None => Field::new("spec", Type::Any),
+        }
+    }
+
+    /// Refuses every name but `default`, in the words of Calico's client.
+    pub(crate) fn only_default(resource: &Resource, noun: &str) -> Result<(), ValidationError> {
+        if resource.name() == "default" {
+            return Ok(());
+        }
+        let text = format!("Cannot create {noun} resource with a name other than \"default\"");
+        Err(ValidationError::one(FieldError::whole(text)))
+    }
+
+    /// Everything wrong with a resource in stored form: validator tags and struct rules, then schema, then CEL rules.
+    pub fn check(&self, resource: &Resource) -> Vec<FieldError> {
+        let context = Context { resource };
+        super::check::check(self, &context)
+    }
+}
+
+/// The schema of a kind.
+pub fn of(kind: Kind) -> &'static KindSchema {
+    match kind {
+        Kind::IPPool => &kinds::ip_pool::SCHEMA,
+        Kind::IPReservation => &kinds::ip_reservation::SCHEMA,
+        _ => untyped(kind),
+    }
+}
+
+/// Kinds whose content is stored as given.
+fn untyped(kind: Kind) -> &'static KindSchema {
+    macro_rules! untyped {
+        ($($kind:ident),*) => {
+            match kind { $(Kind::$kind => const { &KindSchema::untyped(Kind::$kind) },)* }
+        };
+    }
+    untyped!(
+        BGPConfiguration,
+        BGPFilter,
+        BGPPeer,
+        BlockAffinity,
+        CalicoNodeStatus,
+        ClusterInformation,
+        FelixConfiguration,
+        GlobalNetworkPolicy,
+        GlobalNetworkSet,
+        HostEndpoint,
+        IPAMConfig,
+        IPAMConfiguration,
+        IPPool,
+        IPReservation,
+        KubeControllersConfiguration,
+        LiveMigration,
+        NetworkPolicy,
+        NetworkSet,
+        Node,
+        Profile,
+        StagedGlobalNetworkPolicy,
+        StagedKubernetesNetworkPolicy,
+        StagedNetworkPolicy,
+        Tier,
+        WorkloadEndpoint
+    )
+}
