@@ -27,10 +27,6 @@ const WAITING: [&str; 3] = [
     "ctl/get/go-templates",
 ];
 
-/// Verbs of `calicoctl` that are replayed.
-const VERBS: [&str; 9] =
-    ["validate", "create", "apply", "replace", "patch", "label", "delete", "get", "version"];
-
 /// Verbs of later issues; a verb that upstream does not know either is replayed, since it must be refused.
 const LATER: [&[&str]; 7] = [
     &["node"],
@@ -56,8 +52,7 @@ pub fn replayed(step: &Step) -> bool {
             let template = words.iter().any(|word| {
                 ["custom-columns", "go-template", "jsonpath"].iter().any(|form| word.starts_with(form))
             });
-            let later = LATER.iter().any(|verb| words.starts_with(verb));
-            !later && !(template && words.first().is_some_and(|verb| VERBS.contains(verb)))
+            !(template || LATER.iter().any(|verb| words.starts_with(verb)))
         }
         "calico" | "calico-ipam" => true,
         _ => false,
