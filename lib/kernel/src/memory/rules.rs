@@ -201,12 +201,13 @@ impl Namespace {
         let found = self.addresses.iter().position(|known| known.link == link && known.net == net);
         let gone = self.addresses.remove(found.ok_or(Errno::EADDRNOTAVAIL)?);
         self.tell(KernelEvent::AddressGone(gone));
-        // The last IPv4 address of a link takes every IPv4 route through it along.
+        // The last IPv4 address of a link takes every IPv4 route and neighbour of it along.
         if net.addr.is_ipv4()
             && !self.addresses.iter().any(|known| known.link == link && known.net.addr.is_ipv4())
         {
             self.routes
                 .retain(|r| r.dst.addr.is_ipv6() || r.next_hops.iter().all(|hop| hop.link != Some(link)));
+            self.neighbours.retain(|known| known.addr.is_ipv6() || known.link != link);
         }
         Ok(())
     }
@@ -262,9 +263,10 @@ impl Namespace {
                 && known.dst.contains(gateway)
                 && known.next_hops.iter().any(|hop| hop.gateway.is_none() && hop.link.is_some_and(through))
         });
+        let up = |index: u32| self.links.get(&index).is_some_and(|link| link.shown.up);
         let by_address =
-            self.addresses.iter().any(|known| through(known.link) && known.net.contains(gateway));
-        if onlink || by_route || by_address {
+            |known: &Address| through(known.link) && up(known.link) && known.net.contains(gateway);
+        if onlink || by_route || self.addresses.iter().any(by_address) {
             return Ok(());
         }
         Err(if gateway.is_ipv4() { Errno::ENETUNREACH } else { Errno::EHOSTUNREACH })

@@ -134,8 +134,7 @@ impl Namespace {
         for address in self.addresses.extract_if(.., doomed).collect::<Vec<_>>() {
             self.tell(KernelEvent::AddressGone(address));
         }
-        let doomed =
-            |entry: &mut Neighbour| entry.link == index && (gone || !entry.permanent && !entry.proxy);
+        let doomed = |entry: &mut Neighbour| entry.link == index;
         for entry in self.neighbours.extract_if(.., doomed).collect::<Vec<_>>() {
             self.tell(KernelEvent::NeighbourGone(entry));
         }

@@ -132,7 +132,8 @@ fn the_kernel_in_memory_answers_as_the_real_one() {
     if !root() {
         return;
     }
-    let mut runner = TestRunner::new(Config { cases: 48, failure_persistence: None, ..Config::default() });
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(48);
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
     let steps = prop::collection::vec(step(), 1..30);
     let outcome = runner.run(&steps, |steps| {
         block_on(async {
