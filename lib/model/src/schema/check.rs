@@ -2,11 +2,11 @@
 //! struct rules in one walk, then the CRD's schema, then its CEL rules. Source: `datamodel.md` §13 of the contract.
 
 use super::decode::is_empty;
-use super::field::{Check, Context, Field, Object, OnEmpty, Type};
+use super::field::{Check, Context, Field, Object, OnEmpty, Presence, Type};
 use super::kind::KindSchema;
 use super::metadata;
 use super::path::Path;
-use super::scalar::number_text;
+use super::scalar::{number_text, port_error, protocol_error};
 use crate::error::FieldError;
 use serde_json::{Map, Value};
 
@@ -22,6 +22,9 @@ pub(super) fn check(schema: &KindSchema, context: &Context<'_>) -> Vec<FieldErro
     }
     if let Some(rule) = schema.rule {
         rule(context, object, &Path::ROOT, &mut out);
+    }
+    if !schema.crd {
+        return out;
     }
     for (field, value) in sections() {
         schema_of(field, value, &Path::ROOT.field(field.name), context, &mut out);
@@ -65,6 +68,8 @@ fn tags_below(
 ) {
     match (field.ty, value) {
         (Type::Object(object), Value::Object(fields)) => tags_of(object, fields, path, context, out),
+        (Type::Port, value) => out.extend(port_error(value)),
+        (Type::Protocol, value) => out.extend(protocol_error(value)),
         (Type::List(item), Value::Array(items)) => {
             for (index, value) in items.iter().enumerate() {
                 if !failed_tag(item, value, || format!("{}[{index}]", field.go_name()), out) {
@@ -85,7 +90,8 @@ fn tags_below(
 
 /// Reports the first tag that fails.
 fn failed_tag(field: &Field, value: &Value, go_name: impl Fn() -> String, out: &mut Vec<FieldError>) -> bool {
-    let empty = is_empty(value);
+    // Go's pointers are empty only when they are absent
+    let empty = if field.presence == Presence::Pointer { value.is_null() } else { is_empty(value) };
     let failed = field.tags.iter().flatten().find(|tag| match tag.empty {
         OnEmpty::Refuse => empty,
         OnEmpty::Skip if empty => false,
@@ -144,6 +150,10 @@ fn schema_check(
         Check::Enum(words) if text.is_some_and(|text| !words.contains(&text)) => {
             let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
             format!("supported values: {}", words.join(", "))
+        }
+        Check::IntEnum(numbers) if number.is_some_and(|n| !numbers.contains(&n)) => {
+            let numbers: Vec<String> = numbers.iter().map(|number| format!("\"{number}\"")).collect();
+            format!("supported values: {}", numbers.join(", "))
         }
         Check::Min(min) if number.is_some_and(|n| n < min) => {
             format!("{path} in body should be greater than or equal to {min}")

@@ -142,6 +142,8 @@ impl Tag {
 pub enum Check {
     /// One of these texts.
     Enum(&'static [&'static str]),
+    /// One of these numbers.
+    IntEnum(&'static [i64]),
     /// At least this number.
     Min(i64),
     /// At most this number.

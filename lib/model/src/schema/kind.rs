@@ -16,6 +16,8 @@ pub struct KindSchema {
     pub spec: Option<&'static Object>,
     /// Its status, if it has one.
     pub status: Option<Field>,
+    /// Whether it has a CRD, whose schema and CEL rules then hold; profiles have none.
+    pub crd: bool,
     /// Struct validator of the whole resource, run after those of metadata and spec.
     pub rule: Option<Rule>,
     /// CEL rules of the whole resource, run before those of the spec.
@@ -30,13 +32,27 @@ pub struct KindSchema {
 impl KindSchema {
     /// A kind with this spec and nothing else.
     pub const fn new(kind: Kind, spec: &'static Object) -> Self {
-        Self { kind, spec: Some(spec), status: None, rule: None, cel: None, prepare: None, finish: None }
+        Self {
+            kind,
+            spec: Some(spec),
+            status: None,
+            crd: true,
+            rule: None,
+            cel: None,
+            prepare: None,
+            finish: None,
+        }
+    }
+
+    /// A kind with this spec, for which only Calico's own validators hold.
+    pub const fn without_crd(kind: Kind, spec: &'static Object) -> Self {
+        Self { crd: false, ..Self::new(kind, spec) }
     }
 
     /// A kind that is stored as given.
     pub const fn untyped(kind: Kind) -> Self {
         let status = Some(Field::new("status", Type::Any));
-        Self { kind, spec: None, status, rule: None, cel: None, prepare: None, finish: None }
+        Self { kind, spec: None, status, crd: false, rule: None, cel: None, prepare: None, finish: None }
     }
 
     /// The row of the spec, which is always written.
@@ -66,8 +82,16 @@ impl KindSchema {
 /// The schema of a kind.
 pub fn of(kind: Kind) -> &'static KindSchema {
     match kind {
+        Kind::GlobalNetworkPolicy => &kinds::global_network_policy::SCHEMA,
+        Kind::GlobalNetworkSet => &kinds::network_set::GLOBAL,
         Kind::IPPool => &kinds::ip_pool::SCHEMA,
         Kind::IPReservation => &kinds::ip_reservation::SCHEMA,
+        Kind::NetworkPolicy => &kinds::network_policy::SCHEMA,
+        Kind::NetworkSet => &kinds::network_set::NAMESPACED,
+        Kind::Profile => &kinds::profile::SCHEMA,
+        Kind::StagedGlobalNetworkPolicy => &kinds::staged_policy::GLOBAL,
+        Kind::StagedNetworkPolicy => &kinds::staged_policy::NAMESPACED,
+        Kind::Tier => &kinds::tier::SCHEMA,
         _ => untyped(kind),
     }
 }

@@ -65,8 +65,16 @@ pub fn check_labels(context: &Context<'_>, out: &mut Vec<FieldError>) {
 
 /// Keys of annotations, and their total size.
 pub fn check_annotations(context: &Context<'_>, out: &mut Vec<FieldError>) {
+    check_annotation_map(context.resource.annotations(), out);
+}
+
+/// Keys of annotations wherever they stand, and their total size.
+pub fn check_annotation_map<'a>(
+    annotations: impl Iterator<Item = (&'a str, &'a str)>,
+    out: &mut Vec<FieldError>,
+) {
     let mut size = 0;
-    for (key, value) in context.resource.annotations() {
+    for (key, value) in annotations {
         size += key.len() + value.len();
         let lower = key.to_ascii_lowercase();
         qualified_name(&lower, |reason| out.push(FieldError::new("Metadata.Annotations (key)", key, reason)));
@@ -79,6 +87,18 @@ pub fn check_annotations(context: &Context<'_>, out: &mut Vec<FieldError>) {
 
 fn too_long(max: usize) -> String {
     format!("must be no more than {max} bytes")
+}
+
+/// Whether a key is a qualified name.
+pub fn is_qualified_name(key: &str) -> bool {
+    let mut good = true;
+    qualified_name(key, |_| good = false);
+    good
+}
+
+/// Whether a value may be a label's.
+pub fn is_label_value(value: &str) -> bool {
+    value.len() <= MAX_LABEL && (value.is_empty() || is_name_part(value))
 }
 
 /// Kubernetes' qualified name: `[dns-subdomain/]name`.

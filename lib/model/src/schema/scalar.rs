@@ -1,6 +1,8 @@
 //! Scalars that Calico accepts in several spellings and stores in one. Source: `resources.md` §0.1 and `datamodel.md`
 //! §3 (encoding notes) of the contract.
 
+use super::text::is_service_name;
+use crate::error::FieldError;
 use serde_json::{Number, Value};
 use std::fmt::Write;
 
@@ -26,6 +28,35 @@ pub fn port_from_text(text: &str) -> Result<Value, String> {
         Ok(text.into())
     } else {
         Err(format!("invalid name for named port ({text})"))
+    }
+}
+
+/// What is wrong with a port in stored form.
+pub fn port_error(port: &Value) -> Option<FieldError> {
+    let lowest = match port {
+        Value::String(text) => match text.split_once(':') {
+            // a name never holds a colon
+            Some((lowest, _)) => lowest.parse().ok(),
+            None if is_service_name(text) => return None,
+            None => return Some(FieldError::tag("PortName", text.as_str(), "portName")),
+        },
+        port => port.as_u64(),
+    };
+    (lowest == Some(0))
+        .then(|| FieldError::new("Port", "0", "port range invalid, port number must be between 1 and 65535"))
+}
+
+/// What is wrong with a protocol in stored form.
+pub fn protocol_error(protocol: &Value) -> Option<FieldError> {
+    const NAMES: [&str; 6] = ["TCP", "UDP", "ICMP", "ICMPv6", "SCTP", "UDPLite"];
+    match protocol {
+        Value::Number(number) if number.as_u64() == Some(0) => {
+            Some(FieldError::new("Protocol", "0", "protocol number invalid"))
+        }
+        Value::String(name) if !NAMES.contains(&name.as_str()) => {
+            Some(FieldError::new("Protocol", name.as_str(), "protocol name invalid"))
+        }
+        _ => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Validator tags that several kinds share.
 
 use super::field::Tag;
+use super::metadata::{is_label_value, is_qualified_name};
 use super::text;
 use crate::net::Family;
 use serde_json::Value;
@@ -9,6 +10,49 @@ use serde_json::Value;
 pub fn on_text(value: &Value, accepts: impl Fn(&str) -> bool) -> bool {
     value.as_str().is_some_and(accepts)
 }
+
+/// `gte`: a number of at least `MIN`; absent passes, zero does not.
+pub const fn at_least<const MIN: i64>() -> Tag {
+    Tag::new("gte", |value| value.as_i64().is_some_and(|number| number >= MIN))
+}
+
+/// `lte`: a number of at most `MAX`.
+pub const fn at_most<const MAX: i64>() -> Tag {
+    Tag::new("lte", |value| value.as_i64().is_some_and(|number| number <= MAX))
+}
+
+/// `gt`: a number above `BOUND`.
+pub const fn above<const BOUND: i64>() -> Tag {
+    Tag::new("gt", |value| value.as_i64().is_some_and(|number| number > BOUND))
+}
+
+/// `lt`: a number below `BOUND`.
+pub const fn below<const BOUND: i64>() -> Tag {
+    Tag::new("lt", |value| value.as_i64().is_some_and(|number| number < BOUND))
+}
+
+/// `oneof`: one of these words.
+macro_rules! one_of {
+    ($($word:literal),* $(,)?) => {
+        $crate::schema::Tag::new("oneof", |value| matches!(value.as_str(), Some($($word)|*)))
+    };
+}
+pub(crate) use one_of;
+
+/// No item twice.
+pub const UNIQUE: Tag = Tag::new("unique", |value| {
+    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    items.iter().enumerate().all(|(at, item)| !items.iter().take(at).any(|earlier| earlier == item))
+});
+
+/// Keys and values that may be labels.
+pub const LABELS: Tag = Tag::new("labels", |value| {
+    value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .all(|(key, value)| is_qualified_name(key) && value.as_str().is_some_and(is_label_value))
+});
 
 macro_rules! text_tags {
     ($($(#[$doc:meta])* $name:ident = $tag:literal, $accepts:expr;)*) => {
