@@ -95,7 +95,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("netlink-proto", &["kernel"]),
     ("netlink-sys", &["kernel"]),
     ("etcd-client", &["datastore"]),
-    ("tonic", &["observe"]),
+    ("tonic", &["observe", "datastore"]),
     ("serde-saphyr", &["model", "datastore", "tests"]),
 ];
 

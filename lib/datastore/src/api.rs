@@ -15,10 +15,10 @@ pub enum StoreError {
     /// Wrong or missing credentials.
     #[error("connection is unauthorized: {0}")]
     Unauthorized(String),
-    /// The revision asked for has been compacted away; `revision` is the oldest still there.
-    #[error("required revision has been compacted; oldest is {revision}")]
+    /// The revision asked for has been compacted away.
+    #[error("required revision has been compacted")]
     Compacted {
-        /// Oldest revision that can still be read.
+        /// Oldest revision that can still be read; 0 where the server does not say.
         revision: i64,
     },
     /// More operations than the server takes in one transaction.

@@ -1,0 +1,163 @@
+//! The etcd v3 backend.
+//!
+//! Endpoints are tried one after another, beginning with the one that answered last; nothing is sent before the
+//! first request, so opening a store costs a short-lived process nothing. Every request is bounded by one deadline:
+//!
+//! * not sent (refused, unreachable, no leader): the next endpoint; when all are so, an error at once;
+//! * lost on the way: reads are repeated until the deadline, writes are not, because they may have happened;
+//! * refused by the server: final.
+//!
+//! Watches reconnect by themselves, see `watch`. The store belongs to the runtime of its first request.
+
+mod convert;
+mod endpoint;
+mod failure;
+mod pages;
+mod watch;
+
+use crate::{Datastore, StoreError};
+use endpoint::{Connected, Endpoint};
+use failure::Failure;
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::BoxStream;
+use mvcc::{RangeRequest, RangeResponse, Txn, TxnResponse, WatchRequest, WatchResponse};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::Instant;
+
+pub use endpoint::{EndpointError, Tls};
+
+/// First pause before a read is repeated; doubles up to a second.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is needed to reach an etcd.
+#[derive(Debug, Clone, Default)]
+pub struct EtcdOptions {
+    /// URLs, or `host:port` for plain HTTP.
+    pub endpoints: Vec<String>,
+    /// User and password.
+    pub user: Option<(String, String)>,
+    /// For `https` endpoints.
+    pub tls: Tls,
+    /// Bound of one request, connecting included.
+    pub timeout: Duration,
+}
+
+/// A store in etcd. Clones share the connections.
+#[derive(Debug, Clone)]
+pub struct EtcdStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    endpoints: Vec<Endpoint>,
+    /// Index of the endpoint that answered last.
+    preferred: AtomicUsize,
+    timeout: Duration,
+}
+
+impl EtcdStore {
+    /// A store at these endpoints. Does not connect yet.
+    ///
+    /// # Errors
+    /// A list without endpoints, an endpoint that is none, or certificates that cannot be used.
+    pub fn new(options: &EtcdOptions) -> Result<Self, EndpointError> {
+        if options.endpoints.is_empty() {
+            return Err(EndpointError::None);
+        }
+        let endpoints =
+            options.endpoints.iter().map(|url| Endpoint::new(url, options)).collect::<Result<_, _>>()?;
+        let shared = Shared { endpoints, preferred: AtomicUsize::new(0), timeout: options.timeout };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+}
+
+impl Shared {
+    /// Carries out `work` at some endpoint within the deadline. `repeatable` says that doing it twice does no harm.
+    async fn call<T, F, R>(&self, repeatable: bool, work: F) -> Result<T, StoreError>
+    where
+        F: Fn(Connected) -> R,
+        R: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let deadline = Instant::now() + self.timeout;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let first = self.preferred.load(Ordering::Relaxed);
+            let indexes = (0..self.endpoints.len()).map(|step| (first + step) % self.endpoints.len());
+            let mut failures = Vec::new();
+            let mut worth_repeating = false;
+            for (index, endpoint) in indexes.filter_map(|index| Some((index, self.endpoints.get(index)?))) {
+                let Ok(result) = tokio::time::timeout_at(deadline, endpoint.run(&work)).await else {
+                    failures.push(format!("{}: no answer within {:?}", endpoint.url(), self.timeout));
+                    return Err(StoreError::Unavailable(failures.join("; ")));
+                };
+                match result.map_err(failure::classify) {
+                    Ok(answer) => {
+                        self.preferred.store(index, Ordering::Relaxed);
+                        return Ok(answer);
+                    }
+                    Err(Failure::Final(error)) => return Err(error),
+                    Err(Failure::Lost(reason)) if !repeatable => {
+                        let text = format!("{}: {reason} (the write may have happened)", endpoint.url());
+                        return Err(StoreError::Unavailable(text));
+                    }
+                    Err(Failure::Lost(reason)) => {
+                        worth_repeating = true;
+                        failures.push(format!("{}: {reason}", endpoint.url()));
+                    }
+                    Err(Failure::NotSent(reason)) => failures.push(format!("{}: {reason}", endpoint.url())),
+                }
+            }
+            if !worth_repeating || Instant::now() + pause >= deadline {
+                return Err(StoreError::Unavailable(failures.join("; ")));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Forgets logins that the server no longer knows.
+    async fn forget_logins(&self) {
+        for endpoint in &self.endpoints {
+            endpoint.forget().await;
+        }
+    }
+}
+
+impl Datastore for EtcdStore {
+    fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<RangeResponse, StoreError>> {
+        pages::range(&self.shared, request).boxed()
+    }
+
+    fn txn(&self, txn: Txn) -> BoxFuture<'_, Result<TxnResponse, StoreError>> {
+        async move {
+            let repeatable = convert::only_reads(&txn);
+            let request = convert::txn(&txn);
+            let answer = self
+                .shared
+                .call(repeatable, |mut to| {
+                    let request = request.clone();
+                    async move { to.kv.txn(request).await }
+                })
+                .await?;
+            Ok(convert::txn_response(&answer))
+        }
+        .boxed()
+    }
+
+    fn watch(
+        &self,
+        request: WatchRequest,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<WatchResponse, StoreError>>, StoreError>> {
+        watch::open(Arc::clone(&self.shared), request).boxed()
+    }
+
+    fn lease_grant(&self, ttl: i64) -> BoxFuture<'_, Result<i64, StoreError>> {
+        // granting twice leaves a lease behind that runs out by itself
+        let granted = self.shared.call(true, move |mut to| async move { to.lease.grant(ttl, None).await });
+        granted.map(|answer| answer.map(|answer| answer.id())).boxed()
+    }
+}
