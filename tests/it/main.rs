@@ -3,5 +3,10 @@
 // Helpers of tests fail as tests do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod bad_input;
+mod exec_trace;
 mod golden;
 mod law;
+mod layout;
+mod leaks;
+mod parallel_add;

@@ -16,6 +16,7 @@
 pub mod binaries;
 pub mod etcd;
 pub mod golden;
+pub mod node;
 pub mod probe;
 pub mod process;
 pub mod sandbox;
