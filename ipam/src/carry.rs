@@ -47,7 +47,7 @@ async fn ask_store(store: &dyn Datastore, ask: Ask) -> Result<mvcc::TxnResponse,
 /// A growing wait, spread by the clock's low digits so that those who lost together do not come back together.
 fn wait(conflicts: u32, now: Timestamp) -> Duration {
     let ceiling = Duration::from_millis(1).saturating_mul(1 << conflicts.min(6)).min(LONGEST_WAIT);
-    let spread = u32::try_from(now.subsec_nanosecond().unsigned_abs() % 1_000).unwrap_or(0);
+    let spread = now.subsec_nanosecond().unsigned_abs() % 1_000;
     ceiling.saturating_mul(spread) / 1_000
 }
 

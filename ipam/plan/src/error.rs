@@ -92,6 +92,14 @@ pub enum PlanError {
     /// Nothing is kept under the handle.
     #[error("resource does not exist: IPAMHandleKey(id={0}) with error: <nil>")]
     NoHandle(String),
+    /// The handle has as many addresses of the family as it may have.
+    #[error("handle {handle} already has {limit} addresses, as many as it may have")]
+    HandleFull {
+        /// The handle.
+        handle: String,
+        /// How many it may have.
+        limit: usize,
+    },
     /// An address belongs to another handle than the caller believes.
     #[error("the given handle ({given}) does not match ({actual}) when attempting to release IP")]
     BadHandle {
@@ -128,6 +136,9 @@ pub enum PlanError {
     /// The range is smaller than a block.
     #[error("The requested CIDR ({0}) is smaller than the minimum.")]
     CidrTooSmall(Cidr),
+    /// The range has more blocks than one claim may be about.
+    #[error("The requested CIDR ({0}) holds more than 65536 blocks.")]
+    CidrTooLarge(Cidr),
     /// Settings that exclude each other.
     #[error("Cannot disable 'StrictAffinity' and 'AutoAllocateBlocks' at the same time")]
     NeitherStrictNorAuto,

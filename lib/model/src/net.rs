@@ -169,14 +169,16 @@ pub fn family_of(addr: IpAddr) -> Family {
     }
 }
 
-fn to_number(addr: IpAddr) -> u128 {
+/// The address as a number, for arithmetic over ranges.
+pub fn to_number(addr: IpAddr) -> u128 {
     match addr {
         IpAddr::V4(v4) => u128::from(u32::from(v4)),
         IpAddr::V6(v6) => u128::from(v6),
     }
 }
 
-fn from_number(family: Family, number: u128) -> IpAddr {
+/// The address of a number; bits beyond the family are cut off.
+pub fn from_number(family: Family, number: u128) -> IpAddr {
     match family {
         Family::V4 => IpAddr::V4(Ipv4Addr::from(u32::try_from(number & 0xffff_ffff).unwrap_or(u32::MAX))),
         Family::V6 => IpAddr::V6(Ipv6Addr::from(number)),

@@ -1,0 +1,115 @@
+//! AutoAssign: addresses for an owner from wherever the rules let it take them.
+//!
+//! `ipam.md` §4 and §5 of the contract tell the order: the owner's own blocks, a new block, an empty block of somebody
+//! else's, single addresses of other blocks. One look at the store ([`Look`]) decides for both families; what it
+//! decided is written in one transaction, or the look is repeated. Where Calico leaves a trail of half states, each to
+//! be mended by who finds it, a crash of ours leaves nothing: before the transaction nothing is written, after it
+//! everything is.
+
+mod fill;
+mod find;
+mod look;
+
+use crate::plan::{Plan, Port};
+use crate::release;
+use crate::request::{AutoAssignOutcome, AutoAssignRequest, FamilyOutcome, Release};
+use crate::{MAX_CONFLICTS, PlanError};
+use look::Look;
+use model::net::Family;
+
+/// How a look at the store ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// All that was asked for, or all there is.
+    Complete,
+    /// The transaction is large enough; there may be more after it.
+    More,
+    /// The look is too old for what has to be decided now.
+    Outdated,
+}
+
+/// Assigns addresses.
+pub fn auto_assign(request: AutoAssignRequest) -> Plan<Result<AutoAssignOutcome, PlanError>> {
+    Plan::new(|port| run(port, request))
+}
+
+async fn run(port: Port, request: AutoAssignRequest) -> Result<AutoAssignOutcome, PlanError> {
+    if request.v4_pools.iter().any(|pool| pool.family() != Family::V4) {
+        return Err(PlanError::MixedFamilies(4, 6));
+    }
+    if request.v6_pools.iter().any(|pool| pool.family() != Family::V6) {
+        return Err(PlanError::MixedFamilies(6, 4));
+    }
+    let mut written = AutoAssignOutcome {
+        v4: FamilyOutcome::new(Family::V4, request.v4),
+        v6: FamilyOutcome::new(Family::V6, request.v6),
+    };
+    let result = fulfil(&port, &request, &mut written).await;
+    if result.is_err() {
+        // only a request too large for one transaction can have written something already
+        let addresses = written.v4.assigned.iter().chain(&written.v6.assigned);
+        let releases: Vec<Release> = addresses
+            .map(|a| Release { address: a.address, handle: request.handle.clone(), sequence_number: None })
+            .collect();
+        if !releases.is_empty() {
+            release::run(port, releases).await?;
+        }
+    }
+    result.map(|()| written)
+}
+
+/// Looks and writes until the request is met; `written` is what has been assigned so far.
+async fn fulfil(
+    port: &Port,
+    request: &AutoAssignRequest,
+    written: &mut AutoAssignOutcome,
+) -> Result<(), PlanError> {
+    let mut conflicts = 0;
+    if request.v4 == 0 && request.v6 == 0 {
+        return Ok(());
+    }
+    loop {
+        let mut look = Look::new(port, request).await?;
+        loop {
+            let mut trial = written.clone();
+            let verdict =
+                match look.decide(&mut trial).await.and_then(|verdict| accept(request, &trial, verdict)) {
+                    Ok(Verdict::Outdated) => break,
+                    Ok(verdict) => verdict,
+                    Err(refusal) => {
+                        look.mend_only().await?;
+                        return Err(refusal);
+                    }
+                };
+            if look.commit().await? {
+                *written = trial;
+                match verdict {
+                    Verdict::Complete => return Ok(()),
+                    _ => break,
+                }
+            }
+            conflicts += 1;
+            if conflicts >= MAX_CONFLICTS {
+                return Err(PlanError::TooManyConflicts);
+            }
+            if !look.can_go_on() {
+                break;
+            }
+        }
+    }
+}
+
+/// Refuses what is less than asked for, unless that is welcome.
+fn accept(
+    request: &AutoAssignRequest,
+    trial: &AutoAssignOutcome,
+    verdict: Verdict,
+) -> Result<Verdict, PlanError> {
+    if verdict == Verdict::Complete
+        && !request.accept_fewer
+        && let Some(shortfall) = trial.v4.shortfall().or_else(|| trial.v6.shortfall())
+    {
+        return Err(shortfall.into());
+    }
+    Ok(verdict)
+}
