@@ -6,6 +6,7 @@
 mod bad_input;
 mod exec_trace;
 mod golden;
+mod ipam_engine;
 mod law;
 mod layout;
 mod leaks;

@@ -122,7 +122,14 @@ impl Normaliser {
 
     fn object(&mut self, key: &str, fields: Map<String, Value>) -> Map<String, Value> {
         let own = fields.get("sequenceNumber").and_then(as_integer);
-        let first = own.map(|own| *self.sequence.entry(key.to_owned()).or_insert(own));
+        let first = own.map(|own| {
+            let first = self.sequence.entry(key.to_owned()).or_insert(own);
+            // A block that changed hands is a new one under the old key: its number is the clock's again.
+            if (own - *first).abs() > MOST_UPDATES {
+                *first = own;
+            }
+            *first
+        });
         let relative = |value: Value| match (as_integer(&value), first) {
             (Some(number), Some(first)) => Value::from(i64::try_from(number - first).unwrap_or(i64::MAX)),
             _ => value,
@@ -142,6 +149,9 @@ impl Normaliser {
             .collect()
     }
 }
+
+/// More updates than any block of a case sees.
+const MOST_UPDATES: i128 = 1_000_000;
 
 fn as_integer(value: &Value) -> Option<i128> {
     value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from))
