@@ -1,0 +1,45 @@
+//! Benchmarks: `bench [cni] [requests] [ipam] [--rounds N]`, as root; all of them where none is named.
+//!
+//! Figures of different runs do not compare: the machine changes its speed. So every figure stands beside another of the
+//! same run, taken in turns ([`frame`]), and minima come before medians.
+
+// JSON is looked up by name, which cannot panic.
+#![allow(clippy::indexing_slicing)]
+
+mod cni;
+mod frame;
+mod ipam;
+
+use anyhow::{Context, Result, bail};
+use ocicat_tests::binaries::{Build, programs};
+use ocicat_tests::node::NAME;
+use ocicat_tests::sandbox;
+
+fn main() -> Result<()> {
+    let mut rounds = 60;
+    let mut chosen = Vec::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--rounds" => rounds = arguments.next().context("--rounds N")?.parse().context("--rounds N")?,
+            "cni" | "requests" | "ipam" => chosen.push(argument),
+            other => bail!("{other}: not one of cni, requests, ipam, --rounds N"),
+        }
+    }
+    let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|one| one == name);
+    if std::env::var_os("OCICAT_BIN_DIR").is_none() {
+        println!("OCICAT_BIN_DIR is not set: these are figures of a debug build");
+    }
+    let programs = programs(Build::Plain)?;
+    if wanted("cni") {
+        sandbox::within(NAME, programs, || cni::one_at_a_time(rounds))?;
+        sandbox::within(NAME, programs, || cni::eight_at_a_time(rounds.div_ceil(10)))?;
+    }
+    if wanted("requests") {
+        sandbox::within(NAME, programs, cni::requests)?;
+    }
+    if wanted("ipam") {
+        sandbox::within(NAME, programs, ipam::many_clients)?;
+    }
+    Ok(())
+}
