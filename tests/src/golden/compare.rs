@@ -248,7 +248,7 @@ fn owner(value: &str) -> String {
 }
 
 /// The block whose allocations a key holds.
-fn block_of(key: &str) -> Option<Cidr> {
+pub(super) fn block_of(key: &str) -> Option<Cidr> {
     let (_, name) = key.strip_prefix(BLOCKS)?.split_once("/block/")?;
     let (address, length) = name.rsplit_once('-')?;
     Cidr::parse_masked(&format!("{address}/{length}")).ok()

@@ -13,6 +13,8 @@ pub mod meaning;
 pub mod normal;
 pub mod renaming;
 pub mod selection;
+#[cfg(test)]
+mod tests;
 pub mod world;
 
 use crate::binaries::{Build, programs};

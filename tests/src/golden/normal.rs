@@ -17,7 +17,7 @@ pub struct Normaliser {
 
 /// Kinds of texts that differ from run to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Class {
+pub(super) enum Class {
     Uid,
     Guid,
     Mac,
@@ -158,7 +158,7 @@ fn as_integer(value: &Value) -> Option<i128> {
 }
 
 /// The text with every identifier replaced.
-fn replace_tokens(text: &str, mut new: impl FnMut(&str, Class) -> String) -> String {
+pub(super) fn replace_tokens(text: &str, mut new: impl FnMut(&str, Class) -> String) -> String {
     let mut out = String::with_capacity(text.len());
     let mut done = 0;
     for (start, token, class) in tokens(text) {
