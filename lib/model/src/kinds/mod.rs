@@ -1,15 +1,19 @@
 //! The kinds: one file each, its tables in the words of [`crate::schema`] and its rules as functions.
 
+pub(crate) mod felix_configuration;
 pub(crate) mod global_network_policy;
 pub(crate) mod ip_pool;
 pub(crate) mod ip_reservation;
+pub(crate) mod kube_controllers;
 pub(crate) mod network_policy;
 pub(crate) mod network_set;
+pub(crate) mod node_status;
 mod policy;
 pub(crate) mod policy_defaults;
 mod policy_names;
 pub(crate) mod profile;
 mod rule;
+pub(crate) mod staged_kubernetes_policy;
 pub(crate) mod staged_policy;
 pub(crate) mod tier;
 

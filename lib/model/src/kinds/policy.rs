@@ -16,7 +16,7 @@ const HINT: &Field = &Field::item(Type::Text)
     .tag(tags::one_of!("AssumeNeededOnEveryNode"))
     .check(Check::Enum(&["AssumeNeededOnEveryNode"]));
 
-const STAGED_ACTION: Field = text("stagedAction")
+pub(super) const STAGED_ACTION: Field = text("stagedAction")
     .check(Check::Enum(&["Set", "Delete", "Learn", "Ignore"]))
     .default(Default::Text("Set"));
 const TIER: Field = text("tier").tag(tags::NAME).default(Default::Text("default"));

@@ -263,14 +263,17 @@ impl Reader {
                 Ok(number) => Some(number.into()),
                 Err(message) => self.bad_value(path, message, text),
             },
-            (Type::Protocol, Value::String(text)) => match text.parse::<u8>() {
+            (Type::Protocol | Type::Dscp, Value::String(text)) => match text.parse::<u8>() {
                 Ok(number) if text.bytes().all(|b| b.is_ascii_digit()) => Some(number.into()),
                 _ => Some(text.into()),
             },
-            (Type::Port | Type::AsNumber | Type::Protocol | Type::IntOrText, Value::Number(number)) => {
+            (
+                Type::Port | Type::AsNumber | Type::Protocol | Type::Dscp | Type::IntOrText,
+                Value::Number(number),
+            ) => {
                 let max = match ty {
                     Type::Port => i64::from(u16::MAX),
-                    Type::Protocol => i64::from(u8::MAX),
+                    Type::Protocol | Type::Dscp => i64::from(u8::MAX),
                     Type::AsNumber => i64::from(u32::MAX),
                     _ => i64::from(i32::MAX),
                 };
@@ -343,6 +346,7 @@ impl Reader {
             | Type::Port
             | Type::Protocol
             | Type::AsNumber
+            | Type::Dscp
             | Type::IntOrText => 0.into(),
             Type::Text => "".into(),
             Type::Duration => "0s".into(),
@@ -393,6 +397,7 @@ fn expected(ty: Type) -> &'static str {
         Type::Port => "a port number, range or name",
         Type::Protocol => "a protocol name or number",
         Type::AsNumber => "an AS number",
+        Type::Dscp => "a DSCP name or number",
         Type::IntOrText => "a whole number or text",
         Type::Object(_) => "an object",
         Type::List(_) => "a list",

@@ -72,7 +72,9 @@ pub enum Type {
     Protocol,
     /// AS number, also `"1.10"`; stored as a number.
     AsNumber,
-    /// Whole number or text, stored as given (Kubernetes' IntOrString, DSCP).
+    /// DSCP name or number; a number in quotes is stored as a number.
+    Dscp,
+    /// Whole number or text, stored as given (Kubernetes' IntOrString).
     IntOrText,
     /// Nested object.
     Object(&'static Object),

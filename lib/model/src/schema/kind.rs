@@ -82,14 +82,18 @@ impl KindSchema {
 /// The schema of a kind.
 pub fn of(kind: Kind) -> &'static KindSchema {
     match kind {
+        Kind::CalicoNodeStatus => &kinds::node_status::SCHEMA,
+        Kind::FelixConfiguration => &kinds::felix_configuration::SCHEMA,
         Kind::GlobalNetworkPolicy => &kinds::global_network_policy::SCHEMA,
         Kind::GlobalNetworkSet => &kinds::network_set::GLOBAL,
         Kind::IPPool => &kinds::ip_pool::SCHEMA,
         Kind::IPReservation => &kinds::ip_reservation::SCHEMA,
+        Kind::KubeControllersConfiguration => &kinds::kube_controllers::SCHEMA,
         Kind::NetworkPolicy => &kinds::network_policy::SCHEMA,
         Kind::NetworkSet => &kinds::network_set::NAMESPACED,
         Kind::Profile => &kinds::profile::SCHEMA,
         Kind::StagedGlobalNetworkPolicy => &kinds::staged_policy::GLOBAL,
+        Kind::StagedKubernetesNetworkPolicy => &kinds::staged_kubernetes_policy::SCHEMA,
         Kind::StagedNetworkPolicy => &kinds::staged_policy::NAMESPACED,
         Kind::Tier => &kinds::tier::SCHEMA,
         _ => untyped(kind),

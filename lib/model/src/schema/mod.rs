@@ -5,7 +5,7 @@
 //! * [`decode`] – reading user input strictly, and the stored form,
 //! * [`check`](mod@check) – validator tags, schema checks and CEL rules, in Calico's order and words,
 //! * [`defaults`] – what absence becomes on write,
-//! * [`text`], [`tags`], [`scalar`], [`metadata`], [`path`] – the small parts of these.
+//! * [`text`], [`tags`], [`regexp`], [`scalar`], [`metadata`], [`path`] – the small parts of these.
 //!
 //! Tables are `static`: nothing is compiled at start, and checking one endpoint costs microseconds.
 
@@ -16,6 +16,7 @@ pub mod field;
 pub mod kind;
 pub mod metadata;
 pub mod path;
+pub mod regexp;
 pub mod scalar;
 pub mod tags;
 pub mod text;

@@ -2,6 +2,7 @@
 
 use super::field::Tag;
 use super::metadata::{is_label_value, is_qualified_name};
+use super::regexp::is_regexp;
 use super::text;
 use crate::net::Family;
 use serde_json::Value;
@@ -38,6 +39,11 @@ macro_rules! one_of {
     };
 }
 pub(crate) use one_of;
+
+/// A list of addresses or CIDRs, host bits allowed.
+pub const CIDRS: Tag = Tag::new("cidrs", |value| {
+    value.as_array().into_iter().flatten().all(|item| item.as_str().is_some_and(text::is_cidr))
+});
 
 /// No item twice.
 pub const UNIQUE: Tag = Tag::new("unique", |value| {
@@ -91,6 +97,10 @@ text_tags! {
     NET_V4 = "netv4", |text| text::is_net_of(text, Family::V4);
     /// IPv6 address or CIDR without host bits.
     NET_V6 = "netv6", |text| text::is_net_of(text, Family::V6);
+    /// Regular expression.
+    REGEXP = "regexp", is_regexp;
+    /// `name=value` pairs.
+    KEY_VALUES = "keyValueList", text::is_key_value_list;
     /// MAC address.
     MAC = "mac", text::is_mac;
     /// Public key.

@@ -136,6 +136,18 @@ pub fn is_wireguard_key(text: &str) -> bool {
     })
 }
 
+/// Comma-separated `name=value`, with blanks before the name and empty items in between.
+pub fn is_key_value_list(text: &str) -> bool {
+    text.trim().is_empty()
+        || text.split(',').filter(|item| !item.is_empty()).all(|item| {
+            let name = item.trim_start_matches([' ', '\t', '\n', '\u{c}', '\r']);
+            name.split_once('=').is_some_and(|(name, value)| {
+                of_length(name, 1..=usize::MAX, |b| b.is_ascii_alphanumeric() || b == b'_')
+                    && !value.contains('\n')
+            })
+        })
+}
+
 /// `^(?i)(Trace|Debug|…)?$` for these words.
 pub fn is_any_case_or_empty(text: &str, words: &[&str]) -> bool {
     text.is_empty() || words.iter().any(|word| word.eq_ignore_ascii_case(text))
