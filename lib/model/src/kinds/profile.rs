@@ -12,4 +12,4 @@ static SPEC: Object = Object::new(&[
 ]);
 
 /// The kind.
-pub(crate) static SCHEMA: KindSchema = KindSchema::new(Kind::Profile, &SPEC);
+pub(crate) static SCHEMA: KindSchema = KindSchema::without_crd(Kind::Profile, &SPEC);
