@@ -104,17 +104,15 @@ impl Comparison {
         carried
     }
 
-    /// Notes blocks that were planted: they are the counterparts of the recorded ones, and their numbers start afresh.
-    pub fn planted(&mut self, recorded: &[Pair]) {
-        for pair in recorded {
-            let ours = self.renaming.apply(&pair.key);
-            if let (Some(from), Some(to)) = (block_of(&pair.key), block_of(&ours)) {
+    /// Notes blocks that were planted, as recorded and as carried over: they are counterparts, and their numbers start afresh.
+    pub fn planted(&mut self, recorded: &[Pair], ours: &[Pair]) {
+        for (theirs, ours) in recorded.iter().zip(ours) {
+            if let (Some(from), Some(to)) = (block_of(&theirs.key), block_of(&ours.key)) {
                 self.renaming.learn(from, to);
-                self.recorded.forget_block(&ours);
-                self.ours.forget_block(&ours);
-                let value = self.renaming.apply(&pair.value);
-                self.recorded.value(&ours, &value);
-                self.ours.value(&ours, &value);
+                for (side, pair) in [(&mut self.recorded, theirs), (&mut self.ours, ours)] {
+                    side.forget_block(&ours.key);
+                    side.value(&ours.key, &pair.value);
+                }
             }
         }
     }

@@ -21,7 +21,7 @@ use crate::binaries::{Build, programs};
 use crate::etcd::changes;
 use crate::sandbox;
 use anyhow::{Context, Result};
-use case::{Located, Step};
+use case::{Located, Pair, Step};
 use compare::{Comparison, Finding, Outcome, Part};
 use differences::DIFFERENCES;
 use renaming::Renaming;
@@ -158,11 +158,16 @@ fn attempt(world: &World, located: &Located, known: Renaming) -> Result<(usize, 
             ran += 1;
         } else if let Some(change) = &step.etcd {
             // A program of a later issue: what it would have done to the store is planted.
-            for pair in &change.put {
-                let (key, value) = (comparison.input(&pair.key), comparison.input(&pair.value));
-                world.etcd().put(&key, &value)?;
-            }
-            comparison.planted(&change.put);
+            let carried: Vec<Pair> = change
+                .put
+                .iter()
+                .map(|pair| Pair {
+                    key: comparison.input(&pair.key),
+                    value: comparison.input(&pair.value),
+                    ..pair.clone()
+                })
+                .collect();
+            plant(world, &mut comparison, &change.put, &carried)?;
             for key in &change.del {
                 world.etcd().delete(&comparison.input(key))?;
             }
@@ -195,12 +200,17 @@ fn prepare(world: &World, comparison: &mut Comparison, step: &Step, ours: &Step)
     if let Some(script) = &ours.shell {
         world.shell(script)?;
     }
-    for pair in &ours.put {
-        world.etcd().put(&pair.key, &pair.value)?;
-    }
-    comparison.planted(&step.put);
+    plant(world, comparison, &step.put, &ours.put)?;
     for key in &ours.del {
         world.etcd().delete(key)?;
     }
+    Ok(())
+}
+
+fn plant(world: &World, comparison: &mut Comparison, recorded: &[Pair], ours: &[Pair]) -> Result<()> {
+    for pair in ours {
+        world.etcd().put(&pair.key, &pair.value)?;
+    }
+    comparison.planted(recorded, ours);
     Ok(())
 }

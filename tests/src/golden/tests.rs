@@ -51,8 +51,8 @@ fn differences(case: &Case, change: &dyn Fn(&str) -> String) -> Vec<(usize, Find
     let mut comparison = Comparison::default();
     let mut found = Vec::new();
     for (number, step) in (1..).zip(&case.steps) {
-        comparison.carry_over(step);
-        comparison.planted(&step.put);
+        let ours = comparison.carry_over(step);
+        comparison.planted(&step.put, &ours.put);
         let findings = comparison.step(step, &outcome(step, change));
         found.extend(findings.into_iter().map(|finding| (number, finding)));
     }
