@@ -59,8 +59,8 @@ impl World {
         let mut comparison = Comparison::default();
         let mut differences = Vec::new();
         for (index, recorded) in case.steps.iter().enumerate() {
-            comparison.planted(&recorded.put);
             let step = comparison.carry_over(recorded);
+            comparison.planted(&recorded.put, &step.put);
             for pair in &step.put {
                 self.put(&pair.key, &pair.value);
             }
