@@ -51,19 +51,41 @@ pub fn encode(resource: &Resource) -> Vec<u8> {
     let metadata = stored.metadata_mut();
     metadata.shift_remove("resourceVersion");
     metadata.shift_remove("selfLink");
-    stored.spec_mut();
     if kind == Kind::BlockAffinity
         && let Some(deleted) = stored.spec_mut().get_mut("deleted")
         && let Value::Bool(flag) = *deleted
     {
         *deleted = Value::String(flag.to_string());
     }
-    let mut object = stored.into_object();
+    to_stored_json(&Value::Object(in_form(stored).into_object()))
+}
+
+/// JSON text as Calico writes it: like any, but with the letters escaped that mean something to HTML.
+pub fn to_stored_json(value: &Value) -> Vec<u8> {
+    let text = value.to_string();
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            // all of these stand inside of strings only
+            '&' | '<' | '>' | '\u{2028}' | '\u{2029}' => {
+                escaped.push_str("\\u");
+                escaped.push_str(&format!("{:04x}", u32::from(letter)));
+            }
+            letter => escaped.push(letter),
+        }
+    }
+    escaped.into_bytes()
+}
+
+/// The sections that every object of its kind has, and the fields in the order in which Calico writes them.
+pub(crate) fn in_form(mut resource: Resource) -> Resource {
+    let kind = resource.kind();
+    resource.spec_mut();
+    let mut object = resource.into_object();
     if matches!(kind, Kind::Node | Kind::Tier | Kind::KubeControllersConfiguration) {
         object.entry("status").or_insert_with(|| json!({}));
     }
-    // a JSON value has no form that cannot be written
-    serde_json::to_vec(&Value::Object(in_order(kind, object))).unwrap_or_default()
+    Resource::from_object(kind, in_order(kind, object))
 }
 
 /// Reads a stored pair.

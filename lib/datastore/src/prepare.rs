@@ -5,6 +5,7 @@ use crate::codec;
 use crate::error::{ClientError, parse_revision};
 use crate::rules;
 use bytes::Bytes;
+use model::admission::Operation;
 use model::{FieldError, Resource};
 use mvcc::{Compare, Op, PutRequest, RangeRequest, Revision, Txn};
 
@@ -34,7 +35,7 @@ impl Prepared {
     /// The resource after the write, at the transaction's revision.
     pub fn stored_at(mut self, revision: Revision) -> Resource {
         self.resource.set_meta_text("resourceVersion", &revision.to_string());
-        self.resource
+        codec::in_form(self.resource)
     }
 }
 
@@ -49,9 +50,7 @@ pub fn prepare_create(mut resource: Resource) -> Result<Prepared, ClientError> {
         let reason = "field must not be set for a Create request";
         return Err(ClientError::field(FieldError::new("Metadata.ResourceVersion", version, reason)));
     }
-    rules::complete(&mut resource)?;
-    admit(&mut resource, None)?;
-    rules::check_identity(&resource)?;
+    admit(&mut resource, Operation::Create)?;
     Ok(new(resource))
 }
 
@@ -61,9 +60,7 @@ pub fn prepare_create(mut resource: Resource) -> Result<Prepared, ClientError> {
 /// `Validation` when version, uid or creation time are missing, or the resource or the change is not valid.
 pub fn prepare_update(old: &Resource, mut resource: Resource) -> Result<Prepared, ClientError> {
     let revision = check_update(&resource)?;
-    rules::complete(&mut resource)?;
-    admit(&mut resource, Some(old))?;
-    rules::check_identity(&resource)?;
+    admit(&mut resource, Operation::Update { old })?;
     Ok(replacement(resource, revision))
 }
 
@@ -101,8 +98,12 @@ pub(crate) fn check_update(resource: &Resource) -> Result<Revision, ClientError>
     parse_revision(resource.resource_version())
 }
 
-/// Defaults and validators of the kind.
-fn admit(_resource: &mut Resource, _old: Option<&Resource>) -> Result<(), ClientError> {
+/// Everything about a resource that can be decided by looking at it alone.
+fn admit(resource: &mut Resource, operation: Operation<'_>) -> Result<(), ClientError> {
+    rules::complete_name(resource)?;
+    model::admission::admit(resource, operation)?;
+    rules::check_identity(resource)?;
+    rules::force_labels(resource);
     Ok(())
 }
 

@@ -65,34 +65,38 @@ pub(crate) fn check_identity(resource: &Resource) -> Result<(), ClientError> {
     }
 }
 
-/// Fills in what follows from other fields: names of endpoints, labels.
-pub(crate) fn complete(resource: &mut Resource) -> Result<(), ClientError> {
-    match resource.kind() {
-        Kind::WorkloadEndpoint => complete_endpoint(resource),
-        kind if is_tiered_policy(kind) => {
-            let tier = tier_of(resource).to_owned();
-            resource.set_meta_entry("labels", TIER_LABEL, &tier);
-            Ok(())
-        }
-        _ => Ok(()),
+/// Gives a workload endpoint the name that its identifiers make, or refuses another.
+pub(crate) fn complete_name(resource: &mut Resource) -> Result<(), ClientError> {
+    if resource.kind() != Kind::WorkloadEndpoint {
+        return Ok(());
     }
-}
-
-fn complete_endpoint(endpoint: &mut Resource) -> Result<(), ClientError> {
-    let expected = endpoint_name(endpoint)?;
-    if endpoint.name().is_empty() {
-        endpoint.set_meta_text("name", &expected);
-    } else if endpoint.name() != expected {
+    let expected = endpoint_name(resource)?;
+    if resource.name().is_empty() {
+        resource.set_meta_text("name", &expected);
+    } else if resource.name() != expected {
         let reason = format!(
             "the WorkloadEndpoint name does not match the primary identifiers assigned in the Spec: expected name {expected}"
         );
-        return Err(ClientError::field(FieldError::new("Name", endpoint.name(), reason)));
+        return Err(ClientError::field(FieldError::new("Name", resource.name(), reason)));
     }
-    let namespace = endpoint.namespace().to_owned();
-    let orchestrator = spec_text(endpoint, "orchestrator").to_owned();
-    endpoint.set_meta_entry("labels", NAMESPACE_LABEL, &namespace);
-    endpoint.set_meta_entry("labels", ORCHESTRATOR_LABEL, &orchestrator);
     Ok(())
+}
+
+/// Labels that repeat other fields, so that selectors can use them.
+pub(crate) fn force_labels(resource: &mut Resource) {
+    match resource.kind() {
+        Kind::WorkloadEndpoint => {
+            let namespace = resource.namespace().to_owned();
+            let orchestrator = spec_text(resource, "orchestrator").to_owned();
+            resource.set_meta_entry("labels", NAMESPACE_LABEL, &namespace);
+            resource.set_meta_entry("labels", ORCHESTRATOR_LABEL, &orchestrator);
+        }
+        kind if is_tiered_policy(kind) => {
+            let tier = tier_of(resource).to_owned();
+            resource.set_meta_entry("labels", TIER_LABEL, &tier);
+        }
+        _ => {}
+    }
 }
 
 /// The name that the spec of a workload endpoint asks for.

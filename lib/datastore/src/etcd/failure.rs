@@ -8,8 +8,10 @@ use tonic::{Code, ConnectError, Status};
 /// A failed call.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// It certainly did not happen: no connection, or a member without a leader.
+    /// It certainly did not happen: no connection.
     NotSent(String),
+    /// It certainly did not happen, and will work soon: the member has no leader yet.
+    NotReady(String),
     /// Nobody knows: the connection broke, or the cluster was busy with itself.
     Lost(String),
     /// The server's answer; no other endpoint will say otherwise.
@@ -46,7 +48,7 @@ fn transport(status: &Status) -> Failure {
 fn answer(code: Code, message: &str) -> Failure {
     let said = |part: &str| message.contains(part);
     match code {
-        Code::Unavailable if said("no leader") => Failure::NotSent(message.to_owned()),
+        Code::Unavailable if said("no leader") => Failure::NotReady(message.to_owned()),
         Code::Unavailable => Failure::Lost(message.to_owned()),
         Code::Unauthenticated | Code::PermissionDenied => unauthorized(message),
         Code::InvalidArgument if said("authentication failed") || said("user name is empty") => {
@@ -114,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_member_without_leader_did_nothing() {
-        assert!(matches!(answer(Code::Unavailable, "etcdserver: no leader"), Failure::NotSent(_)));
+        assert!(matches!(answer(Code::Unavailable, "etcdserver: no leader"), Failure::NotReady(_)));
         assert!(matches!(answer(Code::Unavailable, "etcdserver: request timed out"), Failure::Lost(_)));
     }
 }

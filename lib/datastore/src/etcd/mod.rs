@@ -3,7 +3,8 @@
 //! Endpoints are tried one after another, beginning with the one that answered last; nothing is sent before the
 //! first request, so opening a store costs a short-lived process nothing. Every request is bounded by one deadline:
 //!
-//! * not sent (refused, unreachable, no leader): the next endpoint; when all are so, an error at once;
+//! * not sent (refused, unreachable): the next endpoint; when all are so, an error at once;
+//! * not ready (no leader): the next endpoint, again and again until the deadline;
 //! * lost on the way: reads are repeated until the deadline, writes are not, because they may have happened;
 //! * refused by the server: final.
 //!
@@ -104,7 +105,7 @@ impl Shared {
                         let text = format!("{}: {reason} (the write may have happened)", endpoint.url());
                         return Err(StoreError::Unavailable(text));
                     }
-                    Err(Failure::Lost(reason)) => {
+                    Err(Failure::Lost(reason) | Failure::NotReady(reason)) => {
                         worth_repeating = true;
                         failures.push(format!("{}: {reason}", endpoint.url()));
                     }
