@@ -100,6 +100,11 @@ impl Kind {
         self.info().name
     }
 
+    /// Whether the command line offers the kind.
+    pub fn is_writable(self) -> bool {
+        !self.info().aliases.is_empty() || self == Kind::Tier
+    }
+
     /// As in keys.
     pub fn plural(self) -> &'static str {
         self.info().plural
@@ -125,7 +130,7 @@ impl Kind {
         let word = word.to_ascii_lowercase();
         Kind::ALL.iter().copied().find(|k| {
             let info = k.info();
-            (!info.aliases.is_empty() || *k == Kind::Tier)
+            k.is_writable()
                 && (info.name.eq_ignore_ascii_case(&word)
                     || info.plural == word
                     || info.aliases.contains(&word.as_str()))

@@ -2,7 +2,10 @@
 
 pub mod admission;
 pub mod columns;
+pub mod document;
 pub mod error;
+#[cfg(test)]
+mod golden;
 pub mod ipam;
 pub mod key;
 pub mod kind;

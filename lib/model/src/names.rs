@@ -119,8 +119,9 @@ impl WepName {
                 parts.push(String::new());
             }
         }
+        let whole = |part: &String| !part.is_empty() && !part.ends_with('-');
         match parts.as_slice() {
-            [node, orchestrator, workload, endpoint] if !endpoint.is_empty() => {
+            [node, orchestrator, workload, endpoint] if parts.iter().all(whole) => {
                 Ok(Self::new(node, orchestrator, workload, endpoint))
             }
             _ => Err(form()),

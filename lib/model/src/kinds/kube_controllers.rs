@@ -126,5 +126,5 @@ fn check_templates(host_endpoint: &Map<String, Value>) -> Result<(), ValidationE
 }
 
 fn finish(resource: &Resource, _: Operation<'_>) -> Result<(), ValidationError> {
-    KindSchema::only_default(resource, "a Kube Controllers Configuration")
+    super::only_default(resource, "a Kube Controllers Configuration")
 }

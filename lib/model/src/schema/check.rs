@@ -95,6 +95,8 @@ fn failed_tag(field: &Field, value: &Value, go_name: impl Fn() -> String, out: &
     let failed = field.tags.iter().flatten().find(|tag| match tag.empty {
         OnEmpty::Refuse => empty,
         OnEmpty::Skip if empty => false,
+        // a nil pointer, which Go's validator never looks behind
+        OnEmpty::Judge if value.is_null() && field.presence == Presence::Pointer => false,
         _ => !(tag.accepts)(value),
     });
     if let Some(tag) = failed {

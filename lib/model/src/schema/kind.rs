@@ -63,15 +63,6 @@ impl KindSchema {
         }
     }
 
-    /// Refuses every name but `default`, in the words of Calico's client.
-    pub(crate) fn only_default(resource: &Resource, noun: &str) -> Result<(), ValidationError> {
-        if resource.name() == "default" {
-            return Ok(());
-        }
-        let text = format!("Cannot create {noun} resource with a name other than \"default\"");
-        Err(ValidationError::one(FieldError::whole(text)))
-    }
-
     /// Everything wrong with a resource in stored form: validator tags and struct rules, then schema, then CEL rules.
     pub fn check(&self, resource: &Resource) -> Vec<FieldError> {
         let context = Context { resource };
@@ -82,56 +73,33 @@ impl KindSchema {
 /// The schema of a kind.
 pub fn of(kind: Kind) -> &'static KindSchema {
     match kind {
+        Kind::BGPConfiguration => &kinds::bgp_configuration::SCHEMA,
+        Kind::BGPFilter => &kinds::bgp_filter::SCHEMA,
+        Kind::BGPPeer => &kinds::bgp_peer::SCHEMA,
+        Kind::BlockAffinity => &kinds::block_affinity::SCHEMA,
         Kind::CalicoNodeStatus => &kinds::node_status::SCHEMA,
+        Kind::ClusterInformation => &kinds::cluster_information::SCHEMA,
         Kind::FelixConfiguration => &kinds::felix_configuration::SCHEMA,
         Kind::GlobalNetworkPolicy => &kinds::global_network_policy::SCHEMA,
         Kind::GlobalNetworkSet => &kinds::network_set::GLOBAL,
+        Kind::HostEndpoint => &kinds::host_endpoint::SCHEMA,
+        Kind::IPAMConfiguration => &kinds::ipam_configuration::SCHEMA,
         Kind::IPPool => &kinds::ip_pool::SCHEMA,
         Kind::IPReservation => &kinds::ip_reservation::SCHEMA,
         Kind::KubeControllersConfiguration => &kinds::kube_controllers::SCHEMA,
         Kind::NetworkPolicy => &kinds::network_policy::SCHEMA,
         Kind::NetworkSet => &kinds::network_set::NAMESPACED,
+        Kind::Node => &kinds::node::SCHEMA,
         Kind::Profile => &kinds::profile::SCHEMA,
         Kind::StagedGlobalNetworkPolicy => &kinds::staged_policy::GLOBAL,
         Kind::StagedKubernetesNetworkPolicy => &kinds::staged_kubernetes_policy::SCHEMA,
         Kind::StagedNetworkPolicy => &kinds::staged_policy::NAMESPACED,
         Kind::Tier => &kinds::tier::SCHEMA,
-        _ => untyped(kind),
+        Kind::WorkloadEndpoint => &kinds::workload_endpoint::SCHEMA,
+        Kind::IPAMConfig => &IPAM_CONFIG,
+        Kind::LiveMigration => &LIVE_MIGRATION,
     }
 }
 
-/// Kinds whose content is stored as given.
-fn untyped(kind: Kind) -> &'static KindSchema {
-    macro_rules! untyped {
-        ($($kind:ident),*) => {
-            match kind { $(Kind::$kind => const { &KindSchema::untyped(Kind::$kind) },)* }
-        };
-    }
-    untyped!(
-        BGPConfiguration,
-        BGPFilter,
-        BGPPeer,
-        BlockAffinity,
-        CalicoNodeStatus,
-        ClusterInformation,
-        FelixConfiguration,
-        GlobalNetworkPolicy,
-        GlobalNetworkSet,
-        HostEndpoint,
-        IPAMConfig,
-        IPAMConfiguration,
-        IPPool,
-        IPReservation,
-        KubeControllersConfiguration,
-        LiveMigration,
-        NetworkPolicy,
-        NetworkSet,
-        Node,
-        Profile,
-        StagedGlobalNetworkPolicy,
-        StagedKubernetesNetworkPolicy,
-        StagedNetworkPolicy,
-        Tier,
-        WorkloadEndpoint
-    )
-}
+static IPAM_CONFIG: KindSchema = KindSchema::untyped(Kind::IPAMConfig);
+static LIVE_MIGRATION: KindSchema = KindSchema::untyped(Kind::LiveMigration);

@@ -3,6 +3,7 @@
 
 use super::text::is_service_name;
 use crate::error::FieldError;
+use crate::number::go_float;
 use serde_json::{Number, Value};
 use std::fmt::Write;
 
@@ -184,19 +185,6 @@ pub fn canonical_number(number: &Number) -> Number {
 pub fn number_text(number: &Number) -> String {
     let Some(float) = number.as_f64().filter(|_| number.is_f64()) else { return number.to_string() };
     go_float(float)
-}
-
-/// A float as Go's `%v` prints it: the shortest digits, with an exponent below 1e-4 and from 1e+06.
-pub fn go_float(float: f64) -> String {
-    let scientific = format!("{float:e}");
-    let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
-    match exponent.parse::<i32>() {
-        Ok(exponent) if !(-4..6).contains(&exponent) => {
-            let sign = if exponent < 0 { '-' } else { '+' };
-            format!("{mantissa}e{sign}{:02}", exponent.unsigned_abs())
-        }
-        _ => format!("{float}"),
-    }
 }
 
 #[cfg(test)]

@@ -1,22 +1,14 @@
 //! Ports of rules. Source: `resources.md` §0.1 of the contract.
 
 use crate::error::FieldError;
-use crate::kinds::items_of;
+use crate::kinds::{items_of, supports_ports};
 use crate::schema::go_text;
 use serde_json::{Map, Value};
-
-/// Whether packets of the protocol carry ports.
-fn has_ports(protocol: &Value) -> bool {
-    match protocol {
-        Value::String(name) => matches!(name.as_str(), "TCP" | "UDP" | "SCTP" | "tcp" | "udp" | "sctp"),
-        number => matches!(number.as_u64(), Some(6 | 17 | 132)),
-    }
-}
 
 /// Ports need a protocol that has some; without any protocol they can only be named.
 pub(super) fn check(rule: &Map<String, Value>, out: &mut Vec<FieldError>) {
     let reason = match rule.get("protocol") {
-        Some(protocol) if has_ports(protocol) => return,
+        Some(protocol) if supports_ports(protocol) => return,
         Some(_) => "rules that specify ports must set protocol to TCP or UDP or SCTP",
         None => "rules with numeric port or port range must set protocol to TCP or UDP or SCTP",
     };

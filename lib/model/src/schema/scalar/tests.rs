@@ -57,17 +57,7 @@ fn durations_are_rewritten_as_go_prints_them() {
 
 #[test]
 fn numbers_print_as_go_prints_them() {
-    for (float, text) in [
-        (10.0, "10"),
-        (2.5, "2.5"),
-        (1e6, "1e+06"),
-        (999_999.0, "999999"),
-        (1e-5, "1e-05"),
-        (1e-4, "0.0001"),
-        (1.5e300, "1.5e+300"),
-    ] {
-        assert_eq!(go_float(float), text);
-    }
+    assert_eq!(number_text(json!(1e6).as_number().unwrap()), "1e+06");
     assert_eq!(number_text(&serde_json::Number::from(1_000_000)), "1000000");
 }
 
