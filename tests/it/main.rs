@@ -11,3 +11,5 @@ mod law;
 mod layout;
 mod leaks;
 mod parallel_add;
+mod requests;
+mod storm;

@@ -113,9 +113,17 @@ impl Client {
     /// # Errors
     /// The server does not answer or refuses.
     pub fn compact(&self) -> Result<()> {
+        let revision = self.revision()?;
+        self.call("/v3/kv/compaction", &json!({"revision": revision.to_string(), "physical": true})).map(drop)
+    }
+
+    /// The store's present revision: how many transactions have written.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn revision(&self) -> Result<i64> {
         let now = self.call("/v3/kv/range", &json!({"key": encode("\0")}))?;
-        let revision = now["header"]["revision"].clone();
-        self.call("/v3/kv/compaction", &json!({"revision": revision, "physical": true})).map(drop)
+        Ok(now["header"]["revision"].as_str().unwrap_or_default().parse()?)
     }
 
     /// How many unary requests of each gRPC method the server has handled, from its metrics.
