@@ -335,8 +335,9 @@ fn nothing_of_a_machine_or_registry_is_in_the_tree() {
     let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output().expect("git runs");
     assert!(listed.status.success(), "git ls-files: {}", String::from_utf8_lossy(&listed.stderr));
     let mut wrong = Vec::new();
-    for path in
-        String::from_utf8_lossy(&listed.stdout).split('\0').filter(|p| !p.is_empty() && *p != "Cargo.lock")
+    for path in String::from_utf8_lossy(&listed.stdout)
+        .split('\0')
+        .filter(|p| !p.is_empty() && !p.ends_with("Cargo.lock"))
     {
         let Ok(text) = std::fs::read_to_string(root().join(path)) else { continue };
         for word in words.iter().filter(|word| text.contains(word.as_str())) {
