@@ -21,4 +21,6 @@ pub mod yaml;
 pub use error::{FieldError, ValidationError};
 pub use key::{Key, Owner};
 pub use kind::Kind;
+pub use kinds::policy_defaults::{DEFAULT_TIER, TIER_LABEL};
+pub use kinds::tier::{DEFAULT_TIER_ORDER, WELL_KNOWN_TIERS};
 pub use resource::{Resource, StoredError};

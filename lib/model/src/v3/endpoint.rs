@@ -1,6 +1,6 @@
 //! Endpoints: interfaces of workloads and of hosts. Source: `resources.md` §1.7, §1.8 of the contract.
 
-use super::is_zero;
+use super::{Protocol, is_zero};
 use crate::net::{Cidr, parse_parts};
 use serde::{Deserialize, Serialize};
 
@@ -83,22 +83,6 @@ pub struct IpNat {
     pub external_ip: String,
 }
 
-/// Protocol of a named port: a name or a number.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum PortProtocol {
-    /// IP protocol number.
-    Number(u8),
-    /// `TCP`, `UDP`, `SCTP`, …
-    Name(String),
-}
-
-impl Default for PortProtocol {
-    fn default() -> Self {
-        PortProtocol::Name(String::new())
-    }
-}
-
 /// A named port or a host port.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -106,7 +90,7 @@ pub struct EndpointPort {
     /// Its name; may be empty for host ports.
     pub name: String,
     /// Its protocol.
-    pub protocol: PortProtocol,
+    pub protocol: Protocol,
     /// Port inside the workload.
     pub port: u16,
     /// Port on the host; 0 for none.
@@ -189,7 +173,7 @@ pub struct HostPort {
     /// Its name.
     pub name: String,
     /// Its protocol.
-    pub protocol: PortProtocol,
+    pub protocol: Protocol,
     /// Its number.
     pub port: u16,
 }

@@ -8,16 +8,27 @@
 mod cluster;
 mod endpoint;
 mod node;
+mod policy;
 mod pool;
+mod protocol;
+mod rule;
 
 pub use cluster::ClusterInformationSpec;
-pub use endpoint::{
-    EndpointPort, HostEndpointSpec, HostPort, IpNat, PortProtocol, QosControls, WorkloadEndpointSpec,
-};
+pub use endpoint::{EndpointPort, HostEndpointSpec, HostPort, IpNat, QosControls, WorkloadEndpointSpec};
 pub use node::{NodeAddress, NodeBgp, NodeInterface, NodeSpec, NodeStatus, NodeWireguard, OrchRef};
+pub use policy::{
+    GlobalNetworkPolicySpec, NetworkPolicySpec, NetworkSetSpec, PolicyType, ProfileSpec, StagedAction,
+    StagedGlobalNetworkPolicySpec, StagedNetworkPolicySpec, TierSpec,
+};
 pub use pool::{
     AssignmentMode, DEFAULT_BLOCK_V4, DEFAULT_BLOCK_V6, EncapMode, IPAMConfigurationSpec, IPPoolSpec,
     IPReservationSpec, PoolUse,
+};
+
+pub use protocol::Protocol;
+pub use rule::{
+    Action, EntityRule, HttpMatch, HttpPath, IcmpFields, Port, PortError, Rule, RuleMetadata,
+    ServiceAccountMatch, ServiceMatch,
 };
 
 /// `skip_serializing_if` for flags that Go leaves out when false.

@@ -61,3 +61,101 @@ fn a_wrong_type_is_an_error_that_names_the_key() {
     let error = resource(Kind::IPPool, json!({"cidr": 5})).typed_spec::<IPPoolSpec>().unwrap_err();
     assert!(error.to_string().contains("ippools/x"), "{error}");
 }
+
+#[test]
+fn a_policy_round_trips() {
+    let spec = json!({
+        "tier": "platform", "order": 10.5,
+        "ingress": [{
+            "action": "Allow", "ipVersion": 4, "protocol": "TCP",
+            "source": {
+                "nets": ["10.0.0.0/8"], "selector": "has(a)", "namespaceSelector": "all()",
+                "ports": [1024, "2000:3000", "http"], "notNets": ["10.1.0.0/16"], "notSelector": "has(b)",
+                "notPorts": [2500], "serviceAccounts": {"names": ["x"], "selector": "has(c)"}
+            },
+            "destination": {"services": {"name": "s", "namespace": "n"}},
+            "http": {"methods": ["GET"], "paths": [{"exact": "/a"}, {"prefix": "/b"}]},
+            "metadata": {"annotations": {"k": "v"}}
+        }, {"action": "Deny", "protocol": 1, "icmp": {"type": 0, "code": 0}, "notProtocol": "UDP", "notICMP": {"type": 3}}],
+        "egress": [{"action": "Pass"}],
+        "selector": "all()", "types": ["Ingress", "Egress"], "serviceAccountSelector": "has(d)",
+        "performanceHints": ["AssumeNeededOnEveryNode"],
+        "doNotTrack": true, "preDNAT": true, "applyOnForward": true, "namespaceSelector": "has(e)"
+    });
+    let typed: GlobalNetworkPolicySpec =
+        resource(Kind::GlobalNetworkPolicy, spec.clone()).typed_spec().unwrap();
+    assert_eq!(serde_json::to_value(&typed).unwrap(), spec);
+    assert_eq!(typed.policy.ingress[0].source.ports[1], Port::Range(2000, 3000));
+    assert_eq!(typed.policy.ingress[0].source.ports[2], Port::Named("http".into()));
+    let mut staged = spec;
+    staged["stagedAction"] = "Learn".into();
+    let typed: StagedGlobalNetworkPolicySpec =
+        resource(Kind::StagedGlobalNetworkPolicy, staged.clone()).typed_spec().unwrap();
+    assert_eq!(typed.staged_action, StagedAction::Learn);
+    assert_eq!(serde_json::to_value(&typed).unwrap(), staged);
+}
+
+#[test]
+fn a_policy_of_an_older_writer_means_what_it_meant() {
+    let policy: NetworkPolicySpec =
+        resource(Kind::NetworkPolicy, json!({"ingress": [{"action": "Allow", "source": {}}]}))
+            .typed_spec()
+            .unwrap();
+    assert_eq!((policy.tier.as_str(), policy.order), ("default", None));
+    assert!(policy.ingress[0].source.is_empty());
+    assert_eq!(policy.policy_types(), [PolicyType::Ingress]);
+    let types = |spec| {
+        let policy: NetworkPolicySpec = resource(Kind::NetworkPolicy, spec).typed_spec().unwrap();
+        policy.policy_types()
+    };
+    let rule = json!([{"action": "Deny"}]);
+    assert_eq!(types(json!({})), [PolicyType::Ingress]);
+    assert_eq!(types(json!({"egress": rule})), [PolicyType::Egress]);
+    assert_eq!(types(json!({"ingress": rule, "egress": rule})), [PolicyType::Ingress, PolicyType::Egress]);
+    assert_eq!(types(json!({"ingress": rule, "types": ["Egress"]})), [PolicyType::Egress]);
+    let tier: TierSpec = resource(Kind::Tier, json!({})).typed_spec().unwrap();
+    assert_eq!((tier.order, tier.default_action), (None, Action::Deny));
+}
+
+#[test]
+fn policies_of_newer_versions_never_open_anything() {
+    let spec = json!({"tier": "default", "types": ["Ingress", "Sideways"], "ingress": [{"action": "Teleport", "new": 1}]});
+    let policy: NetworkPolicySpec = resource(Kind::NetworkPolicy, spec).typed_spec().unwrap();
+    assert_eq!(policy.ingress[0].action, Action::Unknown);
+    assert_eq!(policy.types, [PolicyType::Ingress, PolicyType::Unknown]);
+    let staged: StagedNetworkPolicySpec =
+        resource(Kind::StagedNetworkPolicy, json!({"stagedAction": "Dream"})).typed_spec().unwrap();
+    assert_eq!(staged.staged_action, StagedAction::Ignore);
+    assert_eq!(StagedNetworkPolicySpec::default().staged_action, StagedAction::Set);
+}
+
+#[test]
+fn ports_are_numbers_ranges_or_names() {
+    for (text, port) in [
+        ("80", Port::Range(80, 80)),
+        ("80:80", Port::Range(80, 80)),
+        ("0:65535", Port::Range(0, 65535)),
+        ("web", Port::Named("web".into())),
+    ] {
+        let parsed: Port = text.parse().unwrap();
+        assert_eq!(parsed, port);
+        assert_eq!(parsed.to_string().parse::<Port>().unwrap(), port);
+    }
+    for text in ["65536", "90:80", "1:70000", "", "a b", "1:2:3"] {
+        assert!(text.parse::<Port>().is_err(), "{text}");
+    }
+    let error = resource(Kind::Profile, json!({"ingress": [{"destination": {"ports": ["9:1"]}}]}));
+    let error = error.typed_spec::<ProfileSpec>().unwrap_err().to_string();
+    assert!(error.contains("minimum port number (9) is greater"), "{error}");
+}
+
+#[test]
+fn protocols_have_numbers() {
+    let name = |text: &str| Protocol::Name(text.into());
+    assert_eq!(name("TCP").number(), Some(6));
+    assert_eq!(name("udplite").number(), Some(136));
+    assert_eq!(name("GRE").number(), None);
+    assert_eq!(Protocol::Number(89).number(), Some(89));
+    assert!(name("SCTP").has_ports() && Protocol::Number(17).has_ports());
+    assert!(!name("ICMP").has_ports() && !Protocol::Number(47).has_ports());
+}
