@@ -4,17 +4,13 @@
 use crate::error::ClientError;
 use crate::prepare;
 use crate::{Client, StoreError, codec};
-use model::{Key, Kind, Resource};
+use model::{Key, Kind, Resource, WELL_KNOWN_TIERS};
 use mvcc::{KeyValue, RangeRequest, Txn};
 use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// Name of the one ClusterInformation.
 pub const CLUSTER_INFORMATION: &str = "default";
-
-/// Built-in tiers: name, order, default action.
-const TIERS: [(&str, u64, &str); 3] =
-    [("default", 1_000_000, "Deny"), ("kube-admin", 1_000, "Pass"), ("kube-baseline", 10_000_000, "Pass")];
 
 /// How often a lost race is run again.
 const ATTEMPTS: u64 = 10;
@@ -37,7 +33,7 @@ impl Client {
     /// it. Tiers that this user may not write are passed over.
     pub async fn ensure_initialized(&self, bootstrap: Bootstrap) -> Result<(), ClientError> {
         for attempt in 1..=ATTEMPTS {
-            let tiers = TIERS.iter().map(|(name, ..)| tier_key(name));
+            let tiers = WELL_KNOWN_TIERS.iter().map(|(name, ..)| tier_key(name));
             let reads =
                 std::iter::once(information_key()).chain(tiers).map(|key| RangeRequest::key(key.path()));
             let answers = self.store().txn(Txn::reads(reads)).await?.responses;
@@ -46,7 +42,8 @@ impl Client {
                 Some(write) => self.store().txn(write).await?.succeeded,
                 None => true,
             };
-            let missing = TIERS.iter().zip(pairs).filter(|(_, pair)| pair.is_none()).map(|(tier, _)| *tier);
+            let missing =
+                WELL_KNOWN_TIERS.iter().zip(pairs).filter(|(_, pair)| pair.is_none()).map(|(tier, _)| *tier);
             if let Some(write) = tiers_write(missing) {
                 done &= match self.store().txn(write).await {
                     Ok(response) => response.succeeded,

@@ -18,4 +18,4 @@ pub use client::{Client, DeleteOptions, ListOptions, ResourceList};
 pub use config::{ConnectConfig, ConnectError, DEFAULT_TIMEOUT, connect};
 pub use error::{ClientError, identity, identity_of, parse_revision};
 pub use prepare::{Prepared, prepare_create, prepare_update};
-pub use rules::{DEFAULT_ALLOW_PROFILE, DEFAULT_TIER, TIER_LABEL, endpoint_name, tier_of};
+pub use rules::{DEFAULT_ALLOW_PROFILE, endpoint_name, tier_of};

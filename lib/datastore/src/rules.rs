@@ -4,15 +4,11 @@
 use crate::codec::is_tiered_policy;
 use crate::error::{ClientError, identity_of};
 use model::names::{ORCHESTRATOR_CNI, ORCHESTRATOR_K8S, ORCHESTRATOR_LIBNETWORK, WepName};
-use model::{FieldError, Kind, Resource, ValidationError};
+use model::{DEFAULT_TIER, FieldError, Kind, Resource, TIER_LABEL, ValidationError};
 use serde_json::Value;
 
 /// The profile that exists without being stored.
 pub const DEFAULT_ALLOW_PROFILE: &str = "projectcalico-default-allow";
-/// Label that names a policy's tier.
-pub const TIER_LABEL: &str = "projectcalico.org/tier";
-/// Tier of policies that name none.
-pub const DEFAULT_TIER: &str = "default";
 const NAMESPACE_LABEL: &str = "projectcalico.org/namespace";
 const ORCHESTRATOR_LABEL: &str = "projectcalico.org/orchestrator";
 
