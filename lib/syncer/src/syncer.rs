@@ -1,0 +1,194 @@
+//! Several roots as one stream.
+
+use crate::root::Root;
+use bytes::Bytes;
+use mvcc::{Event, KeyRange, KeyValue, Revision, WatchResponse};
+
+/// Which root; in the order in which they were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RootId(pub usize);
+
+/// A change for consumers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The key is new or has another value.
+    Put(KeyValue),
+    /// The key is gone.
+    Delete {
+        /// Which.
+        key: Bytes,
+        /// When, or when it was found missing.
+        revision: Revision,
+    },
+}
+
+/// What the I/O around has to do for a root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// List it, then ask again.
+    List,
+    /// Watch it from this revision on.
+    Watch {
+        /// First revision to report.
+        from: Revision,
+    },
+}
+
+/// How far the stream is. Source: `datamodel.md` §7 of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Nothing was listed yet.
+    WaitForDatastore,
+    /// Some roots were listed, not all.
+    ResyncInProgress,
+    /// What consumers have seen is a state of the store, root by root.
+    InSync,
+}
+
+/// What one input amounts to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Output {
+    /// Changes, to be taken together.
+    pub changes: Vec<Change>,
+    /// These changes made it whole: every root has now been listed. Said once.
+    pub became_in_sync: bool,
+}
+
+/// A list from before what is known already. Either it was read from a member that lags, and another try helps, or the
+/// store was replaced by an older one: see [`Syncer::store_replaced`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StaleList {
+    /// The list's revision.
+    pub listed: Revision,
+    /// What was seen before.
+    pub known: Revision,
+}
+
+impl std::fmt::Display for StaleList {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the list is of revision {}, but {} has been seen", self.listed, self.known)
+    }
+}
+
+impl std::error::Error for StaleList {}
+
+/// See the crate's documentation.
+#[derive(Debug)]
+pub struct Syncer {
+    roots: Vec<Root>,
+    in_sync: bool,
+}
+
+impl Syncer {
+    /// Follows these ranges; they must not overlap.
+    pub fn new(roots: impl IntoIterator<Item = KeyRange>) -> Self {
+        Self { roots: roots.into_iter().map(Root::new).collect(), in_sync: false }
+    }
+
+    /// All roots with their ranges.
+    pub fn roots(&self) -> impl Iterator<Item = (RootId, &KeyRange)> {
+        self.roots.iter().enumerate().map(|(index, root)| (RootId(index), &root.range))
+    }
+
+    /// What to do for a root; `None` for a root that is none.
+    pub fn next(&self, root: RootId) -> Option<Next> {
+        let root = self.roots.get(root.0)?;
+        Some(if root.wants_list { Next::List } else { Next::Watch { from: root.floor + 1 } })
+    }
+
+    /// How far the stream is. Once in sync it stays so: what a later list brings comes as one difference.
+    pub fn status(&self) -> Status {
+        if self.in_sync {
+            Status::InSync
+        } else if self.roots.iter().any(|root| root.listed) {
+            Status::ResyncInProgress
+        } else {
+            Status::WaitForDatastore
+        }
+    }
+
+    /// How many keys exist, as far as is known.
+    pub fn len(&self) -> usize {
+        self.roots.iter().map(Root::len).sum()
+    }
+
+    /// Whether no key is known to exist.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The revision of a key that exists, as far as is known: what a compare-and-swap of it needs.
+    pub fn revision_of(&self, key: &[u8]) -> Option<Revision> {
+        self.root_of(key)?.revision_of(key)
+    }
+
+    /// A whole list of a root, all pages at `revision`.
+    ///
+    /// # Errors
+    /// `StaleList`; nothing is changed then.
+    pub fn listed(
+        &mut self,
+        root: RootId,
+        revision: Revision,
+        kvs: Vec<KeyValue>,
+    ) -> Result<Output, StaleList> {
+        let mut changes = Vec::new();
+        if let Some(root) = self.roots.get_mut(root.0) {
+            if revision < root.floor {
+                return Err(StaleList { listed: revision, known: root.floor });
+            }
+            root.list(revision, kvs, &mut changes);
+        }
+        let became_in_sync = !self.in_sync && self.roots.iter().all(|root| root.listed);
+        self.in_sync |= became_in_sync;
+        Ok(Output { changes, became_in_sync })
+    }
+
+    /// A message of the root's watch, which was opened where [`Syncer::next`] said, or before.
+    pub fn watched(&mut self, root: RootId, message: WatchResponse) -> Output {
+        let mut changes = Vec::new();
+        if let Some(root) = self.roots.get_mut(root.0) {
+            for event in message.events {
+                root.event(event, &mut changes);
+            }
+            // before the first list nothing is known to be complete
+            if root.listed {
+                root.reached(message.revision);
+            }
+        }
+        Output { changes, became_in_sync: false }
+    }
+
+    /// Writes of this process, with the revision of their transaction in `kv.mod_revision`. They need not wait for the
+    /// watch; when it reports them, or something older, nothing happens.
+    pub fn wrote(&mut self, events: impl IntoIterator<Item = Event>) -> Output {
+        let mut changes = Vec::new();
+        for event in events {
+            if let Some(root) = self.roots.iter_mut().find(|root| root.range.contains(&event.kv.key)) {
+                root.event(event, &mut changes);
+            }
+        }
+        Output { changes, became_in_sync: false }
+    }
+
+    /// The root's watch cannot go on (compaction, or an error that is no matter of the connection): it has to be
+    /// listed again.
+    pub fn lost(&mut self, root: RootId) {
+        if let Some(root) = self.roots.get_mut(root.0) {
+            root.wants_list = true;
+        }
+    }
+
+    /// The store was replaced or restored from a backup: its revisions do not follow on those known. Every root has to
+    /// be listed; what differs will come out.
+    pub fn store_replaced(&mut self) {
+        self.roots.iter_mut().for_each(Root::forget_revisions);
+    }
+
+    fn root_of(&self, key: &[u8]) -> Option<&Root> {
+        self.roots.iter().find(|root| root.range.contains(key))
+    }
+}
+
+#[cfg(test)]
+mod tests;
