@@ -1,0 +1,207 @@
+//! Where addresses come from: our own address manager in this process, or another IPAM plugin.
+
+use crate::bounded::{self, within};
+use crate::delegate::Delegate;
+use crate::lock;
+use cni_protocol::config::CALICO_IPAM;
+use cni_protocol::identity::Identity;
+use cni_protocol::result::{CniResult, IpConfig, Prefixed, RouteEntry};
+use cni_protocol::{CniError, NetConf, Request, pools};
+use ipam::{AssignIpRequest, AutoAssignRequest, Ipam, IpamError, PlanError};
+use jiff::Timestamp;
+use model::key::Owner;
+use model::net::{Cidr, Family};
+use model::v3::PoolUse;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// A source of addresses for one workload.
+#[derive(Clone)]
+pub(crate) enum Source {
+    /// Our own.
+    Own(Box<Own>),
+    /// Another plugin.
+    Plugin(Box<Delegate>),
+}
+
+impl Source {
+    /// Gives addresses. On an error nothing is left of them that this call could still take back.
+    ///
+    /// # Errors
+    /// In the source's words.
+    pub(crate) async fn assign(&self) -> Result<CniResult, CniError> {
+        match self {
+            Source::Own(own) => own.assign().await,
+            Source::Plugin(plugin) => plugin.add().await,
+        }
+    }
+
+    /// Takes the workload's addresses back; having none is fine.
+    ///
+    /// # Errors
+    /// In the source's words.
+    pub(crate) async fn release(&self) -> Result<(), CniError> {
+        match self {
+            Source::Own(own) => own.release().await,
+            Source::Plugin(plugin) => plugin.del().await,
+        }
+    }
+}
+
+/// Our own address manager, asked for one workload.
+#[derive(Clone)]
+pub(crate) struct Own {
+    ipam: Ipam,
+    lock: String,
+    /// What is released; the first one is what is assigned under.
+    handles: Vec<String>,
+    attributes: BTreeMap<String, String>,
+    node: String,
+    wish: Wish,
+}
+
+/// What is asked for.
+#[derive(Clone)]
+enum Wish {
+    /// This address.
+    Given(IpAddr),
+    /// One address of each of these families, from these pools where there are any.
+    Any { v4: bool, v6: bool, v4_pools: Vec<Cidr>, v6_pools: Vec<Cidr> },
+}
+
+impl Own {
+    /// Addresses of `identity` as the configuration asks for them; `named` are the pools' CIDRs by name.
+    ///
+    /// # Errors
+    /// When a pool of the configuration is neither a CIDR nor a name, or of the wrong family.
+    pub(crate) fn new(
+        ipam: Ipam,
+        request: &Request,
+        identity: &Identity,
+        named: &BTreeMap<String, Cidr>,
+    ) -> Result<Self, CniError> {
+        let conf = &request.conf.ipam;
+        let resolve = |entries: &[String], family| {
+            pools::resolve(entries, family, &|name| named.get(name).copied()).map_err(CniError::internal)
+        };
+        let wish = match request.args.ip {
+            Some(ip) => Wish::Given(ip),
+            None => Wish::Any {
+                v4: conf.assign_ipv4,
+                v6: conf.assign_ipv6,
+                v4_pools: resolve(&conf.ipv4_pools, Family::V4)?,
+                v6_pools: resolve(&conf.ipv6_pools, Family::V6)?,
+            },
+        };
+        let mut attributes = BTreeMap::from([
+            ("node".to_owned(), identity.node.clone()),
+            ("timestamp".to_owned(), model::ipam::go_time_text(Timestamp::now())),
+        ]);
+        if let Some(pod) = &identity.pod {
+            attributes.insert("pod".to_owned(), pod.clone());
+            attributes.insert("namespace".to_owned(), identity.namespace.clone());
+        }
+        Ok(Self { attributes, wish, ..Self::to_release(ipam, &request.conf, identity, false) })
+    }
+
+    /// For giving addresses back only; `legacy` also those under the handle of old releases.
+    pub(crate) fn to_release(ipam: Ipam, conf: &NetConf, identity: &Identity, legacy: bool) -> Self {
+        let mut handles = vec![identity.handle()];
+        if legacy {
+            handles.push(identity.legacy_handle());
+        }
+        Self {
+            ipam,
+            lock: conf.ipam_lock_file.clone(),
+            handles,
+            attributes: BTreeMap::new(),
+            node: identity.node.clone(),
+            wish: Wish::Any { v4: false, v6: false, v4_pools: Vec::new(), v6_pools: Vec::new() },
+        }
+    }
+
+    async fn assign(&self) -> Result<CniResult, CniError> {
+        if let Wish::Any { v4: false, v6: false, .. } = self.wish {
+            return Ok(CniResult::default());
+        }
+        let _lock = lock::take(&self.lock).await;
+        let mut unsure = true;
+        let assigning = async {
+            let result = self.assign_locked().await;
+            // A refusal wrote nothing; a store that did not answer may have carried the write out.
+            unsure = matches!(result, Err(IpamError::Store(_)));
+            result.map_err(|error| CniError::internal(words(&error)))
+        };
+        let result = within(bounded::IPAM, "assigning addresses", assigning).await;
+        if result.is_err()
+            && unsure
+            && let Err(error) = within(bounded::UNDO, "undo", self.release_locked()).await
+        {
+            tracing::warn!(%error, "cannot tell whether addresses were assigned; DEL will release them");
+        }
+        result
+    }
+
+    async fn assign_locked(&self) -> Result<CniResult, IpamError> {
+        let handle = self.handles.first().cloned();
+        let owner = Owner::Host(self.node.clone());
+        let addresses: Vec<Prefixed> = match &self.wish {
+            Wish::Given(address) => {
+                let given = AssignIpRequest {
+                    address: *address,
+                    owner,
+                    handle,
+                    attributes: self.attributes.clone(),
+                    intended_use: Some(PoolUse::Workload),
+                    max_per_handle: 0,
+                };
+                vec![Prefixed::host(self.ipam.assign_ip(given).await?.address)]
+            }
+            Wish::Any { v4, v6, v4_pools, v6_pools } => {
+                let wanted = AutoAssignRequest {
+                    handle,
+                    attributes: self.attributes.clone(),
+                    v4_pools: v4_pools.clone(),
+                    v6_pools: v6_pools.clone(),
+                    ..AutoAssignRequest::for_workload(&self.node, usize::from(*v4), usize::from(*v6))
+                };
+                let outcome = self.ipam.auto_assign(wanted).await?;
+                let assigned = outcome.v4.assigned.iter().chain(&outcome.v6.assigned);
+                assigned.map(|a| Prefixed { addr: a.address, prefix: a.block.prefix() }).collect()
+            }
+        };
+        Ok(CniResult {
+            ips: addresses
+                .iter()
+                .map(|address| IpConfig { interface: None, address: *address, gateway: None })
+                .collect(),
+            routes: addresses.iter().map(|dst| RouteEntry { dst: *dst, gw: None }).collect(),
+            ..CniResult::default()
+        })
+    }
+
+    async fn release(&self) -> Result<(), CniError> {
+        let _lock = lock::take(&self.lock).await;
+        within(bounded::IPAM, "releasing addresses", self.release_locked()).await
+    }
+
+    async fn release_locked(&self) -> Result<(), CniError> {
+        // None of the handles known: nothing to give back.
+        self.ipam.release_by_handles(self.handles.clone()).await.map(drop).map_err(CniError::internal)
+    }
+}
+
+/// An error of the address manager in the words of `calico-ipam`.
+fn words(error: &IpamError) -> String {
+    match error {
+        IpamError::Plan(PlanError::Short(short)) => {
+            format!("failed to request IPv{} addresses: {short}", short.family.number())
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Whether the addresses come from our own address manager.
+pub(crate) fn is_own(conf: &NetConf) -> bool {
+    conf.ipam.plugin == CALICO_IPAM
+}

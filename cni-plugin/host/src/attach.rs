@@ -1,0 +1,254 @@
+//! The pair of links, and everything that hangs on it (`cni.md` §6 of the contract).
+
+use crate::bounded::{self, within};
+use crate::failpoint::failpoint;
+use crate::host::Host;
+use crate::sysctls::{self, Families};
+use crate::undo::{Done, Undo};
+use cni_protocol::CniError;
+use cni_protocol::result::Prefixed;
+use kernel::{
+    IpNet, Kernel, KernelError, Link, LinkRef, Mac, Neighbour, NextHop, Op, Route, RouteFilter, RouteKind,
+    Scope, VethPair,
+};
+use nix::errno::Errno;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// The hardware address of every host end: all workloads of all nodes know their gateway by it.
+const HOST_MAC: Mac = Mac([0xee; 6]);
+/// The gateway that every workload has; nobody owns the address.
+const GATEWAY_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1));
+/// Routes of the kernel's boot time, as a person's; felix replaces them by its own.
+const PROTOCOL_BOOT: u8 = 3;
+const TABLE_MAIN: u32 = 254;
+
+/// What is to be made.
+#[derive(Debug, Clone)]
+pub(crate) struct Attachment {
+    /// Path of the container's network namespace.
+    pub(crate) netns: String,
+    /// Name of the container's end.
+    pub(crate) ifname: String,
+    /// Name of the host's end.
+    pub(crate) host_interface: String,
+    /// MTU of both ends; 0 for the kernel's.
+    pub(crate) mtu: u32,
+    /// Queues of both ends.
+    pub(crate) queues: u32,
+    /// The workload's addresses.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Where the container sends through the gateway.
+    pub(crate) routes: Vec<Prefixed>,
+    /// Whether the container forwards.
+    pub(crate) forward: bool,
+}
+
+impl Attachment {
+    fn families(&self) -> Families {
+        Families {
+            v4: self.addresses.iter().any(IpAddr::is_ipv4),
+            v6: self.addresses.iter().any(IpAddr::is_ipv6),
+        }
+    }
+}
+
+/// Makes it, and returns the container's hardware address.
+///
+/// # Errors
+/// In words that name link, address or parameter; what was made is in `undo`.
+pub(crate) async fn attach(host: &Host, wanted: &Attachment, undo: &mut Undo) -> Result<Mac, CniError> {
+    within(bounded::KERNEL, "setting up the network namespace", make(host, wanted, undo)).await
+}
+
+async fn make(host: &Host, wanted: &Attachment, undo: &mut Undo) -> Result<Mac, CniError> {
+    let container = open(host, &wanted.netns)?;
+    let here = host.namespaces.current().map_err(CniError::internal)?;
+    // Before the request: of two that go together the second may succeed where the first fails.
+    undo.push(Done::Link(Arc::clone(&here), wanted.host_interface.clone()));
+    make_pair(&here, &container, wanted).await?;
+    failpoint("cni-add-link");
+    let (ours, theirs) =
+        futures::try_join!(find(&here, &wanted.host_interface), find(&container, &wanted.ifname))?;
+    let mac = theirs.mac.ok_or_else(|| {
+        CniError::internal(format!("{} in {} has no hardware address", wanted.ifname, wanted.netns))
+    })?;
+    let families = wanted.families();
+    sysctls::set_host(&*here, &wanted.host_interface, families).await?;
+    failpoint("cni-add-host-parameters");
+    sysctls::set_container(&*container, &wanted.ifname, families, wanted.forward).await?;
+    failpoint("cni-add-container-parameters");
+    host_side(&*here, &ours, wanted).await?;
+    failpoint("cni-add-host-side");
+    let results = container.apply(container_ops(&theirs, wanted), false).await;
+    results.into_iter().collect::<Result<Vec<()>, _>>().map_err(CniError::internal)?;
+    failpoint("cni-add-container-side");
+    Ok(mac)
+}
+
+/// The container's kernel.
+pub(crate) fn open(host: &Host, path: &str) -> Result<Arc<dyn Kernel>, CniError> {
+    host.namespaces.open(path).map_err(|error| {
+        if is_gone(&error) {
+            let path = cni_protocol::text::quote(path);
+            return CniError::internal(format!("failed to Statfs {path}: no such file or directory"));
+        }
+        CniError::internal(error)
+    })
+}
+
+/// Whether an error of opening a namespace says that there is none (any more).
+pub(crate) fn is_gone(error: &KernelError) -> bool {
+    matches!(error, KernelError::Namespace { reason, .. } if reason.starts_with("does not exist"))
+}
+
+/// Makes the pair; a link that has the host end's name already is one of an earlier try.
+async fn make_pair(
+    here: &Arc<dyn Kernel>,
+    container: &Arc<dyn Kernel>,
+    wanted: &Attachment,
+) -> Result<(), CniError> {
+    let pair = VethPair {
+        name: wanted.host_interface.clone(),
+        mac: Some(HOST_MAC),
+        peer_name: wanted.ifname.clone(),
+        peer_mac: None,
+        peer_netns: Some(container.netns().clone()),
+        mtu: wanted.mtu,
+        queues: wanted.queues,
+    };
+    let old = Op::DelLink(LinkRef::Name(wanted.host_interface.clone()));
+    let mut results = here.apply(vec![old, Op::AddVeth(pair)], false).await.into_iter();
+    if let Some(Err(error)) = results.next()
+        && error.errno() != Some(Errno::ENODEV as i32)
+    {
+        return Err(CniError::internal(error));
+    }
+    match results.next() {
+        Some(Err(error)) if error.errno() == Some(Errno::EEXIST as i32) => Err(CniError::internal(format!(
+            "cannot make interface {} in {}: file exists",
+            wanted.ifname, wanted.netns
+        ))),
+        Some(Err(error)) => Err(CniError::internal(error)),
+        _ => Ok(()),
+    }
+}
+
+async fn find(kernel: &Arc<dyn Kernel>, name: &str) -> Result<Link, CniError> {
+    match kernel.link(name).await {
+        Ok(Some(link)) => Ok(link),
+        Ok(None) => Err(CniError::internal(format!("link {name} vanished while it was set up"))),
+        Err(error) => Err(CniError::internal(error)),
+    }
+}
+
+/// Brings the host's end up and routes the workload's addresses to it.
+async fn host_side(here: &dyn Kernel, link: &Link, wanted: &Attachment) -> Result<(), CniError> {
+    let routes: Vec<Route> =
+        wanted.addresses.iter().map(|address| to_workload(*address, link.index)).collect();
+    let mut ops = vec![set_up(link)];
+    ops.extend(routes.iter().cloned().map(Op::AddRoute));
+    let mut results = here.apply(ops, false).await.into_iter();
+    if let Some(Err(error)) = results.next() {
+        return Err(CniError::internal(error));
+    }
+    for (route, result) in routes.iter().zip(results) {
+        match result {
+            Ok(()) => {}
+            Err(error) if error.errno() == Some(Errno::EEXIST as i32) => {
+                check_same(here, route, link).await?;
+            }
+            Err(error) => return Err(CniError::internal(error)),
+        }
+    }
+    Ok(())
+}
+
+/// A route that exists is fine when it is the very same.
+async fn check_same(here: &dyn Kernel, route: &Route, link: &Link) -> Result<(), CniError> {
+    let family = if route.dst.addr.is_ipv4() { 4 } else { 6 };
+    let filter = RouteFilter { family: Some(family), table: Some(TABLE_MAIN), ..RouteFilter::default() };
+    let routes = here.routes(filter).await.map_err(CniError::internal)?;
+    let existing: Vec<&Route> = routes.iter().filter(|existing| existing.dst == route.dst).collect();
+    let leads_here = |existing: &&&Route| {
+        existing.next_hops.iter().any(|hop| hop.link == Some(link.index) && hop.gateway.is_none())
+    };
+    if existing.iter().any(|existing| leads_here(&existing) && (family == 6 || existing.scope == route.scope))
+    {
+        return Ok(());
+    }
+    let index = |route: &Route| route.next_hops.first().and_then(|hop| hop.link).unwrap_or(0);
+    let other = existing.first().map_or_else(String::new, |existing| {
+        format!(": route (Ifindex: {}, Dst: {}) is there", index(existing), existing.dst)
+    });
+    Err(CniError::internal(format!(
+        "route (Ifindex: {}, Dst: {}) already exists for an interface other than '{}'{other}",
+        link.index, route.dst, link.name
+    )))
+}
+
+fn set_up(link: &Link) -> Op {
+    Op::SetLink { link: LinkRef::Index(link.index), up: Some(true), mac: None, mtu: None, alias: None }
+}
+
+/// Everything inside the container, in the order in which the kernel takes it.
+fn container_ops(link: &Link, wanted: &Attachment) -> Vec<Op> {
+    let families = wanted.families();
+    let gateway_v6 = IpAddr::V6(HOST_MAC.link_local());
+    let mut ops = vec![set_up(link)];
+    let gateways = [(families.v4, GATEWAY_V4), (families.v6, gateway_v6)];
+    if families.v4 {
+        // The kernel takes no route through a gateway that it cannot reach.
+        ops.push(Op::AddRoute(to_workload(GATEWAY_V4, link.index)));
+    }
+    for (_, gateway) in gateways.into_iter().filter(|(there, _)| *there) {
+        // Known for good: no ARP and no neighbour discovery, and nothing to wait for.
+        ops.push(Op::SetNeighbour(Neighbour {
+            link: link.index,
+            addr: gateway,
+            mac: Some(HOST_MAC),
+            permanent: true,
+            proxy: false,
+        }));
+        let routes = wanted.routes.iter().filter(|dst| dst.addr.is_ipv4() == gateway.is_ipv4());
+        ops.extend(routes.map(|dst| Op::AddRoute(through(*dst, gateway, link.index))));
+    }
+    ops.extend(
+        wanted
+            .addresses
+            .iter()
+            .map(|address| Op::AddAddress { link: link.index, net: IpNet::host(*address) }),
+    );
+    ops
+}
+
+/// The route to one address that lies on the link itself.
+fn to_workload(address: IpAddr, link: u32) -> Route {
+    Route {
+        scope: if address.is_ipv4() { Scope::Link } else { Scope::Universe },
+        ..route(IpNet::host(address), None, link)
+    }
+}
+
+fn through(dst: Prefixed, gateway: IpAddr, link: u32) -> Route {
+    route(masked(dst), Some(gateway), link)
+}
+
+fn route(dst: IpNet, gateway: Option<IpAddr>, link: u32) -> Route {
+    Route {
+        dst,
+        kind: RouteKind::Unicast,
+        next_hops: vec![NextHop { gateway, link: Some(link), onlink: false, weight: 1 }],
+        scope: Scope::Universe,
+        protocol: PROTOCOL_BOOT,
+        metric: None,
+        table: TABLE_MAIN,
+        source: None,
+    }
+}
+
+/// Without host bits, which the kernel refuses in a destination.
+fn masked(net: Prefixed) -> IpNet {
+    let addr = model::net::Cidr::new(net.addr, net.prefix).map_or(net.addr, |cidr| cidr.addr());
+    IpNet { addr, prefix: net.prefix }
+}

@@ -1,0 +1,31 @@
+//! Nothing is waited for without an end.
+
+use cni_protocol::CniError;
+use std::future::Future;
+use std::time::Duration;
+
+/// One request to the datastore, its connection included.
+pub(crate) const STORE: Duration = Duration::from_secs(15);
+/// Assigning or releasing addresses, once the host's lock is held (`ipam.md` §9 of the contract).
+pub(crate) const IPAM: Duration = Duration::from_secs(90);
+/// Work inside a network namespace (`cni.md` §8 of the contract).
+pub(crate) const KERNEL: Duration = Duration::from_secs(20);
+/// Another IPAM plugin.
+pub(crate) const PLUGIN: Duration = Duration::from_secs(60);
+/// One undo of a failed ADD.
+pub(crate) const UNDO: Duration = Duration::from_secs(15);
+
+/// Waits for `work` as long as `limit`.
+///
+/// # Errors
+/// Those of `work`, and one that says what took too long.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    what: &str,
+    work: impl Future<Output = Result<T, CniError>>,
+) -> Result<T, CniError> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(result) => result,
+        Err(_) => Err(CniError::internal(format!("{what} took longer than {} s", limit.as_secs()))),
+    }
+}

@@ -1,0 +1,12 @@
+//! Places at which a test lets the process die.
+
+/// Aborts the process when `OCICAT_FAILPOINT` names this place. Compiled in only with the feature `failpoints`.
+#[cfg(feature = "failpoints")]
+pub(crate) fn failpoint(name: &str) {
+    if std::env::var("OCICAT_FAILPOINT").is_ok_and(|wanted| wanted == name) {
+        std::process::abort();
+    }
+}
+
+#[cfg(not(feature = "failpoints"))]
+pub(crate) fn failpoint(_name: &str) {}

@@ -1,0 +1,110 @@
+//! Kernel parameters of both ends (`cni.md` §6.2 of the contract): one row each.
+
+use cni_protocol::CniError;
+use kernel::{Kernel, KernelError};
+
+/// Which addresses the workload has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Families {
+    /// IPv4.
+    pub(crate) v4: bool,
+    /// IPv6.
+    pub(crate) v6: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    V4,
+    V6,
+    Always,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    Error,
+    Warn,
+}
+
+/// Path below /proc/sys with `{}` for the link, value, when, and what a failure means.
+type Row = (&'static str, &'static str, When, Failure);
+
+const HOST: [Row; 9] = [
+    ("net/ipv4/conf/{}/route_localnet", "1", When::V4, Failure::Error),
+    ("net/ipv4/neigh/{}/proxy_delay", "0", When::V4, Failure::Warn),
+    ("net/ipv4/conf/{}/proxy_arp", "1", When::V4, Failure::Error),
+    ("net/ipv4/conf/{}/forwarding", "1", When::V4, Failure::Error),
+    ("net/ipv6/conf/{}/accept_dad", "0", When::V6, Failure::Error),
+    ("net/ipv6/conf/{}/disable_ipv6", "0", When::V6, Failure::Error),
+    ("net/ipv6/conf/{}/proxy_ndp", "1", When::V6, Failure::Error),
+    ("net/ipv6/conf/{}/forwarding", "1", When::V6, Failure::Error),
+    ("net/ipv6/conf/{}/accept_ra", "0", When::Always, Failure::Warn),
+];
+
+/// Inside the container, before its link goes up.
+const CONTAINER: [Row; 4] = [
+    ("net/ipv6/conf/{}/accept_dad", "0", When::V6, Failure::Error),
+    ("net/ipv6/conf/all/disable_ipv6", "0", When::V6, Failure::Error),
+    ("net/ipv6/conf/default/disable_ipv6", "0", When::V6, Failure::Error),
+    ("net/ipv6/conf/lo/disable_ipv6", "0", When::V6, Failure::Error),
+];
+
+/// Whether the container forwards; the value is the configuration's.
+const FORWARDING: [(&str, When); 2] =
+    [("net/ipv4/ip_forward", When::V4), ("net/ipv6/conf/all/forwarding", When::V6)];
+
+/// Sets the parameters of the host's end.
+pub(crate) async fn set_host(kernel: &dyn Kernel, link: &str, families: Families) -> Result<(), CniError> {
+    set(kernel, rows(&HOST, link, families)).await
+}
+
+/// Sets the parameters inside the container.
+pub(crate) async fn set_container(
+    kernel: &dyn Kernel,
+    link: &str,
+    families: Families,
+    forward: bool,
+) -> Result<(), CniError> {
+    let mut values = rows(&CONTAINER, link, families);
+    let forwarding = FORWARDING.iter().filter(|(_, when)| applies(*when, families));
+    values.extend(
+        forwarding
+            .map(|(key, _)| ((*key).to_owned(), if forward { "1" } else { "0" }.to_owned(), Failure::Error)),
+    );
+    set(kernel, values).await
+}
+
+fn applies(when: When, families: Families) -> bool {
+    match when {
+        When::V4 => families.v4,
+        When::V6 => families.v6,
+        When::Always => true,
+    }
+}
+
+fn rows(table: &[Row], link: &str, families: Families) -> Vec<(String, String, Failure)> {
+    table
+        .iter()
+        .filter(|(_, _, when, _)| applies(*when, families))
+        .map(|(key, value, _, failure)| (key.replace("{}", link), (*value).to_owned(), *failure))
+        .collect()
+}
+
+async fn set(kernel: &dyn Kernel, rows: Vec<(String, String, Failure)>) -> Result<(), CniError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let failures: Vec<Failure> = rows.iter().map(|(_, _, failure)| *failure).collect();
+    let values = rows.into_iter().map(|(key, value, _)| (key, value)).collect();
+    for (result, failure) in kernel.set_sysctls(values).await.into_iter().zip(failures) {
+        match (result, failure) {
+            (Ok(()), _) => {}
+            (Err(error), Failure::Warn) => tracing::warn!(%error, "kernel parameter not set"),
+            (Err(error), Failure::Error) => return Err(failed(&error)),
+        }
+    }
+    Ok(())
+}
+
+fn failed(error: &KernelError) -> CniError {
+    CniError::internal(format!("cannot set kernel parameter: {error}"))
+}

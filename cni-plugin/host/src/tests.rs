@@ -1,0 +1,8 @@
+//! Whole calls on a host in memory.
+
+mod add;
+mod del;
+mod faults;
+mod ipam_program;
+mod kernel;
+mod pods;
