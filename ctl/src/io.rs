@@ -68,11 +68,6 @@ impl Failure {
     pub fn message(text: impl Into<String>) -> Failure {
         Failure::Message(text.into())
     }
-
-    /// A message for standard output.
-    pub fn on_stdout(text: impl Into<String>) -> Failure {
-        Failure::OnStdout(text.into())
-    }
 }
 
 impl From<io::Error> for Failure {

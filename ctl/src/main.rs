@@ -6,11 +6,22 @@
 //! with an [`io::Failure`] or without one; nothing below `main` prints or exits by itself.
 //! Source of texts and exit codes: `calicoctl.md` of the contract.
 
+mod cascade;
 mod cli;
 mod cni;
+mod crud;
+mod input;
 mod io;
+mod ipam_command;
 mod lab;
+mod label;
+mod merge;
+mod namespace;
 mod persona;
+mod print;
+mod session;
+mod tally;
+mod verbs;
 mod version;
 
 use io::Io;

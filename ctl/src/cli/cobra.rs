@@ -88,8 +88,10 @@ fn needs_argument(args: &[String]) -> String {
     }
 }
 
-fn unknown_command(root: &Command, word: &str) -> String {
-    let mut text = format!("unknown command {word:?} for {:?}", root.get_name());
+/// What is said about an unknown command, with those of nearly the same name.
+pub fn unknown_command(root: &Command, word: &str) -> String {
+    let name = root.get_bin_name().unwrap_or_else(|| root.get_name());
+    let mut text = format!("unknown command {word:?} for {name:?}");
     let near: Vec<&str> = root
         .get_subcommands()
         .filter(|command| !command.is_hide_set())

@@ -1,19 +1,20 @@
-//! The command tree, and which function answers which command.
+//! The command line: what it may say ([`tree`]), how it is read, and who answers ([`dispatch`]).
 
 mod cobra;
+mod dispatch;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+pub use cobra::pflag_bool;
+pub use dispatch::dispatch;
 pub use tree::*;
 
-use crate::io::{Failure, Io};
-use crate::lab;
+use crate::io::Failure;
 use crate::persona::Persona;
 use clap::error::ErrorKind;
 use clap::{Command as ClapCommand, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
-use std::process::ExitCode;
 
 /// Levels calicoctl's log knows.
 const LOG_LEVELS: [&str; 6] = ["panic", "fatal", "error", "warn", "info", "debug"];
@@ -54,26 +55,14 @@ pub fn parse(persona: Persona, args: Vec<OsString>) -> Result<Asked, Failure> {
             global.log_level
         )));
     }
-    match command.as_ref().map_or(Some(&[][..]), group_without_command) {
-        Some(path) => Ok(Asked::Text(help(root, path))),
-        None => command.map(|command| Asked::Command(global, command)).ok_or(Failure::message("no command")),
-    }
-}
-
-/// Answers a command.
-///
-/// # Errors
-/// What the command could not do.
-pub fn dispatch(persona: Persona, asked: Asked, io: &mut Io) -> Result<ExitCode, Failure> {
-    let (_global, command) = match asked {
-        Asked::Text(text) => return io.print(&text).map(|()| ExitCode::SUCCESS),
-        Asked::Command(global, command) => (global, command),
-    };
-    let _ = persona;
-    match command {
-        Command::House(House::Lab { command }) => Ok(lab::run(command)),
-        Command::House(House::Cni { plugin }) => Ok(crate::cni::main(vec![plugin.into()])),
-        Command::Admin(_) => Err(Failure::message("this command is not wired yet")),
+    let Some(command) = command else { return Ok(Asked::Text(help(root, &[]))) };
+    match group(&command) {
+        None => Ok(Asked::Command(global, command)),
+        // cobra takes an unknown word for a wish for help; a script is better told.
+        Some((path, Some(word))) if !persona.is_calicoctl() => {
+            Err(Failure::Message(cobra::unknown_command(&descend(root, path), &word.to_string_lossy())))
+        }
+        Some((path, _)) => Ok(Asked::Text(help(root, path))),
     }
 }
 
@@ -82,28 +71,34 @@ fn root(persona: Persona) -> ClapCommand {
     cobra::pflag_manners(root.name(persona.name()).bin_name(persona.name()))
 }
 
-/// The path of a command group that was named without one of its commands, or with an unknown one: cobra shows its
-/// help and calls that success.
-fn group_without_command(command: &Command) -> Option<&'static [&'static str]> {
+/// The path of a command group that was named without one of its commands, and the unknown word after it.
+fn group(command: &Command) -> Option<(&'static [&'static str], Option<&OsString>)> {
     match command {
-        Command::Admin(Admin::Ipam { command: None | Some(IpamCommand::Unknown(_)) }) => Some(&["ipam"]),
-        Command::Admin(Admin::Datastore { command: None | Some(DatastoreCommand::Unknown(_)) }) => {
-            Some(&["datastore"])
+        Command::Admin(Admin::Ipam { command: None }) => Some((&["ipam"], None)),
+        Command::Admin(Admin::Ipam { command: Some(IpamCommand::Unknown(words)) }) => {
+            Some((&["ipam"], words.first()))
         }
-        Command::Admin(Admin::Datastore {
-            command: Some(DatastoreCommand::Migrate { command: None | Some(MigrateCommand::Unknown(_)) }),
-        }) => Some(&["datastore", "migrate"]),
+        Command::Admin(Admin::Datastore { command: None }) => Some((&["datastore"], None)),
+        Command::Admin(Admin::Datastore { command: Some(DatastoreCommand::Unknown(words)) }) => {
+            Some((&["datastore"], words.first()))
+        }
+        Command::Admin(Admin::Datastore { command: Some(DatastoreCommand::Migrate { command }) }) => {
+            match command {
+                None => Some((&["datastore", "migrate"], None)),
+                Some(MigrateCommand::Unknown(words)) => Some((&["datastore", "migrate"], words.first())),
+                Some(_) => None,
+            }
+        }
         _ => None,
     }
 }
 
-fn help(mut root: ClapCommand, path: &[&str]) -> String {
+/// The command at a path, knowing its full name.
+fn descend(mut root: ClapCommand, path: &[&str]) -> ClapCommand {
     root.build();
-    let mut command = root;
-    for name in path {
-        if let Some(sub) = command.find_subcommand(name) {
-            command = sub.clone();
-        }
-    }
-    command.render_help().to_string()
+    path.iter().fold(root, |command, name| command.find_subcommand(name).cloned().unwrap_or(command))
+}
+
+fn help(root: ClapCommand, path: &[&str]) -> String {
+    descend(root, path).render_help().to_string()
 }

@@ -66,9 +66,20 @@ fn calicoctl_has_only_what_calicoctl_has() {
 
 #[test]
 fn groups_without_a_command_show_their_help() {
-    for line in ["ocicat ipam", "ocicat ipam frobnicate", "ocicat ipam --help"] {
+    for line in ["ocicat ipam", "ocicat ipam --help"] {
         assert!(text(Persona::Ocicat, line).contains("configure"), "{line}");
     }
+    assert!(text(Persona::Calicoctl, "calicoctl ipam frobnicate").contains("configure"));
+    let unknown =
+        parse(Persona::Ocicat, ["ocicat", "datastore", "migrate", "luck"].map(OsString::from).to_vec());
+    let text_of = |asked| match asked {
+        Err(Failure::Message(text)) => text,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        text_of(unknown),
+        "unknown command \"luck\" for \"ocicat datastore migrate\"\n\nDid you mean this?\n\tlock\n"
+    );
     assert!(text(Persona::Ocicat, "ocicat datastore").contains("migrate"));
     assert!(text(Persona::Ocicat, "ocicat datastore migrate").contains("unlock"));
 }

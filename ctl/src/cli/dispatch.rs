@@ -1,0 +1,154 @@
+//! Which function answers which command.
+
+use super::{
+    Admin, Asked, Command, ConfigArgs, DatastoreCommand, Global, House, IpamCommand, MigrateCommand,
+};
+use crate::crud::{self, Get, LabelFlags, Target};
+use crate::io::{Failure, Io};
+use crate::ipam_command;
+use crate::lab;
+use crate::namespace::NamespaceFlags;
+use crate::persona::Persona;
+use crate::print::Format;
+use crate::session::Session;
+use crate::tally::Verb;
+use crate::version;
+use datastore::Bootstrap;
+use std::process::ExitCode;
+
+/// Answers a command.
+///
+/// # Errors
+/// What the command could not do.
+pub fn dispatch(persona: Persona, asked: Asked, io: &mut Io) -> Result<ExitCode, Failure> {
+    let (global, command) = match asked {
+        Asked::Text(text) => return io.print(&text).map(|()| ExitCode::SUCCESS),
+        Asked::Command(global, command) => (global, command),
+    };
+    match command {
+        Command::House(House::Lab { command }) => Ok(lab::run(command)),
+        Command::House(House::Cni { plugin }) => Ok(crate::cni::main(vec![plugin.into()])),
+        Command::Admin(command) => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|error| Failure::Message(format!("cannot start the runtime: {error}")))?;
+            runtime.block_on(Call { persona, global }.run(command, io)).map(|()| ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// One call of the program.
+struct Call {
+    persona: Persona,
+    global: Global,
+}
+
+impl Call {
+    async fn run(&self, command: Admin, io: &mut Io) -> Result<(), Failure> {
+        let persona = self.persona;
+        match command {
+            Admin::Create { files, skip_exists, place } => {
+                let Some(given) = self.files(&files, io)? else { return Ok(()) };
+                let session = self.session(&place.config).await?;
+                crud::write(&session, Verb::Create, skip_exists, &place, &given, io).await
+            }
+            Admin::Apply { files, place } => {
+                let Some(given) = self.files(&files, io)? else { return Ok(()) };
+                let session = self.session(&place.config).await?;
+                crud::write(&session, Verb::Apply, false, &place, &given, io).await
+            }
+            Admin::Replace { files, place } => {
+                let Some(given) = self.files(&files, io)? else { return Ok(()) };
+                let session = self.session(&place.config).await?;
+                crud::write(&session, Verb::Replace, false, &place, &given, io).await
+            }
+            Admin::Delete { words, files, skip_not_exists, place } => {
+                let given = match crud::target(persona, &words, &files, "", io)? {
+                    None => return Ok(()),
+                    Some(Target::Given(given)) => given,
+                    Some(Target::All(_)) => return Err(Failure::message("resource name may not be empty")),
+                };
+                let session = self.session(&place.config).await?;
+                crud::write(&session, Verb::Delete, skip_not_exists, &place, &given, io).await
+            }
+            Admin::Validate { files, place } => match self.files(&files, io)? {
+                Some(given) => crud::validate(persona, &place, &given, io),
+                None => Ok(()),
+            },
+            Admin::Get { words, files, all_namespaces, output, export, place } => {
+                const PREFIX: &str = "failed to get resources: ";
+                let format = Format::parse(&output, persona)?;
+                let Some(target) = crud::target(persona, &words, &files, PREFIX, io)? else { return Ok(()) };
+                let session = self.session(&place.config).await.map_err(|failure| match failure {
+                    Failure::Message(text) => Failure::Message(format!("{PREFIX}{text}")),
+                    other => other,
+                })?;
+                let flags = NamespaceFlags { all: all_namespaces, ..NamespaceFlags::one(place.namespace) };
+                crud::get(&session, &target, &Get { format: &format, flags: &flags, export }, io).await
+            }
+            Admin::Patch { words, patch, place, .. } => {
+                let session = self.session(&place.config).await?;
+                crud::patch(&session, &words, &patch, &place, io).await
+            }
+            Admin::Label { words, overwrite, remove, place } => {
+                let session = self.session(&place.config).await?;
+                crud::label(&session, &words, LabelFlags { remove, overwrite }, &place, io).await
+            }
+            Admin::Ipam { command } => self.ipam(command, io).await,
+            Admin::Datastore { command } => self.datastore(command, io).await,
+            Admin::Version { client, poll, config } => {
+                version::run(persona, (client, poll.as_deref()), &config, &self.global, &variable, io).await
+            }
+        }
+    }
+
+    /// The resources of commands that take files only.
+    fn files(
+        &self,
+        files: &super::FileArgs,
+        io: &mut Io,
+    ) -> Result<Option<Vec<crate::input::Given>>, Failure> {
+        match crud::target(self.persona, &[], files, "", io)? {
+            Some(Target::Given(given)) => Ok(Some(given)),
+            Some(Target::All(_)) | None => Ok(None),
+        }
+    }
+
+    async fn session(&self, config: &ConfigArgs) -> Result<Session, Failure> {
+        Session::open(self.persona, config, &self.global, &variable).await
+    }
+
+    async fn ipam(&self, command: Option<IpamCommand>, io: &mut Io) -> Result<(), Failure> {
+        let Some(command) = command else { return Ok(()) };
+        let config = match &command {
+            IpamCommand::Show { config, .. }
+            | IpamCommand::Configure { config, .. }
+            | IpamCommand::Release { config, .. } => config,
+            IpamCommand::Unknown(_) => return Ok(()),
+        };
+        let session = self.session(config).await?;
+        ipam_command::run(&session, &command, io).await
+    }
+
+    async fn datastore(&self, command: Option<DatastoreCommand>, io: &mut Io) -> Result<(), Failure> {
+        let (config, ready, said) = match &command {
+            Some(DatastoreCommand::Migrate { command: Some(MigrateCommand::Lock { config }) }) => {
+                (config, false, "Datastore locked.")
+            }
+            Some(DatastoreCommand::Migrate { command: Some(MigrateCommand::Unlock { config }) }) => {
+                (config, true, "Datastore unlocked.")
+            }
+            _ => return Ok(()),
+        };
+        let client = self.session(config).await?.client;
+        let failed = |error: datastore::ClientError| Failure::Message(error.to_string());
+        client.ensure_initialized(Bootstrap::default()).await.map_err(failed)?;
+        client.set_datastore_ready(ready).await.map_err(failed)?;
+        io.line(said)
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
