@@ -10,6 +10,7 @@ mod cascade;
 mod cli;
 mod cni;
 mod crud;
+mod datastore_command;
 mod input;
 mod io;
 mod ipam_command;

@@ -4,6 +4,7 @@ use super::{
     Admin, Asked, Command, ConfigArgs, DatastoreCommand, Global, House, IpamCommand, MigrateCommand,
 };
 use crate::crud::{self, Get, LabelFlags, Target};
+use crate::datastore_command;
 use crate::io::{Failure, Io};
 use crate::ipam_command;
 use crate::lab;
@@ -13,7 +14,6 @@ use crate::print::Format;
 use crate::session::Session;
 use crate::tally::Verb;
 use crate::version;
-use datastore::Bootstrap;
 use std::process::ExitCode;
 
 /// Answers a command.
@@ -132,20 +132,18 @@ impl Call {
     }
 
     async fn datastore(&self, command: Option<DatastoreCommand>, io: &mut Io) -> Result<(), Failure> {
-        let (config, ready, said) = match &command {
+        match command {
             Some(DatastoreCommand::Migrate { command: Some(MigrateCommand::Lock { config }) }) => {
-                (config, false, "Datastore locked.")
+                datastore_command::set_ready(&self.session(&config).await?, false, io).await
             }
             Some(DatastoreCommand::Migrate { command: Some(MigrateCommand::Unlock { config }) }) => {
-                (config, true, "Datastore unlocked.")
+                datastore_command::set_ready(&self.session(&config).await?, true, io).await
             }
-            _ => return Ok(()),
-        };
-        let client = self.session(config).await?.client;
-        let failed = |error: datastore::ClientError| Failure::Message(error.to_string());
-        client.ensure_initialized(Bootstrap::default()).await.map_err(failed)?;
-        client.set_datastore_ready(ready).await.map_err(failed)?;
-        io.line(said)
+            Some(DatastoreCommand::MigratePolicyNames { config }) => {
+                datastore_command::migrate_policy_names(&self.session(&config).await?, io).await
+            }
+            _ => Ok(()),
+        }
     }
 }
 

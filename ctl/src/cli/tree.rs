@@ -303,6 +303,12 @@ pub enum DatastoreCommand {
         #[command(subcommand)]
         command: Option<MigrateCommand>,
     },
+    /// Give policies that releases before v3.32 stored as default.NAME their plain name
+    MigratePolicyNames {
+        /// Where from.
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
     /// An unknown word.
     #[command(external_subcommand)]
     Unknown(Vec<OsString>),

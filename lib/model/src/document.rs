@@ -65,29 +65,30 @@ pub enum DocumentErrorKind {
     },
 }
 
+impl fmt::Display for DocumentErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DocumentErrorKind::Syntax { line, message } => {
+                write!(f, "error converting YAML to JSON: yaml: line {line}: {message}")
+            }
+            DocumentErrorKind::DuplicateKey { line, key } => write!(
+                f,
+                "error converting YAML to JSON: yaml: unmarshal errors:\n  line {line}: key {key:?} already set in map"
+            ),
+            DocumentErrorKind::UnknownResource { kind, api_version } => {
+                write!(f, "unknown resource type ({kind}) and/or version ({api_version})")
+            }
+            DocumentErrorKind::NoResource { found } => write!(
+                f,
+                "error unmarshaling JSON: while decoding JSON: {found} where a resource with a kind, or a list of such, is wanted"
+            ),
+        }
+    }
+}
+
 impl fmt::Display for DocumentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            DocumentErrorKind::Syntax { line, message } => {
-                write!(f, "error converting YAML to JSON: yaml: line {line}: {message}")?;
-            }
-            DocumentErrorKind::DuplicateKey { line, key } => {
-                write!(
-                    f,
-                    "error converting YAML to JSON: yaml: unmarshal errors:\n  line {line}: key {key:?} already set in map"
-                )?;
-            }
-            DocumentErrorKind::UnknownResource { kind, api_version } => {
-                write!(f, "unknown resource type ({kind}) and/or version ({api_version})")?;
-            }
-            DocumentErrorKind::NoResource { found } => {
-                write!(
-                    f,
-                    "error unmarshaling JSON: while decoding JSON: {found} where a resource with a kind, or a list of such, is wanted"
-                )?;
-            }
-        }
-        write!(f, " (document {} of {})", self.index + 1, self.source_name)
+        write!(f, "{} (document {} of {})", self.kind, self.index + 1, self.source_name)
     }
 }
 
