@@ -7,7 +7,7 @@ mod tests;
 use crate::io::{Failure, Io};
 use crate::session::Session;
 use datastore::{Bootstrap, Client, ClientError, codec};
-use model::Kind;
+use model::{DEFAULT_TIER, Kind};
 use model::key::resource_prefix;
 use mvcc::{Compare, DeleteRequest, KeyValue, Op, PutRequest, RangeRequest, Txn};
 
@@ -48,7 +48,7 @@ fn renaming(pair: &KeyValue) -> Option<Txn> {
     let policy = codec::decode(pair)
         .inspect_err(|error| tracing::warn!(%error, "not migrated"))
         .ok()
-        .filter(|policy| datastore::tier_of(policy) == datastore::DEFAULT_TIER)?;
+        .filter(|policy| datastore::tier_of(policy) == DEFAULT_TIER)?;
     let key = policy.key().path();
     if key.as_bytes() == pair.key.as_ref() {
         return None;
