@@ -58,6 +58,8 @@ pub enum DocumentErrorKind {
         /// The version as written.
         api_version: String,
     },
+    /// A list with a field that lists have not.
+    UnknownListField(String),
     /// Neither a resource nor a list of resources.
     NoResource {
         /// What it is instead.
@@ -77,6 +79,9 @@ impl fmt::Display for DocumentErrorKind {
             ),
             DocumentErrorKind::UnknownResource { kind, api_version } => {
                 write!(f, "unknown resource type ({kind}) and/or version ({api_version})")
+            }
+            DocumentErrorKind::UnknownListField(name) => {
+                write!(f, "field in document is not recognized or is in the wrong location: {name}")
             }
             DocumentErrorKind::NoResource { found } => write!(
                 f,
@@ -189,8 +194,15 @@ fn expand(value: Value, found: &mut Vec<RawResource>) -> Result<(), DocumentErro
         found.push(RawResource { kind, value: Value::Object(object) });
         return Ok(());
     }
+    let unlisted = object
+        .keys()
+        .find(|key| !matches!(key.as_str(), "kind" | "apiVersion" | "metadata" | "items"))
+        .cloned();
     let listed = kind.strip_suffix("List").and_then(Kind::from_name).filter(|kind| kind.is_writable());
     match (listed, object.shift_remove("items")) {
+        (Some(_), _) if unlisted.is_some() => {
+            Err(DocumentErrorKind::UnknownListField(unlisted.unwrap_or_default()))
+        }
         (Some(_), None | Some(Value::Null)) => Ok(()),
         (Some(listed), Some(Value::Array(items))) => {
             items.into_iter().try_for_each(|item| expand(with_kind(item, listed), found))

@@ -215,7 +215,11 @@ impl Composer {
 }
 
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
-    let is_text = style != ScalarStyle::Plain || tag.is_some_and(|tag| tag.is_yaml_core_schema_tag("str"));
+    let tagged = tag.and_then(Tag::core_suffix);
+    let is_text = match tagged {
+        Some(suffix) => suffix == "str",
+        None => style != ScalarStyle::Plain,
+    };
     if is_text { text.into() } else { resolve(text) }
 }
 

@@ -39,6 +39,14 @@ fn strings_stay_strings() {
 }
 
 #[test]
+fn tags_decide_over_quotes() {
+    assert_eq!(
+        values("{a: !!str yes, b: !!int '5', c: !!bool \"on\", d: !custom 'x'}"),
+        [json!({"a": "yes", "b": 5, "c": true, "d": "x"})]
+    );
+}
+
+#[test]
 fn anchors_and_merge_keys() {
     let text = "base: &b {x: 1, y_: 2}\ncopy: *b\nmore: {<<: *b, x: 3}\nlist: {<<: [*b, {z: 4}]}\n";
     let expected = json!({
@@ -96,6 +104,10 @@ fn resources_lists_and_arrays() {
         "{{apiVersion: projectcalico.org/v3, kind: IPPoolList, metadata: {{}}, items: [{one}, {{metadata: {{name: b}}}}]}}"
     );
     assert_eq!(kinds(&list), ["IPPool/a", "IPPool/b"]);
+    assert!(
+        error("{apiVersion: projectcalico.org/v3, kind: IPPoolList, entries: []}")
+            .contains("wrong location: entries")
+    );
     assert_eq!(kinds("{apiVersion: projectcalico.org/v3, kind: IPPoolList}"), Vec::<String>::new());
 }
 

@@ -89,7 +89,7 @@ fn rule(_: &Context<'_>, spec: &Map<String, Value>, _: &Path<'_>, out: &mut Vec<
         let reason = match community::classify(&value) {
             Community::Good => continue,
             Community::TooLarge(bits) => too_large(bits),
-            Community::NoCommunity => "invalid community value or format used.".to_owned(),
+            Community::Other => "neither of the form aa:nn nor aa:nn:mm".to_owned(),
         };
         out.push(FieldError::new("Spec.Communities[].Value", value, reason));
     }
@@ -98,8 +98,8 @@ fn rule(_: &Context<'_>, spec: &Map<String, Value>, _: &Path<'_>, out: &mut Vec<
         let reason = match community::classify(used) {
             Community::Good => continue,
             Community::TooLarge(bits) => too_large(bits),
-            Community::NoCommunity if defined.iter().any(|name| name == used) => continue,
-            Community::NoCommunity => "community used is invalid or not defined.".to_owned(),
+            Community::Other if defined.iter().any(|name| name == used) => continue,
+            Community::Other => "community used is invalid or not defined.".to_owned(),
         };
         out.push(FieldError::new("Spec.PrefixAdvertisement[].Communities[]", used, reason));
     }

@@ -23,6 +23,9 @@ pub(crate) static SCHEMA: KindSchema = KindSchema::new(Kind::BlockAffinity, &SPE
 
 fn rule(_: &Context<'_>, spec: &Map<String, Value>, _: &Path<'_>, out: &mut Vec<FieldError>) {
     if matches!(spec.get("deleted"), Some(Value::Bool(true))) || spec.get("deleted") == Some(&"true".into()) {
-        out.push(FieldError::new("Spec.Deleted", "true", "spec.Deleted cannot be set to \"true\""));
+        out.push(FieldError::new("Spec.Deleted", "true", "must not be true on a write"));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,3 +51,6 @@ fn cel(_: &Context<'_>, spec: &Map<String, Value>, path: &Path<'_>, out: &mut Ve
         out.push(FieldError::at(path.to_string(), "node must be specified"));
     }
 }
+
+#[cfg(test)]
+mod tests;

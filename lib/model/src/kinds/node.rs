@@ -63,3 +63,6 @@ fn rule(_: &Context<'_>, spec: &Map<String, Value>, _: &Path<'_>, out: &mut Vec<
         out.push(FieldError::new("BGP", "&{<nil>    }", "Spec.BGP should not be empty"));
     }
 }
+
+#[cfg(test)]
+mod tests;

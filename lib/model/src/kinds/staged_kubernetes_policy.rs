@@ -65,7 +65,7 @@ fn rule(context: &Context<'_>, _: &Map<String, Value>, _: &Path<'_>, out: &mut V
     let selects = spec.get("podSelector").and_then(Value::as_object).is_some_and(|s| !s.is_empty());
     let allowed: &[&str] = if selects { &["stagedAction"] } else { &["stagedAction", "podSelector"] };
     let reason = "Spec fields should all be zero-value if stagedAction is Delete";
-    check_deletion(spec, allowed, "StagedKubernetesNetworkPolicySpec", reason, out);
+    check_deletion(context.resource, allowed, "StagedKubernetesNetworkPolicySpec", reason, out);
 }
 
 /// A staged policy must be readable as one of Calico's; only its ports can stand in the way.

@@ -4,8 +4,9 @@
 use super::{policy, policy_defaults, policy_names};
 use crate::error::FieldError;
 use crate::kind::Kind;
+use crate::resource::Resource;
 use crate::schema::metadata::{check_annotations, check_labels};
-use crate::schema::{Context, KindSchema, Path};
+use crate::schema::{Context, Field, KindSchema, Path, kind};
 use serde_json::{Map, Value};
 
 /// StagedNetworkPolicy.
@@ -42,7 +43,7 @@ fn check(
     check_labels(context, out);
     let spec = context.resource.spec();
     if is_deletion(spec) {
-        check_deletion(spec, &["stagedAction", "tier"], spec_name, NOTHING_BUT_TIER, out);
+        check_deletion(context.resource, &["stagedAction", "tier"], spec_name, NOTHING_BUT_TIER, out);
     } else {
         check_spec(spec, out);
     }
@@ -57,14 +58,17 @@ pub(super) fn is_deletion(spec: &Value) -> bool {
 
 /// A deletion says nothing but what it deletes.
 pub(super) fn check_deletion(
-    spec: &Value,
+    resource: &Resource,
     allowed: &[&str],
     name: &str,
     reason: &str,
     out: &mut Vec<FieldError>,
 ) {
-    let more = |fields: &Map<String, Value>| fields.keys().any(|field| !allowed.contains(&field.as_str()));
-    if spec.as_object().is_some_and(more) {
+    let spec = resource.spec();
+    // fields of newer versions are not ours to judge
+    let known = kind::of(resource.kind()).spec.map_or(&[][..], |spec| spec.fields);
+    let is_more = |field: &Field| !allowed.contains(&field.name) && spec.get(field.name).is_some();
+    if known.iter().any(is_more) {
         // Calico prints the Go struct; the document says the same
         out.push(FieldError::new(name, spec.to_string(), reason));
     }

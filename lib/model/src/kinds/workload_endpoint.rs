@@ -32,42 +32,32 @@ static NAT: Object = Object::new(&[
 ])
 .rule(nat_rule);
 
-macro_rules! bounded {
-    ($($name:ident: $min:literal, $max:literal;)*) => {
-        $(
-            const $name: Tag = Tag::new("qos", |value| {
-                value.as_i64().is_some_and(|number| ($min..=$max).contains(&number))
-            });
-        )*
+/// A limit with its bounds.
+macro_rules! limit {
+    ($name:literal, $min:literal, $max:literal) => {
+        int($name)
+            .tag(Tag::new("gte", |value| value.as_i64().is_some_and(|number| number >= $min)))
+            .tag(Tag::new("lte", |value| value.as_i64().is_some_and(|number| number <= $max)))
     };
 }
 
-// bit/s, bits, bit/s, bytes, packets or packets/s, connections
-bounded! {
-    BANDWIDTH: 1000, 1_000_000_000_000_000;
-    BURST: 1000, 34_359_738_360;
-    PEAKRATE: 1010, 1_010_000_000_000_000;
-    MINBURST: 1000, 100_000_000;
-    PACKETS: 1, 10_000;
-    CONNECTIONS: 1, 4_294_967_295;
-}
-
+// bit/s, bits, bit/s, bytes, packets/s, packets, connections
 static QOS: Object = Object::new(&[
-    int("ingressBandwidth").tag(BANDWIDTH),
-    int("egressBandwidth").tag(BANDWIDTH),
-    int("ingressBurst").tag(BURST),
-    int("egressBurst").tag(BURST),
-    int("ingressPeakrate").tag(PEAKRATE),
-    int("egressPeakrate").tag(PEAKRATE),
-    int("ingressMinburst").tag(MINBURST),
-    int("egressMinburst").tag(MINBURST),
-    int("ingressPacketRate").tag(PACKETS),
-    int("egressPacketRate").tag(PACKETS),
-    int("ingressPacketBurst").tag(PACKETS),
-    int("egressPacketBurst").tag(PACKETS),
-    int("ingressMaxConnections").tag(CONNECTIONS),
-    int("egressMaxConnections").tag(CONNECTIONS),
-    Field::new("dscp", Type::IntOrText).go("DSCP").pointer().tag(DSCP.also_empty()),
+    limit!("ingressBandwidth", 1000, 1_000_000_000_000_000),
+    limit!("egressBandwidth", 1000, 1_000_000_000_000_000),
+    limit!("ingressBurst", 1000, 34_359_738_360),
+    limit!("egressBurst", 1000, 34_359_738_360),
+    limit!("ingressPeakrate", 1010, 1_010_000_000_000_000),
+    limit!("egressPeakrate", 1010, 1_010_000_000_000_000),
+    limit!("ingressMinburst", 1000, 100_000_000),
+    limit!("egressMinburst", 1000, 100_000_000),
+    limit!("ingressPacketRate", 1, 10_000),
+    limit!("egressPacketRate", 1, 10_000),
+    limit!("ingressPacketBurst", 1, 10_000),
+    limit!("egressPacketBurst", 1, 10_000),
+    limit!("ingressMaxConnections", 1, 4_294_967_295),
+    limit!("egressMaxConnections", 1, 4_294_967_295),
+    Field::new("dscp", Type::Dscp).go("DSCP").pointer().tag(DSCP.also_empty()),
 ])
 .rule(qos_rule);
 
@@ -78,10 +68,8 @@ const DSCP_NAMES: &[&str] = &[
 ];
 
 const DSCP: Tag = Tag::new("dscp", |value| match value {
-    Value::String(text) => {
-        DSCP_NAMES.contains(&text.as_str()) || text.parse::<u8>().is_ok_and(|number| number < 64)
-    }
-    value => value.as_i64().is_some_and(|number| (0..64).contains(&number)),
+    Value::String(name) => DSCP_NAMES.contains(&name.as_str()),
+    number => number.as_i64().is_some_and(|number| (0..64).contains(&number)),
 });
 
 const NATS: &Field = &Field::item(Type::Object(&NAT));
@@ -122,7 +110,7 @@ fn port_rule(_: &Context<'_>, port: &Map<String, Value>, _: &Path<'_>, out: &mut
     }
     let host_port = port.get("hostPort").and_then(Value::as_i64).unwrap_or_default();
     if text_of(port, "name").is_empty() && host_port == 0 {
-        let reason = "WorkloadEndpointPort name must not be empty if no HostPort is specified";
+        let reason = "a port without hostPort needs a name";
         out.push(FieldError::new("WorkloadEndpointPort.Name", "", reason));
     }
 }
@@ -132,7 +120,7 @@ fn nat_rule(_: &Context<'_>, nat: &Map<String, Value>, _: &Path<'_>, out: &mut V
     if let (Some(internal), Some(external)) = (address("internalIP"), address("externalIP"))
         && internal.is_ipv4() != external.is_ipv4()
     {
-        let reason = "mismatched IP versions";
+        let reason = "internalIP and externalIP are of different families";
         out.push(FieldError::new("IPNAT.ExternalIP", external.to_string(), reason));
     }
 }
@@ -143,7 +131,7 @@ fn qos_rule(_: &Context<'_>, qos: &Map<String, Value>, _: &Path<'_>, out: &mut V
         let bandwidth = number(format!("{direction}Bandwidth"));
         let peakrate = number(format!("{direction}Peakrate"));
         if peakrate != 0 && peakrate <= bandwidth {
-            let reason = format!("peakrate must be greater than bandwidth ({bandwidth})");
+            let reason = format!("must be greater than the bandwidth, {bandwidth}");
             out.push(FieldError::new(format!("QoSControls.{go}Peakrate"), peakrate.to_string(), reason));
         }
     }
@@ -200,7 +188,7 @@ fn name_of(spec: &WorkloadEndpointSpec) -> Result<String, ValidationError> {
         ValidationError::one(match error {
             WepNameError::Empty(part) => FieldError::at(named(part), "field should be assigned"),
             WepNameError::Dash { part, value } => {
-                FieldError::new(named(part), value, "field must not begin or end with a '-'")
+                FieldError::new(named(part), value, "must not begin or end with '-'")
             }
             WepNameError::Form(_) => FieldError::at("Name", error.to_string()),
         })

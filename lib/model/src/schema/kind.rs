@@ -7,6 +7,12 @@ use crate::kind::Kind;
 use crate::kinds;
 use crate::resource::Resource;
 
+/// Changes a resource before validation, or refuses it.
+pub type Prepare = fn(&mut Resource, Operation<'_>) -> Result<(), ValidationError>;
+
+/// Looks at a resource after validation.
+pub type Finish = fn(&Resource, Operation<'_>) -> Result<(), ValidationError>;
+
 /// A kind's tables and rules. Every hook may be left out.
 #[derive(Debug)]
 pub struct KindSchema {
@@ -24,9 +30,9 @@ pub struct KindSchema {
     pub cel: Option<Rule>,
     /// What Calico's client does on a write before it validates: checks against the old object, forced labels, forms
     /// that are rewritten, defaults the table cannot say. An error ends the write at once.
-    pub prepare: Option<fn(&mut Resource, Operation<'_>) -> Result<(), ValidationError>>,
+    pub prepare: Option<Prepare>,
     /// What Calico's client checks on a write after validation.
-    pub finish: Option<fn(&Resource, Operation<'_>) -> Result<(), ValidationError>>,
+    pub finish: Option<Finish>,
 }
 
 impl KindSchema {
