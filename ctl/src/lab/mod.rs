@@ -1,12 +1,237 @@
 //! `ocicat lab`: a node, a datastore and workloads on this machine.
+//!
+//! Everything the lab has lies in namespaces of its own and in one directory that is a mount (`directory`), and every
+//! process carries a marker (`process`): `down` finds all of it without trusting what `up` came to write. `plan` is
+//! the table from which all is made; `state` says what was made.
 
-use std::process::ExitCode;
+mod bootstrap;
+mod directory;
+mod down;
+mod echo;
+mod matrix;
+mod node;
+mod place;
+mod plan;
+mod process;
+mod program;
+mod progress;
+mod relay;
+mod report;
+mod state;
+mod status;
+mod tool;
+mod up;
+mod workload;
+
+use anyhow::{Context, Result, bail};
+use directory::Directory;
+use plan::{Etcd, NODE_PROGRAMS, Plan};
+use progress::Progress;
+use state::{Phase, State};
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+/// Where the lab lives, for those who want several.
+const DIRECTORY_VARIABLE: &str = "OCICAT_LAB_DIR";
 
 /// What the lab can do.
 #[derive(Debug, clap::Subcommand)]
-pub enum LabCommand {}
+pub enum LabCommand {
+    /// Bring up a node with datastore and four workloads, and send packets between them
+    Up {
+        /// Use this etcd instead of one of the lab's own
+        #[arg(long, value_name = "URL[,URL]")]
+        etcd: Option<String>,
+        /// Print the results as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what there is, and what is wrong with it
+    Status {
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a command in a node or a workload
+    Exec {
+        /// A node or workload, such as node-1 or w1
+        #[arg(value_name = "NODE|WORKLOAD")]
+        name: String,
+        /// The command, after `--`
+        #[arg(last = true, required = true, value_name = "CMD")]
+        command: Vec<OsString>,
+    },
+    /// Take everything away
+    Down,
+    /// Carry connections from the lab to an etcd of the host's network
+    #[command(hide = true)]
+    Relay {
+        /// Namespace to listen in
+        #[arg(long)]
+        netns: PathBuf,
+        /// Address to listen at
+        #[arg(long)]
+        listen: String,
+        /// Address to connect to
+        #[arg(long)]
+        to: String,
+    },
+}
 
 /// Runs one lab command.
 pub fn run(command: LabCommand) -> ExitCode {
-    match command {}
+    let done = match command {
+        LabCommand::Up { etcd, json } => up(etcd.as_deref(), json),
+        LabCommand::Status { json } => status(json),
+        LabCommand::Exec { name, command } => exec(&name, command),
+        LabCommand::Down => down(),
+        LabCommand::Relay { netns, listen, to } => {
+            relay::run(&netns, &listen, &to).map(|()| ExitCode::SUCCESS)
+        }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("ocicat lab: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn directory() -> Result<Directory> {
+    Directory::new(std::env::var_os(DIRECTORY_VARIABLE).map_or_else(|| plan::DIRECTORY.into(), PathBuf::from))
+}
+
+/// The lab's directory, for commands that change something.
+fn changeable() -> Result<Directory> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("the lab makes namespaces and mounts: run as root");
+    }
+    if std::env::var_os(process::MARKER).is_some() {
+        bail!("this shell runs inside the lab; change the lab from outside");
+    }
+    directory()
+}
+
+fn up(etcd: Option<&str>, json: bool) -> Result<ExitCode> {
+    let wanted = etcd.map_or(Ok(Etcd::Own), Etcd::parse).map_err(anyhow::Error::msg)?;
+    let directory = changeable()?;
+    let _turn = directory.turn()?;
+    let mut progress = Progress::new(json);
+    let found = status::examine(&directory).unwrap_or_default();
+    match found {
+        Some(found) if found.healthy() && found.etcd != wanted => {
+            bail!("a lab with another datastore is up; `ocicat lab down` first")
+        }
+        Some(found) if found.healthy() => progress.say("the lab is up already"),
+        found => make_anew(&directory, found, wanted, &mut progress)?,
+    }
+    let state = State::load(directory.path())?.context("the state file has gone")?;
+    let probes = up::probe(&directory, &state)?;
+    let good = matrix::complete(&probes);
+    let lost = probes.iter().filter(|probe| probe.round_trip_micros.is_none()).count();
+    progress.say(&format!("{} packets sent and {} came back", probes.len(), probes.len() - lost));
+    let report = report::Report::new(&directory, &state, &probes, &progress);
+    print(&if json { report.json() } else { report.text() });
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn make_anew(
+    directory: &Directory,
+    found: Option<status::Report>,
+    etcd: Etcd,
+    progress: &mut Progress,
+) -> Result<()> {
+    let needs = up::Needs::find(&etcd)?;
+    if directory.exists() {
+        match found {
+            Some(found) if found.phase == Phase::Making => {
+                progress
+                    .say(&format!("an earlier `up` stopped at {:?}; taking away what it left", found.step));
+            }
+            _ => progress.say("the lab that is here is not whole; taking it away"),
+        }
+        down::remove(directory, progress)?;
+    }
+    up::Making::new(directory, etcd, needs, progress).run().with_context(|| {
+        let logs = directory.path().join("log");
+        format!("not brought up; logs are in {}, `ocicat lab down` takes away what is there", logs.display())
+    })
+}
+
+fn down() -> Result<ExitCode> {
+    let directory = changeable()?;
+    let _turn = directory.turn()?;
+    let mut progress = Progress::new(false);
+    if directory.exists() {
+        down::remove(&directory, &mut progress)?;
+    } else {
+        print("no lab is here\n");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status(json: bool) -> Result<ExitCode> {
+    let directory = directory()?;
+    let Some(report) = status::examine(&directory)? else {
+        print(if json { "null\n" } else { "no lab is here; `ocicat lab up` makes one\n" });
+        return Ok(ExitCode::FAILURE);
+    };
+    let healthy = report.healthy();
+    if json {
+        print(&format!("{}\n", serde_json::to_string_pretty(&report)?));
+    } else {
+        print(&report.table());
+        if report.phase != Phase::Up {
+            print(&format!(
+                "not complete: {:?} at {:?}; `ocicat lab up` makes it anew, `ocicat lab down` takes it away\n",
+                report.phase, report.step
+            ));
+        } else if !healthy {
+            print("not whole: `ocicat lab up` makes it anew\n");
+        }
+    }
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn exec(name: &str, words: Vec<OsString>) -> Result<ExitCode> {
+    let directory = directory()?;
+    let state = State::load(directory.path())?.context("no lab is here; `ocicat lab up` makes one")?;
+    let plan = Plan::new(state.etcd.clone());
+    let (program, args) = words.split_first().context("no command")?;
+    let mut command = Command::new(program);
+    command.args(args).env(process::MARKER, directory.path());
+    let place = if let Some(node) = plan.nodes.iter().find(|node| node.name == name) {
+        process::scrub(&mut command);
+        command.envs(node_environment(&plan.etcd)).current_dir("/");
+        directory.place(&node.name)
+    } else if let Some(workload) = plan.workloads.iter().find(|workload| workload.name == name) {
+        workload::place(&directory, workload)
+    } else {
+        let nodes = plan.nodes.iter().map(|node| node.name.as_str());
+        let names: Vec<&str> = nodes.chain(plan.workloads.iter().map(|w| w.name.as_str())).collect();
+        bail!("{name:?} is neither node nor workload; there are {}", names.join(", "));
+    }
+    .with_context(|| format!("{name} is not there; see `ocicat lab status`"))?;
+    // The command takes this process over, and with it the terminal and its signals.
+    let error = place.run(|| Ok(command.exec()))?;
+    eprintln!("ocicat lab: {}: {error}", program.to_string_lossy());
+    // As a shell says it.
+    Ok(ExitCode::from(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 }))
+}
+
+/// What a program on a node finds in its environment, besides what the host gives it.
+fn node_environment(etcd: &Etcd) -> [(&'static str, String); 3] {
+    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/sbin:/usr/bin:/sbin:/bin".to_string());
+    [
+        ("PATH", format!("{NODE_PROGRAMS}:{path}")),
+        ("DATASTORE_TYPE", "etcdv3".to_string()),
+        ("ETCD_ENDPOINTS", etcd.endpoints().join(",")),
+    ]
+}
+
+fn print(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout();
+    // A reader that has gone needs no more.
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }

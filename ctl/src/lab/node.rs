@@ -1,0 +1,190 @@
+//! Making the network: the outside namespace, and nodes with a network and a mount namespace each.
+
+use super::directory::Directory;
+use super::place::on_thread;
+use super::plan::{ETCD_ADDRESS, NODE_PROGRAMS, Node, OUTSIDE, Plan, UPLINK};
+use anyhow::{Context, Result, bail};
+use kernel::{IpNet, Kernel, LinkRef, Mac, Netlink, Netns, NextHop, Op, Route, RouteKind, Scope, VethPair};
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+
+/// What a node mounts over the host's: a part of its directory, and where.
+const OWN: [(&str, &str); 3] = [("var-lib", "/var/lib"), ("etc-cni", "/etc/cni"), ("run", "/run")];
+/// rtnetlink's number for routes of an administrator.
+const STATIC: u8 = 4;
+const MAIN_TABLE: u32 = 254;
+
+/// Directories of the host that nodes mount over and that are not there.
+pub fn missing_host_directories() -> Vec<PathBuf> {
+    OWN.iter().map(|(_, path)| PathBuf::from(path)).filter(|path| !path.is_dir()).collect()
+}
+
+/// Makes the outside namespace, where etcd has its address.
+///
+/// # Errors
+/// The kernel refuses.
+pub async fn make_outside(directory: &Directory) -> Result<()> {
+    let netns = Netns::create_at(&directory.netns(OUTSIDE))?;
+    let kernel = Netlink::open(&netns)?;
+    let lo = index(&kernel, "lo").await?;
+    let address = IpNet::host(IpAddr::V4(ETCD_ADDRESS));
+    apply(&kernel, vec![up("lo"), Op::AddAddress { link: lo, net: address }]).await
+}
+
+/// Makes a node: its mount namespace with its own directories and programs, its network namespace and its uplink.
+///
+/// # Errors
+/// The kernel refuses.
+pub async fn make_node(directory: &Directory, plan: &Plan, node: &Node, programs: &Programs) -> Result<()> {
+    make_files(directory, plan, node)?;
+    make_mounts(directory, node, programs)?;
+    let netns = Netns::create_at(&directory.netns(&node.name))?;
+    let outside = Netlink::open(&Netns::open(directory.netns(OUTSIDE))?)?;
+    let inside = Netlink::open(&netns)?;
+    let pair = VethPair {
+        name: node.outside_link(),
+        mac: Some(Mac([0x02, 0, 0, 0, node.number, 1])),
+        peer_name: UPLINK.to_string(),
+        peer_mac: Some(Mac([0x02, 0, 0, 0, node.number, 2])),
+        peer_netns: Some(netns),
+        mtu: 0,
+        queues: 1,
+    };
+    apply(&outside, vec![Op::AddVeth(pair), up(&node.outside_link())]).await?;
+    let (v4, v6) = (node.ipv4(), node.ipv6());
+    let theirs = index(&outside, &node.outside_link()).await?;
+    let ours = index(&inside, UPLINK).await?;
+    let address = |link, addr: IpAddr| {
+        let prefix = if addr.is_ipv4() { 31 } else { 127 };
+        Op::AddAddress { link, net: IpNet { addr, prefix } }
+    };
+    apply(&outside, vec![address(theirs, v4.0.into()), address(theirs, v6.0.into())]).await?;
+    let default = |gateway: IpAddr| {
+        Op::AddRoute(Route {
+            dst: IpNet::default_route_of(gateway),
+            kind: RouteKind::Unicast,
+            next_hops: vec![NextHop { gateway: Some(gateway), link: Some(ours), onlink: false, weight: 1 }],
+            scope: Scope::Universe,
+            protocol: STATIC,
+            metric: None,
+            table: MAIN_TABLE,
+            source: None,
+        })
+    };
+    let ops = vec![up("lo"), up(UPLINK), address(ours, v4.1.into()), address(ours, v6.1.into())];
+    apply(&inside, ops).await?;
+    apply(&inside, vec![default(v4.0.into()), default(v6.0.into())]).await?;
+    // A host that routes for its workloads forwards.
+    for kernel in [&inside, &outside] {
+        let forward = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
+        let values = forward.map(|key| (key.to_string(), "1".to_string())).to_vec();
+        kernel.set_sysctls(values).await.into_iter().collect::<Result<Vec<()>, _>>()?;
+    }
+    Ok(())
+}
+
+/// The programs a node finds in its own /run.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// `ocicat`.
+    pub ocicat: PathBuf,
+    /// The thin CNI binary, `calico` and `calico-ipam` alike.
+    pub plugin: PathBuf,
+}
+
+impl Programs {
+    /// This program and the plugin beside it.
+    ///
+    /// # Errors
+    /// The plugin was not built.
+    pub fn find() -> Result<Self> {
+        let ocicat = std::env::current_exe().context("find this program")?;
+        let plugin = ocicat.with_file_name("calico");
+        if !plugin.is_file() {
+            bail!(
+                "the CNI plugin is not at {}; build it with `cargo build -p ocicat-cni-plugin`, or put it beside ocicat",
+                plugin.display()
+            );
+        }
+        Ok(Self { ocicat, plugin })
+    }
+}
+
+/// What calico/node and a runtime's installer leave on a node.
+fn make_files(directory: &Directory, plan: &Plan, node: &Node) -> Result<()> {
+    let own = directory.node(&node.name);
+    // Read verbatim by the plugin: no line end.
+    std::fs::write(own.join("var-lib/calico/nodename"), &node.name)?;
+    std::fs::write(own.join("etc-cni/net.d/10-frontend.conf"), plan.etcd.cni_config())?;
+    Ok(())
+}
+
+/// Makes the mount namespace and gives it its name in the lab's directory.
+fn make_mounts(directory: &Directory, node: &Node, programs: &Programs) -> Result<()> {
+    let name = directory.mount_ns(&node.name);
+    std::fs::File::create(&name).with_context(|| format!("create {}", name.display()))?;
+    let (ready, made) = mpsc::channel();
+    let (done, named) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let _ = ready.send(mounts_of_node(&directory.node(&node.name), programs));
+            // The namespace lives as long as this thread does, until it has a name.
+            let _ = named.recv();
+        });
+        let thread = made.recv().context("the thread that makes mounts died")??;
+        on_thread(|| bind(Path::new(&format!("/proc/self/task/{thread}/ns/mnt")), &name, false))?;
+        let _ = done.send(());
+        Ok(())
+    })
+}
+
+/// Moves the calling thread into a new mount namespace and mounts what a node has of its own; returns its number.
+fn mounts_of_node(own: &Path, programs: &Programs) -> Result<i32> {
+    unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace")?;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).context("keep mounts to the node")?;
+    let bin = own.join(NODE_PROGRAMS.trim_start_matches('/'));
+    for (name, file) in
+        [("ocicat", &programs.ocicat), ("calico", &programs.plugin), ("calico-ipam", &programs.plugin)]
+    {
+        let target = bin.join(name);
+        std::fs::File::create(&target)?;
+        bind(file, &target, false)?;
+    }
+    for (part, path) in OWN {
+        bind(&own.join(part), Path::new(path), true)?;
+    }
+    Ok(nix::unistd::gettid().as_raw())
+}
+
+fn bind(from: &Path, to: &Path, with_parts: bool) -> Result<()> {
+    let flags = if with_parts { MsFlags::MS_BIND | MsFlags::MS_REC } else { MsFlags::MS_BIND };
+    mount(Some(from), to, None::<&str>, flags, None::<&str>)
+        .with_context(|| format!("mount {} at {}", from.display(), to.display()))
+}
+
+/// Sets the loopback of a namespace up, as every runtime does.
+///
+/// # Errors
+/// The kernel refuses.
+pub async fn loopback(netns: &Netns) -> Result<()> {
+    apply(&Netlink::open(netns)?, vec![up("lo")]).await
+}
+
+async fn apply(kernel: &Netlink, ops: Vec<Op>) -> Result<()> {
+    for result in kernel.apply(ops, true).await {
+        result?;
+    }
+    Ok(())
+}
+
+async fn index(kernel: &Netlink, name: &str) -> Result<u32> {
+    Ok(kernel.link(name).await?.with_context(|| format!("link {name} is missing"))?.index)
+}
+
+fn up(name: &str) -> Op {
+    Op::SetLink { link: LinkRef::Name(name.to_string()), up: Some(true), mac: None, mtu: None, alias: None }
+}

@@ -1,0 +1,102 @@
+//! Starting the programs of the table and waiting until they answer.
+
+use super::directory::Directory;
+use super::place::Place;
+use super::plan::{Program, Where};
+use super::process;
+use super::state::Identity;
+use anyhow::{Context, Result, bail};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// How long a program may take until it answers.
+const READY: Duration = Duration::from_secs(20);
+/// How long one question may take.
+const ANSWER: Duration = Duration::from_secs(2);
+/// Where Debian's package puts the server.
+const ETCD: &str = "/usr/bin/etcd";
+/// Lines of a log shown with an error.
+const LAST_LINES: usize = 12;
+
+/// Finds the etcd server.
+///
+/// # Errors
+/// It is not installed.
+pub fn find_etcd() -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::iter::once(PathBuf::from(ETCD))
+        .chain(std::env::split_paths(&path).map(|folder| folder.join("etcd")))
+        .find(|file| file.is_file())
+        .context("no etcd server here: `apt-get install etcd-server`, or give an etcd of yours with --etcd http://HOST:PORT")
+}
+
+/// Starts a program where the table says.
+///
+/// # Errors
+/// It cannot be started.
+pub fn start(directory: &Directory, program: &Program) -> Result<Identity> {
+    let mut command = Command::new(&program.path);
+    command.args(&program.args).current_dir("/");
+    let log = directory.log(&program.name);
+    match program.place {
+        Where::Host => process::start(command, directory.path(), &log),
+        Where::Outside => directory.outside()?.run(|| process::start(command, directory.path(), &log)),
+    }
+}
+
+/// Waits until etcd is healthy at the program's address.
+///
+/// # Errors
+/// The program ended, or is not ready in time; with the end of its log.
+pub fn wait_ready(directory: &Directory, program: &Program, identity: Identity) -> Result<()> {
+    let outside = directory.outside()?;
+    let begin = Instant::now();
+    loop {
+        let last = match health(&outside, &program.ready) {
+            Ok(()) => return Ok(()),
+            Err(error) => format!("{error:#}"),
+        };
+        let ended = !process::alive(identity);
+        if ended || begin.elapsed() > READY {
+            let why =
+                if ended { "it ended".to_string() } else { format!("after {} s: {last}", READY.as_secs()) };
+            bail!("{} does not answer ({why}); it said:\n{}", describe(program), tail(directory, program));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Asks etcd for its health.
+pub fn health(outside: &Place, address: &str) -> Result<()> {
+    let address: SocketAddr = address.parse()?;
+    outside.run(|| {
+        let mut stream = TcpStream::connect_timeout(&address, ANSWER)?;
+        stream.set_read_timeout(Some(ANSWER))?;
+        stream.write_all(format!("GET /health HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        if answer.is_empty() {
+            bail!("the connection was closed at once");
+        }
+        if !answer.contains(r#""health":"true""#) {
+            bail!("not healthy: {}", answer.lines().last().unwrap_or_default());
+        }
+        Ok(())
+    })
+}
+
+fn describe(program: &Program) -> String {
+    match program.args.iter().position(|word| word == "--to").and_then(|place| program.args.get(place + 1)) {
+        Some(target) => format!("etcd at {target}"),
+        None => program.name.clone(),
+    }
+}
+
+fn tail(directory: &Directory, program: &Program) -> String {
+    let text = std::fs::read_to_string(directory.log(&program.name)).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n")
+}

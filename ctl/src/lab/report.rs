@@ -1,0 +1,84 @@
+//! What `lab up` has to show in the end.
+
+use super::directory::Directory;
+use super::matrix::{self, Probe};
+use super::plan::{NODE_PROGRAMS, Plan};
+use super::progress::Progress;
+use super::state::State;
+use super::tool;
+use serde_json::{Value, json};
+
+/// What is shown of the datastore: the words after `ocicat`.
+const SHOWN: [&[&str]; 2] = [&["ipam", "show", "--show-blocks"], &["get", "wep", "-o", "wide"]];
+
+const NEXT: &str = "What to try next:
+  ocicat lab exec w1 -- ip route              a workload's way out
+  ocicat lab exec node-1 -- ip -d neigh       its neighbours on the node, all permanent
+  ocicat lab exec node-1 -- ocicat get ippools -o wide
+  ocicat lab exec node-1 -- ocicat get nodes -o yaml
+  ocicat lab status
+  ocicat lab down
+";
+
+/// The results.
+pub struct Report<'a> {
+    state: &'a State,
+    probes: &'a [Probe],
+    progress: &'a Progress,
+    /// Command lines and what they printed.
+    shown: Vec<(String, String)>,
+}
+
+impl<'a> Report<'a> {
+    /// Gathers them; runs `ocicat` on the first node for what the datastore has.
+    pub fn new(directory: &Directory, state: &'a State, probes: &'a [Probe], progress: &'a Progress) -> Self {
+        let plan = Plan::new(state.etcd.clone());
+        let shown = SHOWN.iter().map(|words| {
+            let ocicat = format!("{NODE_PROGRAMS}/ocicat");
+            let line = std::iter::once(ocicat.as_str()).chain(words.iter().copied()).collect::<Vec<_>>();
+            let environment = super::node_environment(&state.etcd);
+            let node = plan.nodes.first().map_or("", |node| node.name.as_str());
+            let said = directory
+                .place(node)
+                .and_then(|place| tool::run(&place, directory.path(), &line, &environment, ""))
+                .and_then(|said| said.good("it"));
+            (format!("ocicat {}", words.join(" ")), said.unwrap_or_else(|error| format!("{error:#}\n")))
+        });
+        Self { state, probes, progress, shown: shown.collect() }
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut text = String::from("\nReal packets, sender by row, receiver by column:\n\n");
+        for family in [4, 6] {
+            text.push_str(&matrix::table(self.probes, family));
+            text.push('\n');
+        }
+        for (line, out) in &self.shown {
+            text.push_str(&format!("$ {line}\n{out}\n"));
+        }
+        text.push_str(NEXT);
+        text
+    }
+
+    /// For machines.
+    pub fn json(&self) -> String {
+        let steps: Vec<Value> =
+            self.progress.steps().iter().map(|(what, at)| json!({"what": what, "atSeconds": at})).collect();
+        let shown: Vec<Value> =
+            self.shown.iter().map(|(line, out)| json!({"command": line, "output": out})).collect();
+        let plan = Plan::new(self.state.etcd.clone());
+        let node = |node: &super::plan::Node| json!({"name": node.name, "ipv4": node.ipv4().1.to_string(), "ipv6": node.ipv6().1.to_string()});
+        let all = json!({
+            "ok": matrix::complete(self.probes),
+            "seconds": self.progress.seconds(),
+            "etcdEndpoints": self.state.etcd.endpoints(),
+            "nodes": plan.nodes.iter().map(node).collect::<Vec<_>>(),
+            "workloads": self.state.workloads,
+            "packets": self.probes,
+            "shown": shown,
+            "steps": steps,
+        });
+        format!("{all:#}\n")
+    }
+}

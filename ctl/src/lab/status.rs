@@ -1,0 +1,136 @@
+//! Looking at a lab: what should be there, and whether it is.
+
+use super::directory::Directory;
+use super::plan::{Etcd, NODE_PROGRAMS, OUTSIDE, Plan, UPLINK, WORKLOAD_LINK};
+use super::state::{Phase, State};
+use super::{process, program, workload};
+use anyhow::Result;
+use kernel::{Kernel, Netlink, Netns};
+use serde::Serialize;
+use std::path::Path;
+
+/// One thing that should be there.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    /// What it is.
+    pub what: String,
+    /// Its particulars.
+    pub about: String,
+    /// What is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+}
+
+/// A lab as it is.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// How far it came.
+    pub phase: Phase,
+    /// What it was doing.
+    pub step: String,
+    /// Where the datastore is.
+    pub etcd: Etcd,
+    /// What should be there.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Whether everything is as it should be.
+    pub fn healthy(&self) -> bool {
+        self.phase == Phase::Up && self.findings.iter().all(|finding| finding.fault.is_none())
+    }
+
+    /// As a table for people.
+    pub fn table(&self) -> String {
+        let widths =
+            |pick: fn(&Finding) -> &str| self.findings.iter().map(|f| pick(f).len()).max().unwrap_or(0);
+        let (what, about) = (widths(|f| &f.what), widths(|f| &f.about));
+        let mut text = String::new();
+        for finding in &self.findings {
+            let fault = finding.fault.as_deref().unwrap_or("ok");
+            text.push_str(&format!("{:what$}  {:about$}  {fault}\n", finding.what, finding.about));
+        }
+        text
+    }
+}
+
+/// Looks at everything the plan has; `None` when there is no lab.
+///
+/// # Errors
+/// The state file cannot be read.
+pub fn examine(directory: &Directory) -> Result<Option<Report>> {
+    let Some(state) = State::load(directory.path())? else { return Ok(None) };
+    let plan = Plan::new(state.etcd.clone());
+    let mut findings = Vec::new();
+    let mut find = |what: String, about: String, result: Result<()>| {
+        findings.push(Finding { what, about, fault: result.err().map(|error| format!("{error:#}")) });
+    };
+    find(OUTSIDE.to_string(), "namespace between the nodes".to_string(), directory.outside().map(drop));
+    for program in plan.programs(directory.path(), Path::new("etcd"), Path::new("ocicat")) {
+        let started = state.processes.iter().find(|started| started.name == program.name);
+        let about = started.map_or("never started".to_string(), |s| {
+            format!("process {}, {}", s.identity.pid, program.ready)
+        });
+        let running = started.is_some_and(|started| process::alive(started.identity));
+        let result = match running {
+            false => Err(anyhow::anyhow!("not running")),
+            true => directory.outside().and_then(|outside| program::health(&outside, &program.ready)),
+        };
+        find(program.name, about, result);
+    }
+    for node in &plan.nodes {
+        let about = format!("{} {}", node.ipv4().1, node.ipv6().1);
+        let result = directory.place(&node.name).and_then(|place| {
+            anyhow::ensure!(place.run(|| Ok(Path::new(NODE_PROGRAMS).is_dir()))?, "its own /run is missing");
+            link_is_up(place.net(), UPLINK)
+        });
+        find(node.name.clone(), about, result);
+    }
+    for planned in &plan.workloads {
+        let known = state.workloads.iter().find(|known| known.name == planned.name);
+        let about = known.map_or("never attached".to_string(), |known| {
+            let addresses =
+                [&known.ipv4, &known.ipv6].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
+            format!("{addresses} on {} behind {}", known.node, known.host_interface)
+        });
+        let result = workload::place(directory, planned)
+            .and_then(|place| link_is_up(place.net(), WORKLOAD_LINK))
+            .and_then(|()| match known {
+                Some(known) => link_is_up(directory.place(&known.node)?.net(), &known.host_interface),
+                None => Err(anyhow::anyhow!("not in the state file")),
+            });
+        find(planned.name.clone(), about, result);
+    }
+    Ok(Some(Report { phase: state.phase, step: state.step, etcd: state.etcd, findings }))
+}
+
+fn link_is_up(netns: &Netns, name: &str) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match Netlink::open(netns)?.link(name).await? {
+            Some(link) if link.up && link.carrier => Ok(()),
+            Some(_) => anyhow::bail!("link {name} is down"),
+            None => anyhow::bail!("link {name} is missing"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lab_is_healthy_when_complete_and_without_fault() {
+        let finding = |fault: Option<&str>| Finding {
+            what: "w1".into(),
+            about: "x".into(),
+            fault: fault.map(str::to_string),
+        };
+        let report = |phase, findings| Report { phase, step: String::new(), etcd: Etcd::Own, findings };
+        assert!(report(Phase::Up, vec![finding(None)]).healthy());
+        assert!(!report(Phase::Making, vec![finding(None)]).healthy());
+        assert!(!report(Phase::Up, vec![finding(None), finding(Some("gone"))]).healthy());
+        let table = report(Phase::Up, vec![finding(None), finding(Some("link eth0 is down"))]).table();
+        assert_eq!(table, "w1  x  ok\nw1  x  link eth0 is down\n");
+    }
+}

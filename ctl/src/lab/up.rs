@@ -1,0 +1,199 @@
+//! Bringing a lab up: each step is written into the state file before it is taken.
+
+use super::directory::Directory;
+use super::matrix::{self, End, Probe};
+use super::node::{self, Programs};
+use super::place::Place;
+use super::plan::{Etcd, NODE_PROGRAMS, POOLS, Plan, Started};
+use super::progress::Progress;
+use super::state::{Phase, State};
+use super::{bootstrap, program, tool, workload};
+use anyhow::{Context, Result};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Programs the lab is made with.
+#[derive(Debug)]
+pub struct Needs {
+    programs: Programs,
+    etcd: PathBuf,
+}
+
+impl Needs {
+    /// Finds them, before anything is touched.
+    ///
+    /// # Errors
+    /// One is missing.
+    pub fn find(etcd: &Etcd) -> Result<Self> {
+        let server = if *etcd == Etcd::Own { program::find_etcd()? } else { PathBuf::new() };
+        Ok(Self { programs: Programs::find()?, etcd: server })
+    }
+}
+
+/// A lab being made.
+pub struct Making<'a> {
+    directory: &'a Directory,
+    plan: Plan,
+    needs: Needs,
+    state: State,
+    progress: &'a mut Progress,
+}
+
+impl<'a> Making<'a> {
+    /// Nothing is made yet.
+    pub fn new(directory: &'a Directory, etcd: Etcd, needs: Needs, progress: &'a mut Progress) -> Self {
+        Self { directory, plan: Plan::new(etcd.clone()), needs, state: State::new(etcd), progress }
+    }
+
+    /// Makes everything.
+    ///
+    /// # Errors
+    /// A step failed; what was made is left for a look.
+    pub fn run(mut self) -> Result<()> {
+        self.directory.make(&self.plan.nodes)?;
+        self.step("directories of the host")?;
+        self.host_directories()?;
+        self.step("the namespace between the nodes")?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(node::make_outside(self.directory))?;
+        let started = self.start_programs()?;
+        for node in self.plan.nodes.clone() {
+            self.step(&format!("node {}", node.name))?;
+            runtime.block_on(node::make_node(self.directory, &self.plan, &node, &self.needs.programs))?;
+            self.progress.say(&format!(
+                "{}: network and mount namespace, own /var/lib, /run and /etc/cni, {} {}",
+                node.name,
+                node.ipv4().1,
+                node.ipv6().1
+            ));
+        }
+        self.step("waiting for etcd")?;
+        for (program, identity) in &started {
+            program::wait_ready(self.directory, program, *identity)?;
+        }
+        match &self.plan.etcd {
+            Etcd::Own => {
+                self.progress.say(&format!("etcd answers at {}", self.plan.etcd.endpoints().join(",")))
+            }
+            Etcd::Given(given) => self.progress.say(&format!(
+                "your etcd at {} answers, for the nodes at {}",
+                given.join(","),
+                self.plan.etcd.endpoints().join(",")
+            )),
+        }
+        self.bootstrap()?;
+        self.apply_pools()?;
+        for number in 0..self.plan.workloads.len() {
+            self.attach(&runtime, number)?;
+        }
+        self.state.phase = Phase::Up;
+        self.step("up")
+    }
+
+    fn step(&mut self, step: &str) -> Result<()> {
+        self.state.step = step.to_string();
+        self.state.save(self.directory.path())
+    }
+
+    fn host_directories(&mut self) -> Result<()> {
+        self.state.host_directories = node::missing_host_directories();
+        self.state.save(self.directory.path())?;
+        for path in &self.state.host_directories {
+            std::fs::create_dir(path).with_context(|| format!("make {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn start_programs(&mut self) -> Result<Vec<(super::plan::Program, super::state::Identity)>> {
+        let mut started = Vec::new();
+        for program in
+            self.plan.programs(self.directory.path(), &self.needs.etcd, &self.needs.programs.ocicat)
+        {
+            // Killed right after the start, it is known by its marker.
+            self.step(&format!("start {}", program.name))?;
+            let identity = program::start(self.directory, &program)?;
+            self.state.processes.push(Started { name: program.name.clone(), identity });
+            self.state.save(self.directory.path())?;
+            started.push((program, identity));
+        }
+        Ok(started)
+    }
+
+    fn bootstrap(&mut self) -> Result<()> {
+        self.step("cluster information, default pools, nodes")?;
+        let first = self.plan.nodes.first().context("a lab has a node")?;
+        // The node's network, with our own files: the state file is not to be seen from a node.
+        let place = Place::of(self.directory.place(&first.name)?.net().clone());
+        let (state, directory) = (&mut self.state, self.directory);
+        place.run(|| {
+            bootstrap::run(&self.plan.etcd, &self.plan.nodes, |created| {
+                state.created.push(created);
+                state.save(directory.path())
+            })
+        })?;
+        self.progress
+            .say("cluster information, tiers, default pools, configurations and node are in the datastore");
+        Ok(())
+    }
+
+    fn apply_pools(&mut self) -> Result<()> {
+        self.step("pools")?;
+        let first = self.plan.nodes.first().context("a lab has a node")?;
+        let place = self.directory.place(&first.name)?;
+        let ocicat = format!("{NODE_PROGRAMS}/ocicat");
+        let words = [ocicat.as_str(), "apply", "-f", "-"];
+        let environment = super::node_environment(&self.plan.etcd);
+        let said = tool::run(&place, self.directory.path(), &words, &environment, POOLS)?;
+        let out = said.good("ocicat apply -f pools.yaml")?;
+        self.progress.say(out.trim());
+        Ok(())
+    }
+
+    fn attach(&mut self, runtime: &tokio::runtime::Runtime, number: usize) -> Result<()> {
+        let planned = self.plan.workloads.get(number).context("no such workload")?.clone();
+        let mut known = workload::planned(&planned);
+        self.state.workloads.push(known.clone());
+        self.step(&format!("attach {}", planned.name))?;
+        let node = self.directory.place(&planned.node)?;
+        let netns = workload::make_netns(&node, &planned)?;
+        runtime.block_on(node::loopback(&netns))?;
+        let begin = self.progress.seconds();
+        workload::add(self.directory, &node, &planned, &mut known, &self.plan.etcd.cni_config())?;
+        let took = self.progress.seconds() - begin;
+        let addresses =
+            [&known.ipv4, &known.ipv6].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
+        self.progress.say(&format!(
+            "{} attached in {:.0} ms: {addresses} behind {}",
+            planned.name,
+            took * 1000.0,
+            known.host_interface
+        ));
+        if let Some(last) = self.state.workloads.last_mut() {
+            *last = known;
+        }
+        self.state.save(self.directory.path())
+    }
+}
+
+/// Sends packets between all ends of a lab that is up.
+///
+/// # Errors
+/// An end has gone.
+pub fn probe(directory: &Directory, state: &State) -> Result<Vec<Probe>> {
+    let plan = Plan::new(state.etcd.clone());
+    let mut ends = Vec::new();
+    for planned in &plan.workloads {
+        let known = state.workloads.iter().find(|known| known.name == planned.name);
+        let texts = known.into_iter().flat_map(|known| [&known.ipv4, &known.ipv6]).flatten();
+        ends.push(End {
+            name: planned.name.clone(),
+            place: workload::place(directory, planned)?,
+            addresses: texts.filter_map(|text| text.parse().ok()).collect(),
+        });
+    }
+    for node in &plan.nodes {
+        let addresses = vec![IpAddr::V4(node.ipv4().1), IpAddr::V6(node.ipv6().1)];
+        ends.push(End { name: node.name.clone(), place: directory.place(&node.name)?, addresses });
+    }
+    matrix::run(&ends)
+}
