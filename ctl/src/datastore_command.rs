@@ -7,8 +7,8 @@ mod tests;
 use crate::io::{Failure, Io};
 use crate::session::Session;
 use datastore::{Bootstrap, Client, ClientError, codec};
-use model::{DEFAULT_TIER, Kind};
 use model::key::resource_prefix;
+use model::{DEFAULT_TIER, Kind};
 use mvcc::{Compare, DeleteRequest, KeyValue, Op, PutRequest, RangeRequest, Txn};
 
 /// `migrate lock` and `unlock`: while it is not ready no address is given out and no policy changes.

@@ -1,13 +1,15 @@
 //! Echo requests and replies (RFC 792, RFC 4443) over raw sockets, many at a time.
 
 use super::place::Place;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 /// A request that was not answered is sent again after this time: the first packet to a neighbour may be lost.
 const AGAIN: Duration = Duration::from_millis(200);
+/// How long one look at a socket waits.
+const LOOK: Duration = Duration::from_millis(20);
 /// What the packets carry behind their numbers.
 const PAYLOAD: &[u8; 24] = b"ocicat lab echo request.";
 
@@ -26,54 +28,60 @@ pub fn echo(
     deadline: Duration,
 ) -> Result<Vec<Option<Duration>>> {
     place.run(|| {
-        let (four, six) = (open(true)?, open(false)?);
-        let mut sent: Vec<Option<Instant>> = vec![None; targets.len()];
-        let mut answered: Vec<Option<Duration>> = vec![None; targets.len()];
-        let begin = Instant::now();
-        while begin.elapsed() < deadline && answered.iter().any(Option::is_none) {
-            for (number, target) in targets.iter().enumerate() {
-                if let (Some(None), Some(slot)) = (answered.get(number), sent.get_mut(number)) {
-                    let (socket, packet) = match target {
-                        IpAddr::V4(_) => (&four, request(true, identifier, number)),
-                        IpAddr::V6(_) => (&six, request(false, identifier, number)),
-                    };
-                    *slot = Some(Instant::now());
-                    // No route now may be one at the next try.
-                    let _ = socket.send_to(&packet, SocketAddr::new(*target, 0));
-                }
-            }
-            let round = Instant::now();
-            while round.elapsed() < AGAIN && answered.iter().any(Option::is_none) {
-                for (socket, v4) in [(&four, true), (&six, false)] {
-                    receive(socket, v4, identifier, targets, &sent, &mut answered);
-                }
-            }
-        }
-        Ok(answered)
+        std::thread::scope(|scope| {
+            let four = scope.spawn(|| Family { v4: true, identifier, targets }.exchange(deadline));
+            let six = Family { v4: false, identifier, targets }.exchange(deadline)?;
+            let four = four.join().map_err(|_| anyhow!("a sender died"))??;
+            Ok(four.into_iter().zip(six).map(|(four, six)| four.or(six)).collect())
+        })
     })
 }
 
-/// Takes what has come, waiting a millisecond for the first.
-fn receive(
-    socket: &UdpSocket,
+/// The part of an exchange that belongs to one family; targets of the other stay unanswered.
+struct Family<'a> {
     v4: bool,
     identifier: u16,
-    targets: &[IpAddr],
-    sent: &[Option<Instant>],
-    answered: &mut [Option<Duration>],
-) {
-    if !targets.iter().zip(answered.iter()).any(|(target, done)| done.is_none() && target.is_ipv4() == v4) {
-        return;
+    targets: &'a [IpAddr],
+}
+
+impl Family<'_> {
+    fn exchange(&self, deadline: Duration) -> Result<Vec<Option<Duration>>> {
+        let socket = open(self.v4)?;
+        let mut sent = vec![Instant::now(); self.targets.len()];
+        let mut answered = vec![None; self.targets.len()];
+        let begin = Instant::now();
+        while begin.elapsed() < deadline && self.is_waiting(&answered) {
+            for (number, target) in self.targets.iter().enumerate().filter(|(_, ip)| ip.is_ipv4() == self.v4)
+            {
+                if let (Some(None), Some(time)) = (answered.get(number), sent.get_mut(number)) {
+                    *time = Instant::now();
+                    // No route now may be one at the next try.
+                    let _ = socket
+                        .send_to(&request(self.v4, self.identifier, number), SocketAddr::new(*target, 0));
+                }
+            }
+            let round = Instant::now();
+            while round.elapsed() < AGAIN && self.is_waiting(&answered) {
+                self.receive(&socket, &sent, &mut answered);
+            }
+        }
+        Ok(answered)
     }
-    let mut buffer = [0u8; 2048];
-    while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+
+    fn is_waiting(&self, answered: &[Option<Duration>]) -> bool {
+        self.targets.iter().zip(answered).any(|(target, done)| done.is_none() && target.is_ipv4() == self.v4)
+    }
+
+    /// Waits a little for one packet and takes it.
+    fn receive(&self, socket: &UdpSocket, sent: &[Instant], answered: &mut [Option<Duration>]) {
+        let mut buffer = [0u8; 2048];
+        let Ok((length, from)) = socket.recv_from(&mut buffer) else { return };
         let now = Instant::now();
-        let Some(number) = buffer.get(..length).and_then(|packet| reply(v4, identifier, packet)) else {
-            continue;
-        };
+        let packet = buffer.get(..length).unwrap_or_default();
+        let Some(number) = reply(self.v4, self.identifier, packet) else { return };
         // A reply counts only from whom it was asked.
-        if targets.get(number) == Some(&from.ip())
-            && let (Some(Some(begin)), Some(slot)) = (sent.get(number), answered.get_mut(number))
+        if self.targets.get(number) == Some(&from.ip())
+            && let (Some(begin), Some(slot)) = (sent.get(number), answered.get_mut(number))
             && slot.is_none()
         {
             *slot = Some(now.duration_since(*begin));
@@ -90,7 +98,7 @@ fn open(v4: bool) -> Result<UdpSocket> {
     let raw = socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol).context("open a raw socket")?;
     // Any datagram socket is one to the standard library.
     let socket = UdpSocket::from(raw);
-    socket.set_read_timeout(Some(Duration::from_millis(1)))?;
+    socket.set_read_timeout(Some(LOOK))?;
     Ok(socket)
 }
 
