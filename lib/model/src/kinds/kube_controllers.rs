@@ -128,3 +128,6 @@ fn check_templates(host_endpoint: &Map<String, Value>) -> Result<(), ValidationE
 fn finish(resource: &Resource, _: Operation<'_>) -> Result<(), ValidationError> {
     super::only_default(resource, "a Kube Controllers Configuration")
 }
+
+#[cfg(test)]
+mod tests;

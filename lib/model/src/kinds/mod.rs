@@ -27,6 +27,9 @@ pub(crate) mod staged_policy;
 pub(crate) mod tier;
 pub(crate) mod workload_endpoint;
 
+#[cfg(test)]
+pub(crate) mod testing;
+
 use crate::error::{FieldError, ValidationError};
 use crate::resource::Resource;
 use serde_json::{Map, Value};

@@ -20,3 +20,6 @@ fn rule(context: &Context<'_>, _: &Map<String, Value>, _: &Path<'_>, out: &mut V
     check_labels(context, out);
     policy::check_namespaced(context.resource.spec(), out);
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,3 +27,6 @@ fn rule(context: &Context<'_>, _: &Map<String, Value>, _: &Path<'_>, out: &mut V
         out.push(FieldError::new("Metadata.Labels (label)", NAMESPACE_LABEL, reason));
     }
 }
+
+#[cfg(test)]
+mod tests;

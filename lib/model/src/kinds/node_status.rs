@@ -77,3 +77,6 @@ pub(crate) static SCHEMA: KindSchema = KindSchema {
     status: Some(object("status", &STATUS).always()),
     ..KindSchema::new(Kind::CalicoNodeStatus, &SPEC)
 };
+
+#[cfg(test)]
+mod tests;

@@ -13,3 +13,6 @@ static SPEC: Object = Object::new(&[
 
 /// The kind.
 pub(crate) static SCHEMA: KindSchema = KindSchema::without_crd(Kind::Profile, &SPEC);
+
+#[cfg(test)]
+mod tests;

@@ -100,3 +100,6 @@ fn port_error(port: &Value) -> Option<String> {
     };
     port_from_text(&text).err().map(|reason| format!("invalid port {text}: {reason}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,3 +73,6 @@ pub(super) fn check_deletion(
         out.push(FieldError::new(name, spec.to_string(), reason));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,3 +82,6 @@ fn cel(context: &Context<'_>, _: &Map<String, Value>, _: &Path<'_>, out: &mut Ve
         refuse(format!("{name} tier order must be {order}"));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,3 +78,6 @@ fn cel(_: &Context<'_>, rule: &Map<String, Value>, path: &Path<'_>, out: &mut Ve
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
