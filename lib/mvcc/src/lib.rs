@@ -26,3 +26,6 @@ pub use lease::LeaseInfo;
 pub use store::{Limits, Store};
 pub use types::*;
 pub use watch::Watcher;
+
+#[cfg(test)]
+mod tests;

@@ -108,8 +108,9 @@ impl Store {
         let plan = self.plan(txn);
         self.check_plan(&plan)?;
         let mut change = Change::new(self);
-        let response = change.run(&plan);
+        let mut response = change.run(&plan);
         change.commit();
+        response.settle(self.revision);
         Ok(response)
     }
 
@@ -165,18 +166,18 @@ impl Store {
         Plan { succeeded, steps }
     }
 
+    /// Writes first, then reads, as etcd does: of two reasons to refuse, the same one is told.
     fn check_plan(&self, plan: &Plan<'_>) -> Result<(), Error> {
-        for step in &plan.steps {
-            match step {
-                Step::Range(request) => {
-                    read::check_revision(request.revision, self.revision, self.compacted)?;
-                }
-                Step::Put(request) => self.check_put(request)?,
-                Step::Delete(_) => {}
-                Step::Txn(inner) => self.check_plan(inner)?,
+        plan.each(&mut |step| match step {
+            Step::Put(request) => self.check_put(request),
+            _ => Ok(()),
+        })?;
+        plan.each(&mut |step| match step {
+            Step::Range(request) => {
+                read::check_revision(request.revision, self.revision, self.compacted).map(|_| ())
             }
-        }
-        Ok(())
+            _ => Ok(()),
+        })
     }
 
     /// A condition holds when every key of its range satisfies it. A range without keys counts as one absent key,
@@ -219,6 +220,16 @@ struct Plan<'t> {
     steps: Vec<Step<'t>>,
 }
 
+impl<'t> Plan<'t> {
+    /// Visits every step, those of nested transactions included, until one is refused.
+    fn each(&self, visit: &mut impl FnMut(&Step<'t>) -> Result<(), Error>) -> Result<(), Error> {
+        self.steps.iter().try_for_each(|step| match step {
+            Step::Txn(inner) => inner.each(visit),
+            step => visit(step),
+        })
+    }
+}
+
 enum Step<'t> {
     Range(&'t RangeRequest),
     Put(&'t PutRequest),
@@ -258,7 +269,7 @@ impl<'s> Change<'s> {
                 Step::Txn(inner) => OpResponse::Txn(self.run(inner)),
             })
             .collect();
-        TxnResponse { revision: self.seen(), succeeded: plan.succeeded, responses }
+        TxnResponse { revision: 0, succeeded: plan.succeeded, responses }
     }
 
     fn range(&self, request: &RangeRequest) -> RangeResponse {

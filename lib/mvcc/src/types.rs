@@ -354,12 +354,24 @@ impl OpResponse {
 /// Answer to a transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TxnResponse {
-    /// The store's revision after it; the mod revision of everything it wrote.
+    /// The store's revision after it; the mod revision of everything it wrote. A nested one carries that of the whole.
     pub revision: Revision,
     /// Whether the conditions held.
     pub succeeded: bool,
     /// One answer an operation of the branch taken.
     pub responses: Vec<OpResponse>,
+}
+
+impl TxnResponse {
+    /// Writes the whole transaction's revision into it and all nested ones.
+    pub fn settle(&mut self, revision: Revision) {
+        self.revision = revision;
+        for response in &mut self.responses {
+            if let OpResponse::Txn(inner) = response {
+                inner.settle(revision);
+            }
+        }
+    }
 }
 
 /// What a watch reports.

@@ -177,8 +177,14 @@ pub(super) fn range_response(mut answer: etcd::GetResponse) -> RangeResponse {
     }
 }
 
-/// An answer to a transaction.
+/// An answer to a transaction. The server leaves out the revision of nested ones.
 pub(super) fn txn_response(answer: &etcd::TxnResponse) -> TxnResponse {
+    let mut response = branch(answer);
+    response.settle(revision(answer.header()));
+    response
+}
+
+fn branch(answer: &etcd::TxnResponse) -> TxnResponse {
     let response = |op: etcd::TxnOpResponse| match op {
         etcd::TxnOpResponse::Get(answer) => OpResponse::Range(range_response(answer)),
         etcd::TxnOpResponse::Put(mut answer) => OpResponse::Put(PutResponse {
@@ -190,10 +196,10 @@ pub(super) fn txn_response(answer: &etcd::TxnResponse) -> TxnResponse {
             deleted: answer.deleted(),
             prevs: answer.take_prev_kvs().into_iter().map(pair).collect(),
         }),
-        etcd::TxnOpResponse::Txn(answer) => OpResponse::Txn(txn_response(&answer)),
+        etcd::TxnOpResponse::Txn(answer) => OpResponse::Txn(branch(&answer)),
     };
     TxnResponse {
-        revision: revision(answer.header()),
+        revision: 0,
         succeeded: answer.succeeded(),
         responses: answer.op_responses().into_iter().map(response).collect(),
     }

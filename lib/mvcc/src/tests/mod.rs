@@ -1,0 +1,5 @@
+mod leases;
+mod model;
+mod naive;
+mod transactions;
+mod watches;
