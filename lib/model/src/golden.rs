@@ -160,6 +160,19 @@ fn stored_form(resource: &Resource) -> String {
     Value::Object(object).to_string()
 }
 
+/// The specs Calico stored for resources of a kind, with the case each is of.
+pub(crate) fn stored_specs(kind: crate::Kind) -> Vec<(String, Value)> {
+    let is_of_kind =
+        |key: &String| matches!(Key::parse(key), Some(Key::Resource { kind: of, .. }) if of == kind);
+    let steps = cases("store").into_iter().flatten();
+    steps
+        .flat_map(|step| {
+            let puts: Vec<_> = step.puts.into_iter().filter(|(key, _)| is_of_kind(key)).collect();
+            puts.into_iter().map(move |(_, value)| (step.case.clone(), value["spec"].clone()))
+        })
+        .collect()
+}
+
 #[test]
 fn what_is_stored() {
     let mut compared = 0;

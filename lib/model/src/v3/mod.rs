@@ -5,6 +5,7 @@
 //! stored objects patch the raw JSON instead, so that unknown fields survive.
 //! Source: `resources.md` §1 of the contract.
 
+mod bgp;
 mod cluster;
 mod endpoint;
 mod node;
@@ -13,6 +14,10 @@ mod pool;
 mod protocol;
 mod rule;
 
+pub use bgp::{
+    BGPConfigurationSpec, BGPFilterSpec, BGPPeerSpec, BgpFilterRule, BgpOperation, BgpPassword,
+    CommunityMatch, GoDuration, NamedCommunity, PrefixAdvertisement, PrefixLength, SecretKeyRef, ServiceCidr,
+};
 pub use cluster::ClusterInformationSpec;
 pub use endpoint::{EndpointPort, HostEndpointSpec, HostPort, IpNat, QosControls, WorkloadEndpointSpec};
 pub use node::{NodeAddress, NodeBgp, NodeInterface, NodeSpec, NodeStatus, NodeWireguard, OrchRef};

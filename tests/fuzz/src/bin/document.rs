@@ -1,0 +1,8 @@
+//! Any bytes as documents of resources.
+
+#![no_main]
+
+#[path = "../../targets/selector.rs"]
+mod target;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| target::run(data));
