@@ -7,6 +7,7 @@ mod bad_input;
 mod exec_trace;
 mod golden;
 mod ipam_engine;
+mod lab;
 mod law;
 mod layout;
 mod leaks;

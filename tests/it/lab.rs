@@ -1,0 +1,339 @@
+//! The lab as its users have it: brought up, looked at, killed at every step, and taken away without a trace.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use ocicat_tests::binaries::{Build, programs};
+use ocicat_tests::etcd::{Client, Server, free_port};
+use ocicat_tests::process::{Background, Ending, Output, run, wait_for};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a new user is promised.
+const UP: Duration = Duration::from_secs(30);
+
+/// A lab in a directory of its own; taken away with this.
+struct Lab {
+    folder: tempfile::TempDir,
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = run(self.command(&["down"]), "", UP);
+    }
+}
+
+impl Lab {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.folder.path().join("lab")
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(programs(Build::Plain).unwrap().join("ocicat"));
+        command.arg("lab").args(words).env("OCICAT_LAB_DIR", self.directory());
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        run(self.command(words), "", Duration::from_secs(90)).unwrap()
+    }
+
+    fn good(&self, words: &[&str]) -> String {
+        self.run(words).expect_ok(&format!("lab {}", words.join(" "))).unwrap()
+    }
+
+    fn up(&self, more: &[&str]) -> Value {
+        let words = [&["up", "--json"], more].concat();
+        serde_json::from_str(&self.good(&words)).unwrap()
+    }
+
+    /// Starts `up` and kills it with SIGKILL as soon as it says it is at `step`.
+    fn killed_at(&self, step: &str, more: &[&str]) {
+        let words = [&["up"], more].concat();
+        let mut child: Child =
+            self.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let state = self.directory().join("state.json");
+        let begin = Instant::now();
+        while begin.elapsed() < UP {
+            let text = std::fs::read_to_string(&state).unwrap_or_default();
+            if text.contains(&format!("\"step\": \"{step}\"")) {
+                break;
+            }
+            assert!(child.try_wait().unwrap().is_none(), "up ended before {step:?}");
+        }
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL).unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Numbers of the network namespaces of the node and the workloads.
+    fn namespaces(&self) -> BTreeSet<String> {
+        let of = |name| self.good(&["exec", name, "--", "readlink", "/proc/self/ns/net"]).trim().to_owned();
+        ["node-1", "w1", "w2", "w3", "w4"].map(of).into()
+    }
+
+    /// Fails unless nothing of this lab is left anywhere.
+    fn assert_gone(&self, namespaces: &BTreeSet<String>) {
+        let directory = self.directory();
+        assert!(!directory.exists(), "{} is left", directory.display());
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let marker = directory.display().to_string();
+        assert!(!mounts.contains(&marker), "a mount is left");
+        for process in processes() {
+            let environment = std::fs::read(process.join("environ")).unwrap_or_default();
+            let ours = String::from_utf8_lossy(&environment).contains(&format!("OCICAT_LAB={marker}\0"));
+            assert!(!ours, "{} is left: {:?}", process.display(), std::fs::read(process.join("cmdline")));
+            for kind in ["net", "mnt"] {
+                let link = std::fs::read_link(process.join("ns").join(kind)).unwrap_or_default();
+                let link = link.to_string_lossy().into_owned();
+                assert!(!namespaces.contains(&link), "{} lives in {link}", process.display());
+            }
+        }
+    }
+}
+
+fn processes() -> Vec<PathBuf> {
+    let numbered =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().parse::<u32>().is_ok());
+    std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).filter(numbered).collect()
+}
+
+#[test]
+fn a_new_user_sees_a_node_four_workloads_and_packets() {
+    let lab = Lab::new();
+    let text = lab.good(&["up"]);
+    for expected in [
+        "node-1: network and mount namespace",
+        "Successfully applied 3 'IPPool' resource(s)",
+        "w4 attached in",
+        "40 packets sent and 40 came back",
+        "IPv4 ms",
+        "IPv6 ms",
+        "$ ocicat ipam show --show-blocks",
+        "| Block ",
+        "$ ocicat get wep -o wide",
+        "What to try next:",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is missing in:\n{text}");
+    }
+    let first = lab.up(&[]);
+    assert_eq!(first["ok"], true);
+    assert_eq!(first["packets"].as_array().unwrap().len(), 40);
+    let workloads = first["workloads"].as_array().unwrap();
+    let mut addresses = BTreeSet::new();
+    for workload in workloads {
+        let (v4, v6) = (workload["ipv4"].as_str().unwrap(), workload["ipv6"].as_str().unwrap());
+        assert!(v4.starts_with("10.0.0.") && v6.starts_with("2001:db8::"), "{v4} {v6}");
+        addresses.extend([v4.to_owned(), v6.to_owned()]);
+        let id = workload["containerId"].as_str().unwrap();
+        assert_eq!(workload["hostInterface"], format!("cali{}", &id[..11]));
+    }
+    assert_eq!(addresses.len(), 8, "an address is given once");
+    assert_eq!(lab.up(&[])["workloads"], first["workloads"], "a second up changes nothing");
+
+    assert_eq!(lab.run(&["status"]).ending, Ending::Exit(0));
+    let status: Value = serde_json::from_str(&lab.good(&["status", "--json"])).unwrap();
+    assert_eq!(status["phase"], "up");
+    assert_eq!(lab.run(&["exec", "w1", "--", "sh", "-c", "exit 7"]).ending, Ending::Exit(7));
+    let own = lab.good(&["exec", "w1", "--", "ip", "-br", "addr"]);
+    assert!(own.contains(&format!("{}/32", workloads[0]["ipv4"].as_str().unwrap())), "{own}");
+    assert_eq!(lab.good(&["exec", "node-1", "--", "cat", "/var/lib/calico/nodename"]), "node-1");
+    assert_eq!(lab.good(&["exec", "node-1", "--", "ls", "/var/lib"]), "calico\n");
+    assert!(lab.good(&["exec", "node-1", "--", "ocicat", "get", "nodes"]).contains("node-1"));
+    let neighbours = lab.good(&["exec", "w2", "--", "ip", "neigh"]);
+    assert!(neighbours.contains("169.254.1.1 dev eth0 lladdr ee:ee:ee:ee:ee:ee PERMANENT"), "{neighbours}");
+    let strange = lab.run(&["exec", "w9", "--", "true"]);
+    assert!(strange.stderr.contains("there are node-1, w1, w2, w3, w4"), "{}", strange.stderr);
+    let other = lab.run(&["up", "--etcd", "http://127.0.0.1:1"]);
+    assert!(other.stderr.contains("`ocicat lab down` first"), "{}", other.stderr);
+
+    let namespaces = lab.namespaces();
+    assert_eq!(namespaces.len(), 5);
+    lab.good(&["down"]);
+    lab.assert_gone(&namespaces);
+    assert_eq!(lab.good(&["down"]), "no lab is here\n");
+    assert_eq!(lab.run(&["status"]).ending, Ending::Exit(1));
+}
+
+#[test]
+fn a_lab_killed_at_any_step_leaves_nothing_after_down() {
+    let lab = Lab::new();
+    for step in [
+        "directories of the host",
+        "the namespace between the nodes",
+        "start etcd",
+        "node node-1",
+        "waiting for etcd",
+        "cluster information, default pools, nodes",
+        "pools",
+        "attach w1",
+        "attach w3",
+    ] {
+        lab.killed_at(step, &[]);
+        assert!(lab.directory().exists(), "killed too early to test {step:?}");
+        assert_eq!(lab.run(&["status"]).ending, Ending::Exit(1), "half a lab is not well");
+        lab.good(&["down"]);
+        lab.assert_gone(&BTreeSet::new());
+    }
+}
+
+#[test]
+fn a_second_up_makes_a_killed_or_damaged_lab_anew() {
+    let lab = Lab::new();
+    lab.killed_at("attach w2", &[]);
+    let text = lab.good(&["up"]);
+    assert!(text.contains("taking away what it left"), "{text}");
+    assert_eq!(lab.run(&["status"]).ending, Ending::Exit(0));
+
+    let state: Value =
+        serde_json::from_str(&std::fs::read_to_string(lab.directory().join("state.json")).unwrap()).unwrap();
+    let etcd = state["processes"][0]["pid"].as_i64().unwrap();
+    kill(Pid::from_raw(etcd.try_into().unwrap()), Signal::SIGKILL).unwrap();
+    wait_for("the lab to be unwell", Duration::from_secs(5), || {
+        (lab.run(&["status"]).ending == Ending::Exit(1)).then_some(())
+    })
+    .unwrap();
+    assert_eq!(lab.up(&[])["ok"], true);
+
+    lab.good(&["exec", "node-1", "--", "ip", "link", "delete", &host_interface(&lab, 0)]);
+    let status = lab.run(&["status"]);
+    assert!(
+        status.ending == Ending::Exit(1) && status.stdout.contains("link eth0 is missing"),
+        "{}",
+        status.stdout
+    );
+    assert_eq!(lab.up(&[])["ok"], true);
+
+    std::fs::write(lab.directory().join("state.json"), "{").unwrap();
+    assert_eq!(lab.up(&[])["ok"], true, "a damaged state file is no obstacle");
+}
+
+fn host_interface(lab: &Lab, number: usize) -> String {
+    let text = std::fs::read_to_string(lab.directory().join("state.json")).unwrap();
+    let state: Value = serde_json::from_str(&text).unwrap();
+    state["workloads"][number]["hostInterface"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn down_ends_whatever_lives_in_the_lab_and_nothing_else() {
+    let lab = Lab::new();
+    lab.up(&[]);
+    let namespaces = lab.namespaces();
+    let _inside = Background::start(lab.command(&["exec", "w1", "--", "sleep", "1000"])).unwrap();
+    let mut foreign = Command::new("nsenter");
+    let netns = lab.directory().join("ns/node-1");
+    foreign.arg(format!("--net={}", netns.display())).args(["sleep", "1000"]);
+    let _foreign = Background::start(foreign).unwrap();
+    let mut beside = Background::start({
+        let mut command = Command::new("sleep");
+        command.arg("1000").env("OCICAT_LAB", "/another/lab");
+        command
+    })
+    .unwrap();
+    let node = netns_of(&netns);
+    wait_for("the foreign process inside", Duration::from_secs(5), || {
+        let inside = |process: &PathBuf| {
+            std::fs::read_link(process.join("ns/net")).is_ok_and(|link| link.to_string_lossy() == node)
+        };
+        processes().iter().any(inside).then_some(())
+    })
+    .unwrap();
+    lab.good(&["down"]);
+    lab.assert_gone(&namespaces);
+    assert!(beside.ended().is_none(), "another lab's process was killed");
+}
+
+fn netns_of(path: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+    format!("net:[{}]", path.metadata().unwrap().ino())
+}
+
+#[test]
+fn a_given_etcd_is_used_and_left_as_it_was() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start_anywhere(data.path()).unwrap();
+    let url = server.url();
+    let lab = Lab::new();
+    let result = lab.up(&["--etcd", &url]);
+    assert_eq!(result["ok"], true);
+    assert!(endpoints(&server.client) == 4);
+    lab.good(&["down"]);
+    lab.assert_gone(&BTreeSet::new());
+    assert_left_as_it_was(&server.client, "down");
+    for step in ["cluster information, default pools, nodes", "pools", "attach w1", "attach w2", "attach w4"]
+    {
+        lab.killed_at(step, &["--etcd", &url]);
+        lab.good(&["down"]);
+        lab.assert_gone(&BTreeSet::new());
+        assert_left_as_it_was(&server.client, step);
+    }
+}
+
+fn endpoints(client: &Client) -> usize {
+    client.snapshot().unwrap().keys().filter(|key| key.contains("/workloadendpoints/")).count()
+}
+
+/// Cluster information and tiers are the datastore's own, and stay; so may IPAM's settings.
+fn assert_left_as_it_was(client: &Client, after: &str) {
+    let left: Vec<String> = client
+        .snapshot()
+        .unwrap()
+        .into_keys()
+        .filter(|key| !key.contains("/clusterinformations/") && !key.contains("/tiers/"))
+        .collect();
+    assert!(left.is_empty(), "after {after}: {left:#?}");
+}
+
+#[test]
+fn an_etcd_that_cannot_be_used_is_told_in_time() {
+    let lab = Lab::new();
+    let begin = Instant::now();
+    let away = format!("http://{}", free_port().unwrap());
+    let output = lab.run(&["up", "--etcd", &away]);
+    assert_eq!(output.ending, Ending::Exit(1));
+    assert!(
+        output.stderr.contains(&format!("etcd at {}", away.trim_start_matches("http://"))),
+        "{}",
+        output.stderr
+    );
+    assert!(begin.elapsed() < Duration::from_secs(40));
+    lab.good(&["down"]);
+    lab.assert_gone(&BTreeSet::new());
+    for (bad, says) in [("https://127.0.0.1:2379", "certificate"), ("127.0.0.1:2379", "http://HOST:PORT")] {
+        let output = lab.run(&["up", "--etcd", bad]);
+        assert!(output.ending == Ending::Exit(1) && output.stderr.contains(says), "{}", output.stderr);
+        assert!(!lab.directory().exists());
+    }
+}
+
+#[test]
+fn two_commands_do_not_change_one_lab_at_a_time() {
+    let lab = Lab::new();
+    let mut first = lab.command(&["up"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for("the first to begin", UP, || lab.directory().join("state.json").exists().then_some(())).unwrap();
+    let second = lab.run(&["down"]);
+    let ended = first.wait().unwrap();
+    // The first may have ended just before.
+    if second.ending == Ending::Exit(1) {
+        assert!(second.stderr.contains("another `ocicat lab` command"), "{}", second.stderr);
+        assert!(ended.success());
+    }
+}
+
+#[test]
+fn without_the_plugin_beside_it_nothing_is_made() {
+    let lab = Lab::new();
+    let alone = lab.folder.path().join("ocicat");
+    std::fs::copy(programs(Build::Plain).unwrap().join("ocicat"), &alone).unwrap();
+    let mut command = Command::new(&alone);
+    command.args(["lab", "up"]).env("OCICAT_LAB_DIR", lab.directory());
+    let output = run(command, "", UP).unwrap();
+    assert_eq!(output.ending, Ending::Exit(1));
+    assert!(output.stderr.contains("cargo build -p ocicat-cni-plugin"), "{}", output.stderr);
+    assert!(!lab.directory().exists());
+}
