@@ -2,6 +2,7 @@
 //! omitempty does, scalars in one spelling. Source: `datamodel.md` §3 (encoding notes) of the contract.
 
 use super::field::{Field, Object, Presence, Type};
+use super::given::Given;
 use super::kind::KindSchema;
 use super::metadata::METADATA;
 use super::path::Path;
@@ -152,12 +153,13 @@ impl Reader {
     fn resource(
         &mut self,
         schema: &'static KindSchema,
-        mut given: Map<String, Value>,
+        given: Map<String, Value>,
         known: Option<&Map<String, Value>>,
     ) -> Map<String, Value> {
         let mut stored = Map::new();
-        given.shift_remove("kind");
-        given.shift_remove("apiVersion");
+        let mut given = Given::new(given);
+        given.take("kind");
+        given.take("apiVersion");
         stored.insert("kind".into(), schema.kind.name().into());
         stored.insert("apiVersion".into(), API_VERSION.into());
         let metadata = Field::new("metadata", Type::Object(&METADATA)).always();
@@ -172,11 +174,12 @@ impl Reader {
     fn object(
         &mut self,
         object: &'static Object,
-        mut given: Map<String, Value>,
+        given: Map<String, Value>,
         known: Option<&Map<String, Value>>,
         path: &Path<'_>,
     ) -> Map<String, Value> {
         let mut stored = Map::new();
+        let mut given = Given::new(given);
         for field in object.fields {
             self.member(field, &mut given, known, path, &mut stored);
         }
@@ -188,15 +191,14 @@ impl Reader {
     fn member(
         &mut self,
         field: &Field,
-        given: &mut Map<String, Value>,
+        given: &mut Given,
         known: Option<&Map<String, Value>>,
         path: &Path<'_>,
         stored: &mut Map<String, Value>,
     ) {
-        let mut value = given.shift_remove(field.name);
-        if value.is_none() && self.user_input && !given.is_empty() {
-            let spelling = given.keys().find(|key| key.eq_ignore_ascii_case(field.name)).cloned();
-            value = spelling.and_then(|key| given.shift_remove(&key));
+        let mut value = given.take(field.name);
+        if value.is_none() && self.user_input {
+            value = given.take_any_case(field.name);
         }
         let known = known.and_then(|object| object.get(field.name));
         let read = match value {
@@ -217,12 +219,12 @@ impl Reader {
 
     fn unknown(
         &mut self,
-        given: Map<String, Value>,
+        given: Given,
         known: Option<&Map<String, Value>>,
         path: &Path<'_>,
         stored: &mut Map<String, Value>,
     ) {
-        for (name, value) in given {
+        for (name, value) in given.rest() {
             if self.keeps_unknown || known.is_some_and(|object| object.contains_key(&name)) {
                 stored.insert(name, value);
             } else {

@@ -13,6 +13,7 @@ pub mod check;
 pub mod decode;
 pub mod defaults;
 pub mod field;
+mod given;
 pub mod kind;
 pub mod metadata;
 pub mod path;
