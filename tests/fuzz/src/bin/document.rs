@@ -1,8 +1,8 @@
-//! Any bytes as documents of resources.
+//! Any bytes: see the target.
 
 #![no_main]
 
-#[path = "../../targets/selector.rs"]
+#[path = "../../targets/document.rs"]
 mod target;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| target::run(data));

@@ -1,4 +1,4 @@
-//! Any bytes as a selector.
+//! Any bytes: see the target.
 
 #![no_main]
 
