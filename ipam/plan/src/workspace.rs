@@ -180,12 +180,15 @@ impl Workspace {
         self.set(Key::Block(*cidr), None);
     }
 
-    /// Makes an affinity confirmed; nothing to write if it is.
+    /// Makes an affinity confirmed; if it is, ties the commit to it.
     pub(crate) fn confirm(&mut self, owner: &Owner, cidr: &Cidr) {
+        let key = Key::Affinity(owner.clone(), *cidr);
         let mut affinity = self.affinity(owner, cidr).cloned().unwrap_or_default();
-        if affinity.state != AffinityState::Confirmed {
+        if affinity.state == AffinityState::Confirmed {
+            self.guard(&key);
+        } else {
             affinity.state = AffinityState::Confirmed;
-            self.set(Key::Affinity(owner.clone(), *cidr), Some(Value::Affinity(affinity)));
+            self.set(key, Some(Value::Affinity(affinity)));
         }
     }
 

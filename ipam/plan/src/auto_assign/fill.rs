@@ -57,13 +57,14 @@ impl Look<'_> {
             if self.workspace.size() >= ENOUGH {
                 return Ok(Verdict::More);
             }
-            let may_claim = owned < self.limit && self.scene.config.auto_allocate_blocks;
-            if may_claim && !self.fresh {
+            if !self.fresh {
                 return Ok(Verdict::Outdated);
             }
-            let refusal = if owned >= self.limit { PlanError::BlockLimit } else { PlanError::NoBlock };
-            if !may_claim {
-                return self.no_more_blocks(refusal, outcome);
+            if owned >= self.limit {
+                return self.no_more_blocks(PlanError::BlockLimit, outcome);
+            }
+            if !self.scene.config.auto_allocate_blocks {
+                return self.no_more_blocks(PlanError::NoBlock, outcome);
             }
             match self.find_block(view).await? {
                 Some(cidr) => self.take(&cidr, outcome),
