@@ -20,6 +20,8 @@ pub(super) struct Mirror {
     pub(super) upstream_at_work: bool,
     /// Blocks whose state was made up by the test, where affinity and block need not agree.
     pub(super) planted: BTreeSet<Cidr>,
+    /// What the last writes did that is worth counting.
+    pub(super) events: Vec<&'static str>,
 }
 
 impl Mirror {
@@ -33,7 +35,8 @@ impl Mirror {
                 Op::Delete(delete) => (&delete.range.key, None),
                 Op::Range(_) | Op::Txn(_) => continue,
             };
-            let key = Key::parse(std::str::from_utf8(key).expect("keys are text")).expect("a key that Calico knows");
+            let key = Key::parse(std::str::from_utf8(key).expect("keys are text"))
+                .expect("a key that Calico knows");
             match &key {
                 Key::Block(cidr) => {
                     touched.insert(*cidr);
@@ -78,8 +81,16 @@ impl Mirror {
     }
 
     /// A block may change, but not what is promised to somebody, and its number only grows.
-    fn check_step(&self, cidr: &Cidr, old: Option<&AllocationBlock>) {
+    fn check_step(&mut self, cidr: &Cidr, old: Option<&AllocationBlock>) {
         let new = self.blocks.get(cidr);
+        let cools = |block: Option<&AllocationBlock>| {
+            block.is_some_and(|block| block.attributes.iter().any(|a| a.released_at.is_some()))
+        };
+        match (cools(old), cools(new)) {
+            (false, true) => self.events.push("cool-down"),
+            (true, false) => self.events.push("cooled down"),
+            _ => {}
+        }
         if let (Some(old), Some(new)) = (old, new) {
             assert!(new.sequence_number > old.sequence_number, "{cidr}: its sequence number did not grow");
         }
@@ -122,10 +133,15 @@ impl Mirror {
         let handle = self.handles.get(id).cloned().unwrap_or_default();
         if self.upstream_at_work {
             for (cidr, count) in has {
-                assert!(handle.count(&cidr) >= count, "{id} counts {} in {cidr}, has {count}", handle.count(&cidr));
+                assert!(
+                    handle.count(&cidr) >= count,
+                    "{id} counts {} in {cidr}, has {count}",
+                    handle.count(&cidr)
+                );
             }
         } else {
-            let counts: BTreeMap<Cidr, i64> = handle.blocks().map(|cidr| (cidr, handle.count(&cidr))).collect();
+            let counts: BTreeMap<Cidr, i64> =
+                handle.blocks().map(|cidr| (cidr, handle.count(&cidr))).collect();
             assert_eq!(counts, has, "{id} counts what it has");
         }
     }
@@ -144,7 +160,9 @@ impl Mirror {
         let mut all = BTreeMap::new();
         for (cidr, block) in &self.blocks {
             for ordinal in 0..block.size() {
-                let Some(attribute) = block.attribute(ordinal).filter(|a| a.released_at.is_none()) else { continue };
+                let Some(attribute) = block.attribute(ordinal).filter(|a| a.released_at.is_none()) else {
+                    continue;
+                };
                 let address = block::address_of(cidr, ordinal).expect("inside");
                 all.insert(address, block::handle_of(attribute).unwrap_or_default().to_owned());
             }

@@ -161,7 +161,7 @@ impl History {
             self.config.ip_cooldown_seconds = *self.random.pick(&[5, 60, 600]).expect("some");
         }
         self.put(Key::IpamConfig, self.config.encode());
-        if self.random.once_in(3) {
+        if self.random.once_in(2) {
             self.plant();
         }
     }
@@ -185,7 +185,8 @@ impl History {
             let other = self.random.below(self.nodes);
             let other = self.owner(other);
             let block_owner = if self.random.once_in(2) { owner } else { other };
-            let mut block = AllocationBlock::new(cidr, Some(&block_owner), Some(self.now), 7).expect("a block");
+            let mut block =
+                AllocationBlock::new(cidr, Some(&block_owner), Some(self.now), 7).expect("a block");
             if self.random.once_in(3) {
                 let handle = self.fresh_handle();
                 let attribute = Attribute { handle: Some(handle.clone()), ..Attribute::default() };
@@ -200,10 +201,8 @@ impl History {
             writes.push((Key::Block(cidr), block.encode()));
         }
         self.mirror.planted.insert(cidr);
-        let success = writes
-            .into_iter()
-            .map(|(key, value)| Op::Put(PutRequest::new(key.path(), value)))
-            .collect();
+        let success =
+            writes.into_iter().map(|(key, value)| Op::Put(PutRequest::new(key.path(), value))).collect();
         let txn = Txn { success, ..Txn::default() };
         self.store.txn(&txn).expect("a transaction");
         self.mirror.apply(&txn);
@@ -215,7 +214,8 @@ impl History {
 
     fn put_node(&mut self, node: usize) {
         let zone = if self.random.once_in(3) { "b" } else { "a" };
-        let value = format!(r#"{{"kind":"Node","metadata":{{"name":"node-{node}","labels":{{"zone":"{zone}"}}}}}}"#);
+        let value =
+            format!(r#"{{"kind":"Node","metadata":{{"name":"node-{node}","labels":{{"zone":"{zone}"}}}}}}"#);
         self.put(Key::resource(Kind::Node, "", &format!("node-{node}")), value.into_bytes());
     }
 
@@ -257,7 +257,7 @@ impl History {
         if self.random.once_in(60) && self.store.compact(self.store.revision()).is_ok() {
             coverage.note("compaction");
         }
-        if self.random.once_in(80) {
+        if self.random.once_in(40) {
             let node = self.random.below(self.nodes);
             self.put_node(node);
         }
@@ -275,13 +275,18 @@ impl History {
 
     /// Handles whose addresses are known, and that nobody is busy with.
     fn idle_handles(&self) -> Vec<String> {
-        let busy: BTreeSet<&String> = self.clients.iter().filter_map(|c| c.running.as_ref()?.errand.handle()).collect();
+        let busy: BTreeSet<&String> =
+            self.clients.iter().filter_map(|c| c.running.as_ref()?.errand.handle()).collect();
         let handles: BTreeSet<String> = self.mirror.held.values().cloned().collect();
-        handles.into_iter().filter(|handle| !busy.contains(handle) && !self.unclear.contains(handle)).collect()
+        handles
+            .into_iter()
+            .filter(|handle| !busy.contains(handle) && !self.unclear.contains(handle))
+            .collect()
     }
 
     fn idle_unclear(&self) -> Vec<String> {
-        let busy: BTreeSet<&String> = self.clients.iter().filter_map(|c| c.running.as_ref()?.errand.handle()).collect();
+        let busy: BTreeSet<&String> =
+            self.clients.iter().filter_map(|c| c.running.as_ref()?.errand.handle()).collect();
         self.unclear.iter().filter(|handle| !busy.contains(handle)).cloned().collect()
     }
 
@@ -289,35 +294,36 @@ impl History {
         let (node, ours) = (self.clients[index].node, self.clients[index].ours);
         let idle = self.idle_handles();
         let unclear = self.idle_unclear();
-        let (errand, resume) = if let Some(handle) = self.random.pick(&unclear).cloned().filter(|_| self.random.once_in(2)) {
-            self.del(node, ours, handle)
-        } else {
-            match self.random.below(20) {
-                0..10 => self.add(node, ours),
-                10..14 if !idle.is_empty() => {
-                    let handle = self.random.pick(&idle).expect("some").clone();
-                    self.del(node, ours, handle)
-                }
-                14 | 15 if ours && !idle.is_empty() => {
-                    let handle = self.random.pick(&idle).expect("some").clone();
-                    self.release_one(handle)
-                }
-                16 | 17 if ours => self.assign_ip(node),
-                18 if ours => self.whole_node(node),
-                19 if !ours => {
-                    let own: Vec<Cidr> = self.affinities_of(node);
-                    match self.random.pick(&own).copied() {
-                        Some(cidr) => {
-                            let plan = upstream::release_affinity(self.site(node), cidr);
-                            (Errand::Other, boxed_upstream(plan, |()| Ending::Done))
-                        }
-                        None => self.add(node, ours),
+        let (errand, resume) =
+            if let Some(handle) = self.random.pick(&unclear).cloned().filter(|_| self.random.once_in(2)) {
+                self.del(node, ours, handle)
+            } else {
+                match self.random.below(20) {
+                    0..10 => self.add(node, ours),
+                    10..14 if !idle.is_empty() => {
+                        let handle = self.random.pick(&idle).expect("some").clone();
+                        self.del(node, ours, handle)
                     }
+                    14 | 15 if ours && !idle.is_empty() => {
+                        let handle = self.random.pick(&idle).expect("some").clone();
+                        self.release_one(handle)
+                    }
+                    16 | 17 if ours => self.assign_ip(node),
+                    18 if ours => self.whole_node(node),
+                    19 if !ours => {
+                        let own: Vec<Cidr> = self.affinities_of(node);
+                        match self.random.pick(&own).copied() {
+                            Some(cidr) => {
+                                let plan = upstream::release_affinity(self.site(node), cidr);
+                                (Errand::Other, boxed_upstream(plan, |()| Ending::Done))
+                            }
+                            None => self.add(node, ours),
+                        }
+                    }
+                    19 => self.whole_block(node),
+                    _ => self.add(node, ours),
                 }
-                19 => self.whole_block(node),
-                _ => self.add(node, ours),
-            }
-        };
+            };
         self.start(index, errand, resume, ours, coverage);
     }
 
@@ -332,7 +338,10 @@ impl History {
             let plan = upstream::add(self.site(node), handle.clone());
             return (Errand::Add(handle), boxed_upstream(plan, |address| Ending::Got(vec![address])));
         }
-        let (v4, v6) = *self.random.pick(&[(1, 0), (1, 0), (1, 0), (0, 1), (1, 1), (1, 1), (3, 0), (6, 2)]).expect("some");
+        let (v4, v6) = *self
+            .random
+            .pick(&[(1, 0), (1, 0), (1, 0), (0, 1), (1, 1), (1, 1), (3, 0), (6, 2)])
+            .expect("some");
         let request = AutoAssignRequest {
             handle: Some(handle.clone()),
             attributes: BTreeMap::from([("node".to_owned(), format!("node-{node}"))]),
@@ -341,9 +350,14 @@ impl History {
             ..AutoAssignRequest::for_workload(&format!("node-{node}"), v4, v6)
         };
         let plan = crate::auto_assign(request);
-        (Errand::Add(handle), boxed(plan, |outcome| {
-            Ending::Got(outcome.v4.assigned.iter().chain(&outcome.v6.assigned).map(|a| a.address).collect())
-        }))
+        (
+            Errand::Add(handle),
+            boxed(plan, |outcome| {
+                Ending::Got(
+                    outcome.v4.assigned.iter().chain(&outcome.v6.assigned).map(|a| a.address).collect(),
+                )
+            }),
+        )
     }
 
     fn assign_ip(&mut self, node: usize) -> (Errand, Resume) {
@@ -386,10 +400,13 @@ impl History {
             sequence_number: None,
         };
         let plan = crate::release_ips(vec![release]);
-        (Errand::Release(handle), boxed(plan, |outcome| {
-            assert!(outcome.failed.is_empty(), "{:?}", outcome.failed);
-            Ending::Done
-        }))
+        (
+            Errand::Release(handle),
+            boxed(plan, |outcome| {
+                assert!(outcome.failed.is_empty(), "{:?}", outcome.failed);
+                Ending::Done
+            }),
+        )
     }
 
     fn whole_node(&mut self, node: usize) -> (Errand, Resume) {
@@ -402,7 +419,8 @@ impl History {
     }
 
     fn whole_block(&mut self, node: usize) -> (Errand, Resume) {
-        let range = *self.random.pick(&[cidr("10.0.0.0/29"), cidr("10.0.0.4/30"), cidr("fd00::/126")]).expect("some");
+        let range =
+            *self.random.pick(&[cidr("10.0.0.0/29"), cidr("10.0.0.4/30"), cidr("fd00::/126")]).expect("some");
         let owner = self.owner(node);
         let resume = if self.random.once_in(2) {
             boxed(crate::claim_affinity(owner, range), |_| Ending::Done)
@@ -412,7 +430,14 @@ impl History {
         (Errand::Other, resume)
     }
 
-    fn start(&mut self, index: usize, errand: Errand, mut resume: Resume, ours: bool, coverage: &mut Coverage) {
+    fn start(
+        &mut self,
+        index: usize,
+        errand: Errand,
+        mut resume: Resume,
+        ours: bool,
+        coverage: &mut Coverage,
+    ) {
         match resume(None, self.now).expect("a plan begins") {
             Step::Ask(ask) => self.clients[index].running = Some(Running { resume, ask, errand, ours }),
             Step::Done(ending) => self.end(errand, ending, coverage),
@@ -442,12 +467,15 @@ impl History {
             }
             if answer.succeeded {
                 self.mirror.apply(&txn);
+                self.mirror.events.drain(..).for_each(|event| coverage.note(event));
                 self.note(step, &running.errand, &txn, coverage);
             } else if running.ours {
                 coverage.note("lost race");
             }
         }
-        if fault < 6 && write.is_some() && answer.succeeded {
+        // what is written seldom is cut off more often
+        let seldom = matches!(write, Some("repair" | "resume" | "claim-affinity" | "release-affinity"));
+        if fault < (if seldom { 30 } else { 7 }) && write.is_some() && answer.succeeded {
             // the answer got lost, or the client died before it came
             coverage.note("lost answer");
             match (running.ours, write) {
@@ -485,16 +513,12 @@ impl History {
             "resume" => coverage.note("half state resumed"),
             _ => {}
         }
-        let cooling = |block: &AllocationBlock| block.attributes.iter().any(|a| a.released_at.is_some());
-        if self.mirror.blocks.values().any(cooling) {
-            coverage.note("cool-down");
-        } else if self.config.ip_cooldown_seconds > 0 && matches!(errand, Errand::Add(_)) {
-            coverage.note("cooled down");
-        }
         if let Errand::Add(_) = errand {
             let blocks = |family: &str| {
                 txn.success.iter().any(|op| match op {
-                    Op::Put(put) => put.key.starts_with(format!("/calico/ipam/v2/assignment/{family}/").as_bytes()),
+                    Op::Put(put) => {
+                        put.key.starts_with(format!("/calico/ipam/v2/assignment/{family}/").as_bytes())
+                    }
                     _ => false,
                 })
             };
@@ -520,11 +544,17 @@ impl History {
             (Errand::Add(handle), Ending::Refused(refusal)) => {
                 assert!(!matches!(refusal, PlanError::TooManyConflicts | PlanError::Stored(_)), "{refusal}");
                 let got = self.mirror.in_use();
-                assert!(!got.values().any(|holder| *holder == handle), "{handle} was refused ({refusal}) and has {got:?}");
+                assert!(
+                    !got.values().any(|holder| *holder == handle),
+                    "{handle} was refused ({refusal}) and has {got:?}"
+                );
             }
             (Errand::Del(handle), Ending::Done) => {
                 let got = self.mirror.in_use();
-                assert!(!got.values().any(|holder| *holder == handle), "{handle} was deleted and has {got:?}");
+                assert!(
+                    !got.values().any(|holder| *holder == handle),
+                    "{handle} was deleted and has {got:?}"
+                );
                 self.unclear.remove(&handle);
             }
             (Errand::Add(handle) | Errand::Del(handle) | Errand::Release(handle), Ending::Unclear) => {
@@ -570,7 +600,9 @@ impl History {
         assert!(self.mirror.handles.is_empty(), "{:?}", self.mirror.handles);
         assert!(self.mirror.in_use().is_empty());
         let lost = |block: &&AllocationBlock| {
-            block.affinity.is_none() && block.attributes.is_empty() && !self.mirror.planted.contains(&block.cidr)
+            block.affinity.is_none()
+                && block.attributes.is_empty()
+                && !self.mirror.planted.contains(&block.cidr)
         };
         assert!(self.mirror.blocks.values().find(lost).is_none(), "an empty block of nobody's");
 
@@ -598,7 +630,8 @@ impl History {
         let stored = self.store.range(&RangeRequest::prefix("/calico/ipam/v2/")).expect("a range");
         let mut fresh = Mirror { planted: self.mirror.planted.clone(), ..Mirror::default() };
         fresh.upstream_at_work = true;
-        let success = stored.kvs.iter().map(|kv| Op::Put(PutRequest::new(kv.key.clone(), kv.value.clone()))).collect();
+        let success =
+            stored.kvs.iter().map(|kv| Op::Put(PutRequest::new(kv.key.clone(), kv.value.clone()))).collect();
         fresh.apply(&Txn { compare: Vec::<Compare>::new(), success, failure: Vec::new() });
         assert_eq!(fresh.blocks, self.mirror.blocks);
         assert_eq!(fresh.affinities, self.mirror.affinities);

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Histories where the environment does not say.
-const HISTORIES: u64 = 3_000;
+const HISTORIES: u64 = 1_000;
 
 /// What happened in all histories together; a run that never got into one of these situations has proved nothing about
 /// it.

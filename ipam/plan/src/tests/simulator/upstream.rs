@@ -122,7 +122,9 @@ impl Upstream {
     async fn claim(&self, cidr: &Cidr) -> bool {
         let owner = &self.site.owner;
         let (state, revision) = match self.affinity(owner, cidr).await {
-            Some((affinity, revision)) if affinity.state == AffinityState::Confirmed => (affinity.state, revision),
+            Some((affinity, revision)) if affinity.state == AffinityState::Confirmed => {
+                (affinity.state, revision)
+            }
             found => {
                 let before = found.map_or(0, |(_, revision)| revision);
                 match self.set_state(owner, cidr, before, AffinityState::Pending).await {
@@ -132,7 +134,8 @@ impl Upstream {
             }
         };
         let fresh = block::claimed(cidr, owner, self.port.now(), 0).expect("a block");
-        let created = self.swap(&Key::Block(*cidr), 0, Some(fresh.encode()), "upstream-block").await.is_some();
+        let created =
+            self.swap(&Key::Block(*cidr), 0, Some(fresh.encode()), "upstream-block").await.is_some();
         let ours = created
             || self.block(cidr).await.is_some_and(|(block, _)| block.affinity == Some(owner.affinity_text()));
         if !ours {
@@ -163,7 +166,9 @@ impl Upstream {
         if affinity.state.usable() {
             return true;
         }
-        let Some(revision) = self.set_state(owner, cidr, revision, AffinityState::Pending).await else { return false };
+        let Some(revision) = self.set_state(owner, cidr, revision, AffinityState::Pending).await else {
+            return false;
+        };
         self.put_block(block, block_revision, false).await
             && self.set_state(owner, cidr, revision, AffinityState::Confirmed).await.is_some()
     }
@@ -236,8 +241,10 @@ impl Upstream {
     async fn add(&self, id: &str) -> Result<IpAddr, GaveUp> {
         let prefix = affinity_prefix(&self.site.owner, model::net::Family::V4);
         let answer = self.port.read(vec![RangeRequest::prefix(prefix)]).await;
-        let own: Vec<Cidr> =
-            pairs(&answer.responses, 0).iter().filter_map(|kv| crate::scene::affinity_cidr(&kv.key)).collect();
+        let own: Vec<Cidr> = pairs(&answer.responses, 0)
+            .iter()
+            .filter_map(|kv| crate::scene::affinity_cidr(&kv.key))
+            .collect();
         for cidr in own.iter().filter(|cidr| self.site.blocks.contains(cidr)) {
             if self.load(cidr).await
                 && let Some(address) = self.assign(cidr, id).await
@@ -270,7 +277,8 @@ impl Upstream {
                 return Ok(address);
             }
         }
-        for block in blocks.iter().filter(|block| !self.site.strict && self.site.blocks.contains(&block.cidr)) {
+        for block in blocks.iter().filter(|block| !self.site.strict && self.site.blocks.contains(&block.cidr))
+        {
             if let Some(address) = self.assign(&block.cidr, id).await {
                 return Ok(address);
             }
