@@ -9,7 +9,9 @@ mod client;
 mod differential;
 mod etcd;
 mod failures;
+mod follow;
 mod golden;
+mod memory;
 mod security;
 
 use datastore::etcd::{EtcdOptions, EtcdStore};
