@@ -103,7 +103,7 @@ pub fn validate(persona: Persona, place: &PlaceArgs, given: &[Given], io: &mut I
     let mut tally = Tally::new(Verb::Validate, kinds(given));
     for one in given {
         let done = placed(&flags, one)
-            .and_then(|resource| verbs::validate(resource).map_err(|error| error.to_string()))
+            .and_then(|resource| verbs::validate(&resource).map_err(|error| error.to_string()))
             .map_err(|error| told(persona, one, error));
         tally.count(one.resource.kind(), done);
     }
@@ -135,7 +135,7 @@ pub async fn write(
                     Verb::Apply => verbs::apply(client, resource).await,
                     Verb::Replace => verbs::replace(client, resource).await,
                     Verb::Delete => verbs::delete(client, &resource, lenient).await,
-                    Verb::Validate => verbs::validate(resource),
+                    Verb::Validate => verbs::validate(&resource),
                 };
                 done.map_err(|error| error.to_string())
             }
@@ -270,7 +270,7 @@ pub async fn patch(
     let mut object = stored.object().clone();
     merge::apply(&mut object, &change);
     let patched = schema::decode_patched(Value::Object(object), &stored)
-        .map_err(|error| Failure::Message(undecoded(&error, session.persona)))?;
+        .map_err(|error| Failure::Message(not_patched(&error, session.persona)))?;
     client
         .update(patched)
         .await
@@ -278,12 +278,9 @@ pub async fn patch(
     io.line(&format!("Successfully patched 1 '{}' resource", kind.name()))
 }
 
-fn undecoded(error: &DecodeError, persona: Persona) -> String {
-    if error.has_unknown_field() {
-        input::unknown_fields(error, persona)
-    } else {
-        format!("hit error: {error}")
-    }
+fn not_patched(error: &DecodeError, persona: Persona) -> String {
+    let text = input::undecoded(error, persona);
+    if error.has_unknown_field() { text } else { format!("hit error: {text}") }
 }
 
 /// How `label` was asked.

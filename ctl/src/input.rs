@@ -116,20 +116,23 @@ impl InputError {
         };
         match self {
             InputError::Empty { .. } => self.to_string(),
-            InputError::Decode { error, .. } if error.has_unknown_field() => {
-                format!("{}{place}", unknown_fields(error, persona))
+            InputError::Decode { error, .. } => {
+                let text = undecoded(error, persona);
+                let lead = if error.has_unknown_field() { "" } else { "failed to execute command: " };
+                format!("{lead}{text}{place}")
             }
             _ => format!("failed to execute command: {self}{place}"),
         }
     }
 }
 
-/// What is said about unknown fields: their bare names as calicoctl, their paths too under our own name.
-pub fn unknown_fields(error: &DecodeError, persona: Persona) -> String {
+/// What is said of input that is no resource of its kind: under our own name with the path of every place, as calicoctl
+/// with the bare names of unknown fields, or the bare complaint about the first value.
+pub fn undecoded(error: &DecodeError, persona: Persona) -> String {
     if !persona.is_calicoctl() {
         return error.to_string();
     }
-    let names: Vec<&str> = error
+    let unknown: Vec<&str> = error
         .problems
         .iter()
         .filter_map(|problem| match &problem.kind {
@@ -137,7 +140,15 @@ pub fn unknown_fields(error: &DecodeError, persona: Persona) -> String {
             _ => None,
         })
         .collect();
-    format!("field in document is not recognized or is in the wrong location: {}", names.join(", "))
+    match error.problems.first().map(|problem| &problem.kind) {
+        _ if !unknown.is_empty() => {
+            format!("field in document is not recognized or is in the wrong location: {}", unknown.join(", "))
+        }
+        Some(ProblemKind::BadValue(message)) => {
+            format!("error unmarshaling JSON: while decoding JSON: {message}")
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// Reads what `-f` names. `input` is read for `-`.

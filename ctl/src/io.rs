@@ -98,3 +98,86 @@ pub fn finish(done: Result<ExitCode, Failure>, io: &mut Io) -> ExitCode {
     }
     code
 }
+
+/// Streams that keep what is written, for tests.
+#[cfg(test)]
+pub mod captured {
+    use super::Io;
+    use std::cell::RefCell;
+    use std::io::{self, Cursor, Write};
+    use std::rc::Rc;
+
+    /// What was written so far.
+    #[derive(Clone, Default)]
+    pub struct Text(Rc<RefCell<Vec<u8>>>);
+
+    impl Text {
+        /// Takes it.
+        pub fn take(&self) -> String {
+            String::from_utf8(std::mem::take(&mut self.0.borrow_mut())).expect("text")
+        }
+    }
+
+    impl Write for Text {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Streams with `input` to read, and what they print and complain.
+    pub fn io(input: &str) -> (Io, Text, Text) {
+        let (out, err) = (Text::default(), Text::default());
+        let input = Box::new(Cursor::new(input.as_bytes().to_vec()));
+        (Io { out: Box::new(out.clone()), err: Box::new(err.clone()), input }, out, err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct ClosedPipe;
+
+    impl Write for ClosedPipe {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn code(done: Result<ExitCode, Failure>, io: &mut Io) -> String {
+        format!("{:?}", finish(done, io))
+    }
+
+    fn of(code: u8) -> String {
+        format!("{:?}", ExitCode::from(code))
+    }
+
+    #[test]
+    fn messages_go_where_they_belong() {
+        let (mut io, out, err) = captured::io("");
+        io.line("done").expect("printed");
+        assert_eq!(code(Err(Failure::message("but")), &mut io), of(1));
+        assert_eq!((out.take().as_str(), err.take().as_str()), ("done\n", "but\n"));
+        assert_eq!(code(Err(Failure::OnStdout("no".into())), &mut io), of(1));
+        assert_eq!((out.take().as_str(), err.take().as_str()), ("no\n", ""));
+        assert_eq!(code(Ok(ExitCode::SUCCESS), &mut io), of(0));
+    }
+
+    #[test]
+    fn a_closed_pipe_ends_without_words() {
+        let (mut io, _, err) = captured::io("");
+        io.out = Box::new(ClosedPipe);
+        assert_eq!(io.line("x"), Err(Failure::Closed));
+        assert_eq!(code(Err(Failure::Closed), &mut io), of(EXIT_CLOSED_PIPE));
+        assert_eq!(code(Err(Failure::OnStdout("x".into())), &mut io), of(EXIT_CLOSED_PIPE));
+        assert_eq!(err.take(), "");
+    }
+}

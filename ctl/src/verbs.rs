@@ -3,8 +3,7 @@
 use crate::cascade;
 use crate::tally::Verb;
 use datastore::{Client, ClientError, DeleteOptions, identity_of};
-use model::admission::{Operation, admit};
-use model::{Kind, Resource};
+use model::{Kind, Resource, admission};
 use std::time::Duration;
 
 /// How often a replacement without a version is tried when others write too.
@@ -109,12 +108,12 @@ pub async fn delete(client: &Client, resource: &Resource, skip_missing: bool) ->
     }
 }
 
-/// Checks a resource as a datastore would, without one.
+/// Checks a resource as it stands, without a datastore and without the rules that only a write applies.
 ///
 /// # Errors
 /// `Validation`.
-pub fn validate(mut resource: Resource) -> Result<(), ClientError> {
-    Ok(admit(&mut resource, Operation::Create)?)
+pub fn validate(resource: &Resource) -> Result<(), ClientError> {
+    Ok(admission::validate(resource)?)
 }
 
 /// Of the metadata only what a user decides.

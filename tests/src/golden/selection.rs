@@ -52,7 +52,8 @@ pub fn replayed(step: &Step) -> bool {
             let template = words.iter().any(|word| {
                 ["custom-columns", "go-template", "jsonpath"].iter().any(|form| word.starts_with(form))
             });
-            !(template || LATER.iter().any(|verb| words.starts_with(verb)))
+            let report = words.contains(&"--from-report");
+            !(template || report || LATER.iter().any(|verb| words.starts_with(verb)))
         }
         "calico" | "calico-ipam" => true,
         _ => false,

@@ -46,7 +46,7 @@ pub(super) fn parse(text: &str, path: &str) -> Result<ConnectConfig, ConnectErro
             ("spec", Value::Object(object)) => spec = object.clone(),
             ("apiVersion" | "kind", _) => return Err(syntax(format!("field {field} is not a text"))),
             ("metadata" | "spec", _) => return Err(syntax(format!("field {field} is not an object"))),
-            _ => return Err(syntax(format!("unknown field \"{field}\""))),
+            _ => return Err(syntax(unknown_field(field))),
         }
     }
     let mut config = ConnectConfig::default();
@@ -58,7 +58,7 @@ pub(super) fn parse(text: &str, path: &str) -> Result<ConnectConfig, ConnectErro
                 _ => return Err(syntax(format!("field spec.{field} is not a text: put it in quotes"))),
             };
         } else if !KUBERNETES.contains(&field.as_str()) {
-            return Err(syntax(format!("unknown field \"{field}\"")));
+            return Err(syntax(unknown_field(field)));
         }
     }
     let text_of = |field: &str| document.get(field).and_then(Value::as_str).unwrap_or_default();
@@ -67,4 +67,9 @@ pub(super) fn parse(text: &str, path: &str) -> Result<ConnectConfig, ConnectErro
         (API_VERSION, kind) => Err(shape(format!("expected kind '{KIND}', got '{kind}'"))),
         (version, _) => Err(shape(format!("unknown APIVersion '{version}'"))),
     }
+}
+
+/// In the words of the tool people know.
+fn unknown_field(field: &str) -> String {
+    format!("error unmarshaling JSON: while decoding JSON: json: unknown field \"{field}\"")
 }

@@ -89,7 +89,7 @@ fn files_as_recorded() {
     assert_eq!(
         file("apiVersion: projectcalico.org/v3\nkind: CalicoAPIConfig\nspec:\n  etcdEndpoint: x\n")
             .unwrap_err(),
-        "syntax error in ctl.cfg: failed to parse config as YAML/JSON: unknown field \"etcdEndpoint\""
+        "syntax error in ctl.cfg: failed to parse config as YAML/JSON: error unmarshaling JSON: while decoding JSON: json: unknown field \"etcdEndpoint\""
     );
     assert_eq!(
         file("apiVersion: v1\nkind: calicoApiConfig\nspec: {}\n").unwrap_err(),
