@@ -100,9 +100,23 @@ fn failed_tag(field: &Field, value: &Value, go_name: impl Fn() -> String, out: &
         _ => !(tag.accepts)(value),
     });
     if let Some(tag) = failed {
-        out.push(FieldError::tag(&go_name(), go_text(value), tag.name));
+        out.push(FieldError::tag(&go_name(), shown(field, value), tag.name));
     }
     failed.is_some()
+}
+
+/// The value as Go prints what its struct holds there.
+fn shown(field: &Field, value: &Value) -> String {
+    match (field.ty, value) {
+        (Type::List(_), Value::Null) => "[]".to_owned(),
+        (_, Value::Null) if field.presence == Presence::Pointer => "<nil>".to_owned(),
+        (Type::TextMap | Type::Map(_), Value::Object(entries)) => {
+            let entries: Vec<String> =
+                entries.iter().map(|(key, value)| format!("{key}:{}", go_text(value))).collect();
+            format!("map[{}]", entries.join(" "))
+        }
+        _ => go_text(value),
+    }
 }
 
 fn schema_of(

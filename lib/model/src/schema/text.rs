@@ -10,9 +10,9 @@ pub fn is_dns_label_text(text: &str) -> bool {
     bounded_by(text, inner, |b| b != b'-')
 }
 
-/// Dot-separated labels, at most 253 characters in all.
+/// Dot-separated labels; how long they may be is judged elsewhere, in other words.
 pub fn is_subdomain(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(is_dns_label_text)
+    text.split('.').all(is_dns_label_text)
 }
 
 /// `[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?`, at any length.

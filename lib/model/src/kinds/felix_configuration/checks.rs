@@ -46,11 +46,9 @@ pub(super) fn rule(_: &Context<'_>, spec: &Map<String, Value>, _: &Path<'_>, out
         .map(|range| i128::from(number(range, "max")) - i128::from(number(range, "min")) + 1)
         .sum();
     if tables > MOST_TABLES {
-        out.push(FieldError::new(
-            "RouteTableRanges",
-            shown(spec, "routeTableRanges"),
-            "targets too many tables",
-        ));
+        // Go prints a pointer here
+        let ranges = format!("&{}", shown(spec, "routeTableRanges"));
+        out.push(FieldError::new("RouteTableRanges", ranges, "targets too many tables"));
     }
 }
 

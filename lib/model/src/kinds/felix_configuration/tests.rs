@@ -240,7 +240,7 @@ fn table_ranges() {
             "RouteTableRange = '{9 2}' (min value cannot be greater than max value)",
             "RouteTableRange = '{0 1}' (cannot target indices < 1)",
             "RouteTableRange = '{1 4294967296}' (max index too high)",
-            "RouteTableRanges = '[{9 2} {0 1} {1 4294967296}]' (targets too many tables)",
+            "RouteTableRanges = '&[{9 2} {0 1} {1 4294967296}]' (targets too many tables)",
             "spec.routeTableRanges[0] (min must not be greater than max)",
             "spec.routeTableRanges[1] (min must be >= 1)"
         ]
@@ -344,7 +344,7 @@ fn tags_of_single_fields() {
         ),
         ("bpfLogFilters", json!({"eth0": "any text"}), json!({"a b": ""}), "bpfLogFilters"),
         ("bpfDSROptoutCIDRs", json!(["10.0.0.1/8", "fd00::1"]), json!(["x"]), "cidrs"),
-        ("wireguardInterfaceName", json!("wg.cali"), json!("a:b"), "interface"),
+        ("wireguardInterfaceName", json!("*"), json!("a:b"), "interface"),
         ("mtuIfacePattern", json!("^((en|wl)[Pcopsvx].*|(eth|wlan).*)"), json!("["), "regexp"),
         ("bpfDataIfacePattern", json!("^eth"), json!("*"), "regexp"),
     ] {
@@ -353,6 +353,12 @@ fn tags_of_single_fields() {
         assert_eq!(refused.len(), 1, "{refused:?}");
         assert!(refused[0].ends_with(&format!("because of Tag: {tag} )")), "{refused:?}");
     }
+    assert_eq!(
+        spec(json!({"bpfLogFilters": {"b": "y", "a b": "x"}})),
+        [
+            "BPFLogFilters = 'map[a b:x b:y]' (Reason: failed to validate Field: BPFLogFilters because of Tag: bpfLogFilters )"
+        ]
+    );
 }
 
 #[test]
