@@ -50,8 +50,8 @@ fn corpus_is_replayed() {
     for report in summary.unexpected.iter().take(if filter.is_empty() { SHOWN } else { usize::MAX }) {
         println!("{report}");
     }
-    for (case, step, part) in &summary.stale {
-        println!("== {case} step {step}: {part:?} is listed as different on purpose, but is equal");
+    for listed in &summary.stale {
+        println!("== listed as different on purpose, but equal: {listed}");
     }
     println!("{} cases, {} programs run", summary.cases, summary.steps);
     assert!(

@@ -142,7 +142,7 @@ pub struct VethPair {
     pub peer_netns: Option<Netns>,
     /// MTU of both ends; 0 for the kernel's default.
     pub mtu: u32,
-    /// Transmit and receive queues of both ends.
+    /// Transmit and receive queues of both ends; 0 for the kernel's default, one a processor.
     pub queues: u32,
 }
 

@@ -1,7 +1,7 @@
 //! A recorded step against ours.
 
-use super::case::{Dump, Exit, Pair, Step};
-use super::kernel;
+use super::case::{Exit, Pair, Step};
+use super::kernel::{self, Dumps};
 use super::meaning;
 use super::normal::Normaliser;
 use super::renaming::Renaming;
@@ -9,7 +9,7 @@ use crate::etcd::{Changes, Snapshot};
 use crate::process::{Ending, Output};
 use model::net::Cidr;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a step is judged by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +53,7 @@ pub struct Outcome {
     /// Files it wrote.
     pub wrote: BTreeMap<String, String>,
     /// The dumps that were recorded.
-    pub kernel: BTreeMap<String, BTreeMap<String, Dump>>,
+    pub kernel: Dumps,
 }
 
 /// Where etcd holds blocks.
@@ -68,6 +68,7 @@ pub struct Comparison {
     recorded: Normaliser,
     ours: Normaliser,
     renaming: Renaming,
+    everywhere: BTreeSet<&'static str>,
 }
 
 impl Comparison {
@@ -79,6 +80,11 @@ impl Comparison {
     /// The renaming of blocks as it is now.
     pub fn renaming(&self) -> &Renaming {
         &self.renaming
+    }
+
+    /// Reasons of the differences that every dump may have and some had.
+    pub fn everywhere(&self) -> &BTreeSet<&'static str> {
+        &self.everywhere
     }
 
     /// The step with its inputs as they must be for our side.
@@ -161,7 +167,9 @@ impl Comparison {
         if let Some(recorded) = &step.kernel {
             let renaming = &self.renaming;
             let recorded = kernel::normal_form(recorded, &mut self.recorded, |text| renaming.apply(text));
-            let ours = kernel::normal_form(&outcome.kernel, &mut self.ours, str::to_owned);
+            let mut dumps = outcome.kernel.clone();
+            self.everywhere.extend(kernel::strip_intended(&mut dumps));
+            let ours = kernel::normal_form(&dumps, &mut self.ours, str::to_owned);
             check(Part::Kernel, recorded, ours);
         }
         if let Some(recorded) = &step.ipam_keys {

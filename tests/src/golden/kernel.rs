@@ -2,9 +2,10 @@
 
 use super::case::Dump;
 use super::compare::sorted;
+use super::differences::EVERYWHERE;
 use super::normal::Normaliser;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Fields of iproute2's objects that count interfaces or follow from timing.
 const VOLATILE: [&str; 8] = [
@@ -18,18 +19,39 @@ const VOLATILE: [&str; 8] = [
     "preferred_life_time",
 ];
 
+/// Limits of the kernel's own for large packets, which the recording left out.
+const OFFLOAD: [&str; 5] = ["gro_max_size", "gso_max_segs", "gso_max_size", "tso_max_segs", "tso_max_size"];
+
 /// Flags that come and go with the carrier of the other end.
 const CARRIER: [&str; 4] = ["NO-CARRIER", "LOWER_UP", "M-DOWN", "linkdown"];
 
 /// Link-local address of a host end, whose hardware address is fixed.
 const HOST_END: &str = "fe80::ecee:eeff:feee:eeee";
 
+/// Dumps of both places by their names.
+pub type Dumps = BTreeMap<String, BTreeMap<String, Dump>>;
+
+/// Takes out of our dumps what is there on purpose wherever an address is ([`EVERYWHERE`]), and returns which of it was.
+pub fn strip_intended(dumps: &mut Dumps) -> BTreeSet<&'static str> {
+    let mut found = BTreeSet::new();
+    for dump in dumps.values_mut().flat_map(BTreeMap::values_mut) {
+        let Dump::Lines(lines) = dump else { continue };
+        let mut kept = String::new();
+        for line in lines.lines() {
+            let Ok(mut object) = serde_json::from_str::<Value>(line) else { continue };
+            let reasons = EVERYWHERE.iter().filter(|intended| (intended.strip)(&mut object));
+            found.extend(reasons.map(|intended| intended.reason));
+            if !object.is_null() {
+                kept.push_str(&format!("{object}\n"));
+            }
+        }
+        *lines = kept;
+    }
+    found
+}
+
 /// One text for all dumps; `rename` is applied to every line first.
-pub fn normal_form(
-    dumps: &BTreeMap<String, BTreeMap<String, Dump>>,
-    side: &mut Normaliser,
-    rename: impl Fn(&str) -> String,
-) -> String {
+pub fn normal_form(dumps: &Dumps, side: &mut Normaliser, rename: impl Fn(&str) -> String) -> String {
     let mut text = String::new();
     for (place, named) in dumps {
         for (name, dump) in named {
@@ -73,7 +95,7 @@ fn object(line: &str, side: &mut Normaliser) -> Option<String> {
 fn clean(value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            fields.retain(|name, _| !VOLATILE.contains(&name.as_str()));
+            fields.retain(|name, _| !VOLATILE.contains(&name.as_str()) && !OFFLOAD.contains(&name.as_str()));
             for (name, value) in fields.iter_mut() {
                 match (name.as_str(), &mut *value) {
                     ("flags", Value::Array(flags)) => {
@@ -126,6 +148,23 @@ mod tests {
     fn learnt_neighbours_do_not_count_and_permanent_ones_do() {
         assert_eq!(form(r#"{"dst": "10.0.0.1", "state": ["STALE"]}"#), form(""));
         assert_ne!(form(r#"{"dst": "10.0.0.1", "state": ["PERMANENT"]}"#), form(""));
+    }
+
+    #[test]
+    fn what_is_meant_is_taken_out_and_named() {
+        let gateway =
+            r#"{"dev": "eth0", "dst": "169.254.1.1", "lladdr": "ee:ee:ee:ee:ee:ee", "state": ["PERMANENT"]}"#;
+        let other = gateway.replace("169.254.1.1", "169.254.1.2");
+        let address = r#"{"addr_info":[{"local":"fd00::1","nodad":true}]}"#;
+        let lines = format!("{gateway}\n{other}\n{address}\n");
+        let mut dumps =
+            Dumps::from([("host".to_owned(), BTreeMap::from([("ip".to_owned(), Dump::Lines(lines))]))]);
+        assert_eq!(strip_intended(&mut dumps).len(), 2);
+        let Dump::Lines(left) = &dumps["host"]["ip"] else { panic!() };
+        assert!(
+            left.contains("169.254.1.2") && !left.contains("169.254.1.1") && !left.contains("nodad"),
+            "{left}"
+        );
     }
 
     #[test]

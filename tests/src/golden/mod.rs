@@ -22,8 +22,8 @@ use crate::etcd::changes;
 use crate::sandbox;
 use anyhow::{Context, Result};
 use case::{Located, Pair, Step};
-use compare::{Comparison, Finding, Outcome, Part};
-use differences::DIFFERENCES;
+use compare::{Comparison, Finding, Outcome};
+use differences::{DIFFERENCES, EVERYWHERE};
 use renaming::Renaming;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -59,8 +59,8 @@ pub struct Summary {
     pub steps: usize,
     /// Differences that nobody meant, in the order of the corpus.
     pub unexpected: Vec<Report>,
-    /// Lines of the list that no longer hold, as case, step and part.
-    pub stale: Vec<(&'static str, usize, Part)>,
+    /// Lines of the list that no longer hold.
+    pub stale: Vec<String>,
 }
 
 /// Replays every selected case whose path begins with one of `filter` (all for none) with `workers` hosts at once.
@@ -98,9 +98,11 @@ pub fn replay(filter: &[String], workers: usize) -> Result<Summary> {
     results.sort_by_key(|(place, _)| *place);
     let mut summary = Summary { cases: chosen.len(), ..Summary::default() };
     let mut held = BTreeSet::new();
-    for (steps, report) in results.into_iter().map(|(_, done)| done) {
-        summary.steps += steps;
-        for report in report {
+    let mut everywhere = BTreeSet::new();
+    for (_, done) in results {
+        summary.steps += done.ran;
+        everywhere.extend(done.everywhere);
+        for report in done.reports {
             match DIFFERENCES.iter().find(|listed| matches(listed, &report)) {
                 Some(listed) => drop(held.insert((listed.case, listed.step, listed.part))),
                 None => summary.unexpected.push(report),
@@ -108,12 +110,17 @@ pub fn replay(filter: &[String], workers: usize) -> Result<Summary> {
         }
     }
     let replayed = |path: &str| chosen.iter().any(|located| located.path == path);
-    summary.stale = DIFFERENCES
-        .iter()
-        .map(|listed| (listed.case, listed.step, listed.part))
-        .filter(|place| filter.is_empty() || replayed(place.0))
-        .filter(|place| !held.contains(place))
-        .collect();
+    let gone = |listed: &&differences::Difference| {
+        let place = (listed.case, listed.step, listed.part);
+        (filter.is_empty() || replayed(listed.case)) && !held.contains(&place)
+    };
+    let named = |listed: &differences::Difference| {
+        format!("{} step {}: {:?} ({})", listed.case, listed.step, listed.part, listed.reason)
+    };
+    summary.stale = DIFFERENCES.iter().filter(gone).map(named).collect();
+    let unseen =
+        EVERYWHERE.iter().filter(|intended| filter.is_empty() && !everywhere.contains(intended.reason));
+    summary.stale.extend(unseen.map(|intended| intended.reason.to_owned()));
     Ok(summary)
 }
 
@@ -130,17 +137,27 @@ fn bootstrap(corpus: &[Located]) -> Result<BTreeMap<String, String>> {
     Ok(pairs.map(|pair| (pair.key.clone(), pair.value.clone())).collect())
 }
 
-/// Runs a case; where inputs name a block before its counterpart is known, once more with what the first attempt has shown.
-fn replay_case(world: &World, located: &Located) -> Result<(usize, Vec<Report>)> {
-    let (steps, reports, renaming) = attempt(world, located, Renaming::default())?;
-    if reports.is_empty() || renaming.is_identity() {
-        return Ok((steps, reports));
-    }
-    let (_, again, _) = attempt(world, located, renaming)?;
-    Ok((steps, if again.len() < reports.len() { again } else { reports }))
+/// One replay of a case.
+struct Attempt {
+    /// Programs run.
+    ran: usize,
+    reports: Vec<Report>,
+    renaming: Renaming,
+    /// Reasons of intended differences in dumps.
+    everywhere: BTreeSet<&'static str>,
 }
 
-fn attempt(world: &World, located: &Located, known: Renaming) -> Result<(usize, Vec<Report>, Renaming)> {
+/// Runs a case; where inputs name a block before its counterpart is known, once more with what the first attempt has shown.
+fn replay_case(world: &World, located: &Located) -> Result<Attempt> {
+    let first = attempt(world, located, Renaming::default())?;
+    if first.reports.is_empty() || first.renaming.is_identity() {
+        return Ok(first);
+    }
+    let again = attempt(world, located, first.renaming.clone())?;
+    Ok(if again.reports.len() < first.reports.len() { again } else { first })
+}
+
+fn attempt(world: &World, located: &Located, known: Renaming) -> Result<Attempt> {
     world.reset(&located.path, &located.case)?;
     let mut comparison = Comparison::new(known);
     let mut reports = Vec::new();
@@ -176,7 +193,7 @@ fn attempt(world: &World, located: &Located, known: Renaming) -> Result<(usize, 
         outcome.changes = if replayed { changes(&before, &outcome.after) } else { Default::default() };
         if let Some(recorded) = &step.kernel {
             for (place, named) in recorded {
-                let netns = (place == "container").then(|| world::container(step)).flatten();
+                let netns = (place == "container").then(|| world::dumped_container(step));
                 for (name, like) in named {
                     let dump = world.dump(netns.as_deref(), name, like)?;
                     outcome.kernel.entry(place.clone()).or_default().insert(name.clone(), dump);
@@ -193,7 +210,8 @@ fn attempt(world: &World, located: &Located, known: Renaming) -> Result<(usize, 
             finding,
         }));
     }
-    Ok((ran, reports, comparison.renaming().clone()))
+    let (renaming, everywhere) = (comparison.renaming().clone(), comparison.everywhere().clone());
+    Ok(Attempt { ran, reports, renaming, everywhere })
 }
 
 fn prepare(world: &World, comparison: &mut Comparison, step: &Step, ours: &Step) -> Result<()> {

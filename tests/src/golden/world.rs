@@ -140,7 +140,7 @@ impl World {
         let what: &[&str] = match (name, netns) {
             ("ip link", _) => &["-d", "link", "show"],
             ("ip addr", _) => &["addr", "show"],
-            ("ip route", Some(_)) => &["route", "show", "table", "all"],
+            ("ip route", Some(_)) => &["-4", "route", "show", "table", "all"],
             ("ip route", None) => &["route", "show"],
             ("ip -6 route", _) => &["-6", "route", "show"],
             _ => &["neigh", "show"],
@@ -183,6 +183,11 @@ fn containers(case: &Case) -> Vec<String> {
 pub fn container(step: &Step) -> Option<String> {
     let path = step.env.get("CNI_NETNS")?.strip_prefix("/var/run/netns/")?;
     Some(path.to_owned())
+}
+
+/// The namespace that was dumped after a step: the one it is pointed at, else the case's usual one.
+pub fn dumped_container(step: &Step) -> String {
+    container(step).unwrap_or_else(|| "pod1".to_owned())
 }
 
 fn host_links() -> Result<Vec<String>> {

@@ -150,7 +150,7 @@ fn veth(pair: &VethPair) -> Result<LinkMessage, String> {
         if pair.mtu != 0 {
             end.push(LinkAttribute::Mtu(pair.mtu));
         }
-        if pair.queues > 1 {
+        if pair.queues > 0 {
             end.push(LinkAttribute::NumTxQueues(pair.queues));
             end.push(LinkAttribute::NumRxQueues(pair.queues));
         }
