@@ -90,12 +90,24 @@ impl Shared {
             let indexes = (0..self.endpoints.len()).map(|step| (first + step) % self.endpoints.len());
             let mut failures = Vec::new();
             let mut worth_repeating = false;
+            let mut left = self.endpoints.len();
             for (index, endpoint) in indexes.filter_map(|index| Some((index, self.endpoints.get(index)?))) {
-                let Ok(result) = tokio::time::timeout_at(deadline, endpoint.run(&work)).await else {
-                    failures.push(format!("{}: no answer within {:?}", endpoint.url(), self.timeout));
-                    return Err(StoreError::Unavailable(failures.join("; ")));
+                // a silent member must leave time for the others, where asking them does no harm
+                let remaining = deadline.saturating_duration_since(Instant::now());
+                let share = match u32::try_from(left) {
+                    Ok(left) if repeatable && left > 1 => remaining / left,
+                    _ => remaining,
                 };
-                match result.map_err(failure::classify) {
+                left -= 1;
+                let answer = match tokio::time::timeout(share, endpoint.run(&work)).await {
+                    Ok(result) => result.map_err(failure::classify),
+                    Err(_) => {
+                        // the next request begins with another one
+                        self.preferred.store((index + 1) % self.endpoints.len(), Ordering::Relaxed);
+                        Err(Failure::Lost(format!("no answer within {share:?}")))
+                    }
+                };
+                match answer {
                     Ok(answer) => {
                         self.preferred.store(index, Ordering::Relaxed);
                         return Ok(answer);

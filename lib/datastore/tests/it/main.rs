@@ -6,6 +6,7 @@ extern crate ocicat_datastore as datastore;
 
 mod behaviour;
 mod client;
+mod codec;
 mod differential;
 mod etcd;
 mod failures;
