@@ -169,11 +169,7 @@ impl Job<'_> {
             self.id.host_interface(&self.host.variable("FELIX_INTERFACEPREFIX").unwrap_or_default());
         let source = self.source()?;
         if self.facts.handle {
-            // An earlier ADD of this container died, or its DEL did. The link goes first: nobody else may get the
-            // addresses while it still answers for them.
-            tracing::info!(handle = self.id.handle(), "removing what an earlier attempt left");
-            remove_host_end(self.host, &interface).await?;
-            source.release().await?;
+            self.clear(&source, &interface).await?;
         }
         let given = source.assign().await?;
         undo.push(Done::Addresses(source));
@@ -210,6 +206,22 @@ impl Job<'_> {
             ips: on_container(&hosts),
             ..given
         })
+    }
+
+    /// Removes what an earlier ADD of this workload left when it died, or its DEL did. The link goes first: nobody else
+    /// may get the addresses while it still answers for them.
+    async fn clear(&self, source: &Source, interface: &str) -> Result<(), CniError> {
+        let left = source.leftovers().await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(
+            handle = self.id.handle(),
+            addresses = left.len(),
+            "removing what an earlier attempt left"
+        );
+        remove_host_end(self.host, interface).await?;
+        source.release_exactly(left).await
     }
 
     /// Where this workload's addresses come from.

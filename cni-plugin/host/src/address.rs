@@ -7,7 +7,7 @@ use cni_protocol::config::CALICO_IPAM;
 use cni_protocol::identity::Identity;
 use cni_protocol::result::{CniResult, IpConfig, Prefixed, RouteEntry};
 use cni_protocol::{CniError, NetConf, Request, pools};
-use ipam::{AssignIpRequest, AutoAssignRequest, Ipam, IpamError, PlanError};
+use ipam::{AssignIpRequest, Assigned, AutoAssignRequest, Ipam, IpamError, PlanError, Release};
 use jiff::Timestamp;
 use model::key::Owner;
 use model::net::{Cidr, Family};
@@ -33,6 +33,30 @@ impl Source {
         match self {
             Source::Own(own) => own.assign().await,
             Source::Plugin(plugin) => plugin.add().await,
+        }
+    }
+
+    /// Addresses that an earlier call for this workload on this node left.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn leftovers(&self) -> Result<Vec<Release>, CniError> {
+        match self {
+            Source::Own(own) => within(bounded::IPAM, "looking for left addresses", own.leftovers()).await,
+            Source::Plugin(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Takes exactly these addresses back.
+    ///
+    /// # Errors
+    /// When the store fails, or one of them belongs to somebody else by now.
+    pub(crate) async fn release_exactly(&self, addresses: Vec<Release>) -> Result<(), CniError> {
+        match self {
+            Source::Own(own) => {
+                within(bounded::IPAM, "releasing addresses", own.release_exactly(addresses)).await
+            }
+            Source::Plugin(_) => Ok(()),
         }
     }
 
@@ -178,6 +202,36 @@ impl Own {
             routes: addresses.iter().map(|dst| RouteEntry { dst: *dst, gw: None }).collect(),
             ..CniResult::default()
         })
+    }
+
+    async fn leftovers(&self) -> Result<Vec<Release>, CniError> {
+        let mut found = Vec::new();
+        for handle in self.handles.first() {
+            let assigned = match self.ipam.ips_by_handle(handle).await {
+                Err(IpamError::Plan(PlanError::NoHandle(_))) => return Ok(found),
+                assigned => assigned.map_err(CniError::internal)?,
+            };
+            for Assigned { address, .. } in assigned {
+                let Some(kept) = self.ipam.lookup(address).await.map_err(CniError::internal)? else {
+                    continue;
+                };
+                // The same container under another node's name is that node's business.
+                if kept.attributes.get("node") == Some(&self.node) {
+                    let (handle, sequence_number) = (kept.handle, kept.sequence_number);
+                    found.push(Release { address, handle, sequence_number });
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn release_exactly(&self, addresses: Vec<Release>) -> Result<(), CniError> {
+        let _lock = lock::take(&self.lock).await;
+        let outcome = self.ipam.release_ips(addresses).await.map_err(CniError::internal)?;
+        match outcome.failed.into_iter().next() {
+            Some((block, error)) => Err(CniError::internal(format!("block {block}: {error}"))),
+            None => Ok(()),
+        }
     }
 
     async fn release(&self) -> Result<(), CniError> {

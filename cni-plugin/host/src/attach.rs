@@ -213,12 +213,12 @@ fn container_ops(link: &Link, wanted: &Attachment) -> Vec<Op> {
         let routes = wanted.routes.iter().filter(|dst| dst.addr.is_ipv4() == gateway.is_ipv4());
         ops.extend(routes.map(|dst| Op::AddRoute(through(*dst, gateway, link.index))));
     }
-    ops.extend(
-        wanted
-            .addresses
-            .iter()
-            .map(|address| Op::AddAddress { link: link.index, net: IpNet::host(*address) }),
-    );
+    ops.extend(wanted.addresses.iter().map(|address| Op::AddAddress {
+        link: link.index,
+        net: IpNet::host(*address),
+        // `accept_dad` is off already, as Calico has it.
+        nodad: false,
+    }));
     ops
 }
 

@@ -31,7 +31,7 @@ pub async fn make_outside(directory: &Directory) -> Result<()> {
     let kernel = Netlink::open(&netns)?;
     let lo = index(&kernel, "lo").await?;
     let address = IpNet::host(IpAddr::V4(ETCD_ADDRESS));
-    apply(&kernel, vec![up("lo"), Op::AddAddress { link: lo, net: address }]).await
+    apply(&kernel, vec![up("lo"), Op::AddAddress { link: lo, net: address, nodad: true }]).await
 }
 
 /// Makes a node: its mount namespace with its own directories and programs, its network namespace and its uplink.
@@ -59,7 +59,7 @@ pub async fn make_node(directory: &Directory, plan: &Plan, node: &Node, programs
     let ours = index(&inside, UPLINK).await?;
     let address = |link, addr: IpAddr| {
         let prefix = if addr.is_ipv4() { 31 } else { 127 };
-        Op::AddAddress { link, net: IpNet { addr, prefix } }
+        Op::AddAddress { link, net: IpNet { addr, prefix }, nodad: true }
     };
     apply(&outside, vec![address(theirs, v4.0.into()), address(theirs, v6.0.into())]).await?;
     let default = |gateway: IpAddr| {

@@ -166,12 +166,14 @@ pub enum Op {
         /// Alias; empty removes it.
         alias: Option<String>,
     },
-    /// Add an address. IPv6 addresses are added without duplicate address detection (`nodad`).
+    /// Add an address.
     AddAddress {
         /// Link's index.
         link: u32,
         /// Address.
         net: IpNet,
+        /// An IPv6 address for which nobody looks for duplicates, whatever the link's `accept_dad` says: usable at once.
+        nodad: bool,
     },
     /// Remove an address.
     DelAddress {

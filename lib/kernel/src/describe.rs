@@ -63,7 +63,7 @@ impl fmt::Display for Op {
                 }
                 alias.as_ref().map_or(Ok(()), |alias| write!(f, " alias {alias:?}"))
             }
-            Op::AddAddress { link, net } => write!(f, "add address {net} to link {link}"),
+            Op::AddAddress { link, net, .. } => write!(f, "add address {net} to link {link}"),
             Op::DelAddress { link, net } => write!(f, "delete address {net} from link {link}"),
             Op::AddRoute(route) => write!(f, "add route {route}"),
             Op::ReplaceRoute(route) => write!(f, "replace route {route}"),

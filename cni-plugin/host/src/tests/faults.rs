@@ -1,6 +1,7 @@
 //! Failures at every step: an ADD that fails leaves nothing, or what the next DEL or ADD removes.
 
 use crate::testing::{Fault, Node};
+use kernel::Kernel;
 use nix::errno::Errno;
 use serde_json::Value;
 
@@ -123,6 +124,21 @@ async fn what_a_dead_add_left_is_used_up_by_the_next() {
     assert!(used.starts_with("1 addresses"), "{used}");
     node.del("c1", &node.conf()).await;
     assert_eq!(node.held().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_the_same_container_has_under_another_nodes_name_is_left_alone() {
+    let node = Node::new().await;
+    node.container("c1");
+    node.add("c1", &node.conf()).await;
+    let (before, links) = (node.held().await, node.world.host().links().await.unwrap());
+    let mut conf = node.conf();
+    conf["nodename"] = serde_json::json!("node-9");
+    assert_eq!(
+        node.refusal("ADD", "c1", &conf).await,
+        "resource does not exist: Node(node-9) with error: <nil>"
+    );
+    assert_eq!((node.held().await, node.world.host().links().await.unwrap()), (before, links));
 }
 
 #[tokio::test]

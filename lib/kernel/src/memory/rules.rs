@@ -89,7 +89,7 @@ impl State {
                 }
                 Ok(())
             }
-            Op::AddAddress { link, net } => self.namespace(number)?.new_address(*link, *net),
+            Op::AddAddress { link, net, .. } => self.namespace(number)?.new_address(*link, *net),
             Op::DelAddress { link, net } => self.namespace(number)?.delete_address(*link, *net),
             Op::AddRoute(route) => self.namespace(number)?.new_route(route, false),
             Op::ReplaceRoute(route) => self.namespace(number)?.new_route(route, true),

@@ -61,12 +61,12 @@ pub(super) fn operation(op: &Op) -> Result<Message, KernelError> {
             }
             (RouteNetlinkMessage::SetLink(message.build()), 0)
         }
-        Op::AddAddress { link, net } => (
-            RouteNetlinkMessage::NewAddress(address(*link, *net).map_err(invalid)?),
+        Op::AddAddress { link, net, nodad } => (
+            RouteNetlinkMessage::NewAddress(address(*link, *net, *nodad).map_err(invalid)?),
             NLM_F_CREATE | NLM_F_EXCL,
         ),
         Op::DelAddress { link, net } => {
-            (RouteNetlinkMessage::DelAddress(address(*link, *net).map_err(invalid)?), 0)
+            (RouteNetlinkMessage::DelAddress(address(*link, *net, false).map_err(invalid)?), 0)
         }
         Op::AddRoute(route) => {
             (RouteNetlinkMessage::NewRoute(self::route(route).map_err(invalid)?), NLM_F_CREATE | NLM_F_EXCL)
@@ -192,7 +192,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn address(link: u32, net: IpNet) -> Result<AddressMessage, String> {
+fn address(link: u32, net: IpNet, nodad: bool) -> Result<AddressMessage, String> {
     check_prefix(net)?;
     let mut message = AddressMessage::default();
     message.header.family = family_of(net.addr);
@@ -200,7 +200,7 @@ fn address(link: u32, net: IpNet) -> Result<AddressMessage, String> {
     message.header.index = link;
     message.attributes.push(AddressAttribute::Local(net.addr));
     message.attributes.push(AddressAttribute::Address(net.addr));
-    if net.addr.is_ipv6() {
+    if nodad && net.addr.is_ipv6() {
         message.header.flags = AddressHeaderFlags::Nodad;
         message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
     }

@@ -114,7 +114,7 @@ fn addresses_are_added_without_duplicate_detection() {
     on_both(|rig| async move {
         let (near, far) = rig.pair("x", "y").await;
         let link = far.index;
-        let add = |text| Op::AddAddress { link, net: net(text) };
+        let add = |text| Op::AddAddress { link, net: net(text), nodad: true };
         let del = |text| Op::DelAddress { link, net: net(text) };
         ok(&rig.b, vec![add("10.0.0.5/32"), add("2001:db8::5/128")]).await;
         let found = rig.b.addresses(Some(link)).await.unwrap();
@@ -127,7 +127,7 @@ fn addresses_are_added_without_duplicate_detection() {
         assert_eq!(errno(&rig.b, del("10.0.0.6/32")).await, Errno::EADDRNOTAVAIL);
         assert_eq!(errno(&rig.b, del("2001:db8::6/128")).await, Errno::EADDRNOTAVAIL);
         assert_eq!(
-            errno(&rig.b, Op::AddAddress { link: 4711, net: net("10.0.0.1/32") }).await,
+            errno(&rig.b, Op::AddAddress { link: 4711, net: net("10.0.0.1/32"), nodad: true }).await,
             Errno::ENODEV
         );
         ok(&rig.b, vec![del("10.0.0.5/32"), del("2001:db8::5/128")]).await;
@@ -143,7 +143,7 @@ fn a_container_gets_its_gateway_on_link_first() {
     on_both(|rig| async move {
         let (_, far) = rig.pair("cali1", "eth0").await;
         let link = far.index;
-        ok(&rig.b, vec![Op::AddAddress { link, net: net("10.0.0.5/32") }]).await;
+        ok(&rig.b, vec![Op::AddAddress { link, net: net("10.0.0.5/32"), nodad: true }]).await;
         let default = via("0.0.0.0/0", "169.254.1.1", link);
         assert_eq!(errno(&rig.b, Op::AddRoute(default.clone())).await, Errno::ENETUNREACH);
         let gateway = on_link("169.254.1.1/32", link);
@@ -192,7 +192,7 @@ fn blackholes_and_several_next_hops_read_back_as_written() {
         let (one, _) = rig.pair("x1", "y1").await;
         let (two, _) = rig.pair("x2", "y2").await;
         // A namespace that never had an IPv4 address takes every gateway for a broadcast address.
-        ok(&rig.a, vec![Op::AddAddress { link: one.index, net: net("172.30.0.1/32") }]).await;
+        ok(&rig.a, vec![Op::AddAddress { link: one.index, net: net("172.30.0.1/32"), nodad: true }]).await;
         let hole = Route { protocol: 80, ..blackhole("10.0.0.0/26") };
         let hole6 = Route { metric: Some(1024), protocol: 80, ..blackhole("2001:db8::/122") };
         let hop = |link: &Link, gateway: &str, weight| NextHop {
@@ -250,8 +250,8 @@ fn routes_go_with_their_link() {
         let both = [on_link("10.0.0.5/32", link), on_link("2001:db8::5/128", link)];
         let add = |routes: &[Route]| routes.iter().cloned().map(Op::AddRoute).collect::<Vec<_>>();
         let addresses = [
-            Op::AddAddress { link, net: net("172.16.0.1/31") },
-            Op::AddAddress { link, net: net("2001:db8:1::1/127") },
+            Op::AddAddress { link, net: net("172.16.0.1/31"), nodad: true },
+            Op::AddAddress { link, net: net("2001:db8:1::1/127"), nodad: true },
         ];
         ok(&rig.a, addresses.to_vec()).await;
         ok(&rig.a, add(&both)).await;
@@ -278,7 +278,14 @@ fn the_last_ipv4_address_takes_the_links_routes_along() {
         let address = |text| (near.index, net(text));
         let (link, first) = address("172.16.0.1/31");
         let (_, second) = address("172.16.1.1/31");
-        ok(&rig.a, vec![Op::AddAddress { link, net: first }, Op::AddAddress { link, net: second }]).await;
+        ok(
+            &rig.a,
+            vec![
+                Op::AddAddress { link, net: first, nodad: true },
+                Op::AddAddress { link, net: second, nodad: true },
+            ],
+        )
+        .await;
         ok(&rig.a, vec![Op::AddRoute(on_link("10.0.0.5/32", link))]).await;
         ok(&rig.a, vec![Op::DelAddress { link, net: first }]).await;
         assert_eq!(routes(&rig.a).await.len(), 1);
@@ -397,7 +404,7 @@ fn ipv6_switched_off_on_a_link_takes_neither_address_nor_route() {
         let (near, _) = rig.pair("x", "y").await;
         let off = vec![("net/ipv6/conf/x/disable_ipv6".to_string(), "1".to_string())];
         assert!(rig.a.set_sysctls(off).await.iter().all(Result::is_ok));
-        let add = Op::AddAddress { link: near.index, net: net("2001:db8::1/128") };
+        let add = Op::AddAddress { link: near.index, net: net("2001:db8::1/128"), nodad: true };
         assert_eq!(errno(&rig.a, add).await, Errno::EACCES);
         assert_eq!(errno(&rig.a, Op::AddRoute(on_link("2001:db8::1/128", near.index))).await, Errno::EACCES);
         assert_eq!(rig.a.addresses(Some(near.index)).await.unwrap(), []);
@@ -412,7 +419,7 @@ fn changes_are_told_as_they_happen() {
         let mut only_links =
             rig.b.events(EventGroups { links: true, ..EventGroups::default() }).await.unwrap();
         let (near, far) = rig.pair("x", "y").await;
-        let address = Op::AddAddress { link: near.index, net: net("172.16.0.1/31") };
+        let address = Op::AddAddress { link: near.index, net: net("172.16.0.1/31"), nodad: true };
         let route = Route { protocol: 80, ..on_link("10.0.0.5/32", near.index) };
         let neighbour = Neighbour {
             link: near.index,

@@ -61,7 +61,7 @@ async fn run(rig: &Rig, step: &Step) -> Option<Errno> {
         Step::State { link, up: true, .. } => up(NAMES[*link]),
         Step::State { link, .. } => down(NAMES[*link]),
         Step::Address { link, net: which, add: true, .. } => {
-            Op::AddAddress { link: index(link), net: net(NETS[*which]) }
+            Op::AddAddress { link: index(link), net: net(NETS[*which]), nodad: true }
         }
         Step::Address { link, net: which, .. } => {
             Op::DelAddress { link: index(link), net: net(NETS[*which]) }
