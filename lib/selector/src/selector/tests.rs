@@ -162,6 +162,26 @@ fn identity_is_that_of_the_canonical_text() {
     assert_eq!(parse("has(a)").unique_id().len(), "s:".len() + 38);
 }
 
+/// Names of IP sets that Calico made from these selectors: `cali40s:` and the beginning of the hash.
+#[test]
+fn identity_is_the_recorded_one() {
+    for (text, recorded) in [
+        ("app == 'db'", "aTHMmtqeppKyLzbhenKiYRu"),
+        ("set == 'mixed' || set == 'hundred'", "lJlKvcvX1o_LIdyetEzCRYY"),
+        ("all()", "5y5I3VdRZfDU01O--xXAPx2"),
+        ("has(app)", "Q5ZLn5bj-zp1lrrtrsI6dyz"),
+        ("!has(projectcalico.org/namespace)", "Fzh1i67_WcThHYGTMl77luu"),
+        ("(has(projectcalico.org/namespace)) && (app == 'mon')", "RdyDAG20Aly7rK3km-Bmce3"),
+        ("(projectcalico.org/namespace == 'shop') && (pcsa.role == 'web')", "kzsNv4qAFiFWBc6jNGObnP-"),
+        (
+            "(has(pcns.team)) && (projectcalico.org/serviceaccount in { 'robot', 'other' })",
+            "8PtgmOQrczVd0YPcpoUPva2",
+        ),
+    ] {
+        assert!(parse(text).unique_id().starts_with(&format!("s:{recorded}")), "{text}");
+    }
+}
+
 #[test]
 fn equal_texts_are_equal_selectors() {
     assert_eq!(parse("a=='b' && has(c)"), parse("(a == \"b\") && has( c )"));
