@@ -167,9 +167,11 @@ fn operator<'a>(label: &str, rest: &'a str) -> Result<(Token<'a>, &'a str), Pars
         .ok_or_else(|| ParseError::ExpectedOperator { label: label.to_owned() })
 }
 
-/// What follows `words`, which may stand apart or together and must not run on into a longer word.
+/// What follows `words`, which may stand apart or together and must not run on into a longer word. As Calico does,
+/// two words are followed by no word at all, blanks or not.
 fn strip_words<'a>(rest: &'a str, words: &[&str]) -> Option<&'a str> {
     let after = words.iter().try_fold(rest, |rest, word| skip_blanks(rest).strip_prefix(word))?;
+    let after = if words.len() > 1 { skip_blanks(after) } else { after };
     (!after.starts_with(is_identifier)).then_some(after)
 }
 

@@ -49,7 +49,15 @@ fn two_word_operators_may_be_written_apart_or_together() {
 
 #[test]
 fn an_operator_must_not_run_on() {
-    for text in ["a inx {}", "a containsx 'y'", "a in-side {}", "a starts withx 'y'", "a notin. {}"] {
+    for text in [
+        "a inx {}",
+        "a containsx 'y'",
+        "a in-side {}",
+        "a starts withx 'y'",
+        "a notin. {}",
+        "a not in x",
+        "a ends with y",
+    ] {
         assert_eq!(error(text), "expected operator after label \"a\"", "{text}");
     }
 }
