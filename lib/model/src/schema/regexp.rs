@@ -36,10 +36,14 @@ impl<'a> Scanner<'a> {
         while let Some(c) = self.next() {
             before = match c {
                 '(' => {
-                    if self.open_group()? {
-                        depth += 1;
+                    let opened = self.open_group()?;
+                    depth += usize::from(opened);
+                    match (opened, before) {
+                        _ if depth > MAX_DEPTH => return None,
+                        // flags alone stand between an item and its repetition
+                        (false, Before::Item | Before::Repetition) => Before::Item,
+                        _ => Before::Nothing,
                     }
-                    (depth <= MAX_DEPTH).then_some(Before::Nothing)?
                 }
                 ')' => {
                     depth = depth.checked_sub(1)?;

@@ -3,7 +3,7 @@
 //!
 //! The look: keys in natural order, two spaces, list items at the level of their key, text unquoted where a YAML
 //! 1.1 reader takes it for text, several lines as a literal block, long lines folded at a space after column 80.
-//! [`scalar`] decides how one text is written, this file lays out what contains it.
+//! `scalar` decides how one text is written, this file lays out what contains it.
 //! Source: the recordings under `store` and `ctl/get`, `calicoctl.md` §5 of the contract.
 
 mod order;
