@@ -177,7 +177,7 @@ pub(crate) fn stored_specs(kind: crate::Kind) -> Vec<(String, Value)> {
 fn what_is_stored() {
     let mut compared = 0;
     let mut wrong = Vec::new();
-    for steps in cases("store") {
+    for steps in ["store", "ctl", "ipam", "cni"].into_iter().flat_map(cases) {
         let mut store: BTreeMap<String, Resource> = BTreeMap::new();
         for step in steps {
             if matches!(step.verb.as_str(), "create" | "apply" | "replace") && !step.refused {

@@ -1,7 +1,7 @@
 //! Metadata every resource has, and what is checked in it. Source: `resources.md` §0.2 of the contract.
 
 use super::field::{Context, Field, Object, TEXT, Type, int, list, text, text_map};
-use super::text::{is_name_part, is_subdomain};
+use super::text::{is_dns_label_text, is_name_part, is_subdomain};
 use crate::error::FieldError;
 
 /// Kubernetes' ObjectMeta.
@@ -42,7 +42,7 @@ pub fn check(context: &Context<'_>, out: &mut Vec<FieldError>) {
         let reason = format!("name is too long by {} bytes", name.len() - MAX_NAME);
         out.push(FieldError::new("Metadata.Name", name, reason));
     }
-    if !is_subdomain(name) {
+    if !name.split('.').all(is_dns_label_text) {
         out.push(FieldError::new("Metadata.Name", name, SUBDOMAIN_TEXT));
     }
     check_labels(context, out);
@@ -115,7 +115,7 @@ fn qualified_name(key: &str, mut report: impl FnMut(String)) {
         Some((prefix, name)) => {
             if prefix.is_empty() {
                 report("prefix part must be non-empty".to_owned());
-            } else if prefix.len() > MAX_NAME || !is_subdomain(prefix) {
+            } else if !is_subdomain(prefix) {
                 report("prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')".to_owned());
             }
             name

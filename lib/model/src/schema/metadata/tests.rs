@@ -18,9 +18,8 @@ fn names_are_subdomains() {
         [format!("Metadata.Name = 'S2' ({SUBDOMAIN_TEXT})")]
     );
     assert!(errors(|r| r.set_meta_text("name", ""))[0].starts_with("Metadata.Name = '' ("));
-    assert!(
-        errors(|r| r.set_meta_text("name", &"a".repeat(255)))[0].ends_with("(name is too long by 2 bytes)")
-    );
+    let long = errors(|r| r.set_meta_text("name", &"a".repeat(255)));
+    assert!(matches!(long.as_slice(), [one] if one.ends_with("(name is too long by 2 bytes)")), "{long:?}");
 }
 
 #[test]
