@@ -33,6 +33,7 @@ pub(crate) mod testing;
 use crate::error::{FieldError, ValidationError};
 use crate::resource::Resource;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// A text field; empty when it is absent.
 pub(crate) fn text_of<'a>(object: &'a Map<String, Value>, field: &str) -> &'a str {
@@ -48,6 +49,15 @@ pub(crate) fn is_set(object: &Map<String, Value>, field: &str) -> bool {
 pub(crate) fn items_of<'a>(object: &'a Map<String, Value>, field: &str) -> impl Iterator<Item = &'a Value> {
     object.get(field).and_then(Value::as_array).into_iter().flatten()
 }
+
+/// The items that stand in a list for the second time or later.
+pub(crate) fn repeated(items: &[Value]) -> impl Iterator<Item = &Value> {
+    let mut seen = BTreeSet::new();
+    items.iter().filter(move |item| !seen.insert(item.to_string()))
+}
+
+/// How often one list is complained about at most: each complaint shows all of it.
+pub(crate) const MOST_COMPLAINTS: usize = 16;
 
 /// Refuses every name but `default`, in the words of Calico's client; `noun` with its article.
 pub(crate) fn only_default(resource: &Resource, noun: &str) -> Result<(), ValidationError> {

@@ -1,7 +1,7 @@
 //! What a policy says: selectors, directions, rules. Source: `resources.md` §1.2, §1.3 of the contract.
 
 use super::rule::{RULES, http_text};
-use super::{is_set, items_of, text_of};
+use super::{MOST_COMPLAINTS, is_set, items_of, repeated, text_of};
 use crate::error::FieldError;
 use crate::schema::field::{Default, flag, list, text};
 use crate::schema::{Check, Context, Field, Object, Path, Type, go_text, tags};
@@ -103,11 +103,9 @@ pub(super) fn check_global(spec: &Value, out: &mut Vec<FieldError>) {
 /// Each direction is named once.
 fn check_types(spec: &Map<String, Value>, name: &str, out: &mut Vec<FieldError>) {
     let Some(Value::Array(types)) = spec.get("types") else { return };
-    for (at, direction) in types.iter().enumerate() {
-        if types.iter().take(at).any(|earlier| earlier == direction) {
-            let reason = format!("'{}' type specified more than once", go_text(direction));
-            out.push(FieldError::new(name, go_text(&Value::Array(types.clone())), reason));
-        }
+    for direction in repeated(types).take(MOST_COMPLAINTS) {
+        let reason = format!("'{}' type specified more than once", go_text(direction));
+        out.push(FieldError::new(name, go_text(&Value::Array(types.clone())), reason));
     }
 }
 

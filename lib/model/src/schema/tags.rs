@@ -4,6 +4,7 @@ use super::field::Tag;
 use super::metadata::{is_label_value, is_qualified_name};
 use super::regexp::is_regexp;
 use super::text;
+use crate::kinds::repeated;
 use crate::net::Family;
 use serde_json::Value;
 
@@ -46,10 +47,8 @@ pub const CIDRS: Tag = Tag::new("cidrs", |value| {
 });
 
 /// No item twice.
-pub const UNIQUE: Tag = Tag::new("unique", |value| {
-    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
-    items.iter().enumerate().all(|(at, item)| !items.iter().take(at).any(|earlier| earlier == item))
-});
+pub const UNIQUE: Tag =
+    Tag::new("unique", |value| value.as_array().is_none_or(|items| repeated(items).next().is_none()));
 
 /// Keys and values that may be labels.
 pub const LABELS: Tag = Tag::new("labels", |value| {

@@ -1,7 +1,7 @@
 //! What no table can say about a FelixConfiguration. Source: `resources.md` §3.1 of the contract.
 
 use crate::error::FieldError;
-use crate::kinds::{items_of, text_of};
+use crate::kinds::{MOST_COMPLAINTS, items_of, text_of};
 use crate::net::Family;
 use crate::net::family_of;
 use crate::schema::text::{ip_or_cidr, is_dns_label_text, is_ip, is_ip_of};
@@ -60,7 +60,7 @@ fn node_ports(spec: &Map<String, Value>, out: &mut Vec<FieldError>) {
         refuse("node port ranges list is too long (max 7)");
     }
     let named = |port: &Value| port.as_str().is_some_and(|text| !text.contains(':'));
-    for _ in items_of(spec, "kubeNodePortRanges").filter(|port| named(port)) {
+    for _ in items_of(spec, "kubeNodePortRanges").filter(|port| named(port)).take(MOST_COMPLAINTS) {
         refuse("node port ranges should not contain named ports");
     }
 }

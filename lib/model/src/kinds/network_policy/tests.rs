@@ -191,3 +191,11 @@ fn fields_of_newer_versions_survive_a_write() {
     assert_eq!(policy.spec()["newField"], json!({"a": 1}));
     assert_eq!(policy.spec()["ingress"][0]["newer"], true);
 }
+
+#[test]
+fn absurdly_long_lists_are_refused_in_little_time_and_memory() {
+    let refused = refusals(NP, "p", json!({"types": vec!["Ingress"; 20_000]}));
+    assert!(refused.len() < 20, "{}", refused.len());
+    let hints: Vec<String> = (0..20_000).map(|n| n.to_string()).collect();
+    assert!(!refusals(NP, "p", json!({"performanceHints": hints})).is_empty());
+}

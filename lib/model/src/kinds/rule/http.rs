@@ -1,6 +1,7 @@
 //! Matches on HTTP requests. Source: `resources.md` §1.1 of the contract.
 
 use crate::error::FieldError;
+use crate::kinds::repeated;
 use crate::schema::field::{TEXT, list, text};
 use crate::schema::{Check, Context, Field, Object, Path, Type, go_text};
 use serde_json::{Map, Value};
@@ -16,17 +17,11 @@ static HTTP_PATH: Object =
     Object::new(&[text("exact").check(Check::MaxLength(1024)), text("prefix").check(Check::MaxLength(1024))]);
 
 fn rule(_: &Context<'_>, http: &Map<String, Value>, _: &Path<'_>, out: &mut Vec<FieldError>) {
-    if let Some(Value::Array(methods)) = http.get("methods") {
-        let repeated =
-            methods.iter().enumerate().any(|(at, method)| methods.iter().take(at).any(|m| m == method));
-        if repeated {
-            let methods = go_text(&Value::Array(methods.clone()));
-            out.push(FieldError::new(
-                "Methods",
-                &*methods,
-                format!("Invalid methods (duplicates): {methods}"),
-            ));
-        }
+    if let Some(Value::Array(methods)) = http.get("methods")
+        && repeated(methods).next().is_some()
+    {
+        let methods = go_text(&Value::Array(methods.clone()));
+        out.push(FieldError::new("Methods", &*methods, format!("Invalid methods (duplicates): {methods}")));
     }
     if let Some(Value::Array(paths)) = http.get("paths")
         && let Some(reason) = paths.iter().find_map(path_error)
