@@ -8,6 +8,7 @@ use crate::request::ClaimOutcome;
 use crate::scene::Scene;
 use crate::workspace::{Workspace, pairs};
 use crate::{MAX_CONFLICTS, PlanError};
+use model::ipam::AffinityState;
 use model::key::{Key, Owner, affinity_prefix, host_affinities_prefix};
 use model::net::{Cidr, Family};
 use mvcc::{Compare, DeleteRequest, KeyRange, Op, RangeRequest, Txn};
@@ -83,7 +84,16 @@ fn claim(workspace: &mut Workspace, owner: &Owner, cidr: &Cidr, port: &Port) -> 
             workspace.delete_affinity(owner, cidr);
             return false;
         }
-        Some(_) => workspace.guard(&Key::Block(*cidr)),
+        Some(_) => {
+            let confirmed =
+                workspace.affinity(owner, cidr).is_some_and(|a| a.state == AffinityState::Confirmed);
+            if confirmed {
+                workspace.guard(&Key::Block(*cidr));
+            } else if let Some(block) = workspace.edit_block(cidr) {
+                // whoever is half way through giving it up loses the race
+                block::touch(block);
+            }
+        }
     }
     workspace.confirm(owner, cidr);
     true

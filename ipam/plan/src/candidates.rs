@@ -105,7 +105,8 @@ impl Walk {
         while index < to {
             let block = self.block(index)?;
             let Some(end) = taken.overlap(&block).max(reserved.cover(&block)) else { return Some(block) };
-            index = self.index(end)?.max(index) + 1;
+            // a range may end within a block, of which the rest is free
+            index = self.index(end.checked_add(1)?)?.max(index + 1);
         }
         None
     }

@@ -205,7 +205,7 @@ impl History {
             writes.into_iter().map(|(key, value)| Op::Put(PutRequest::new(key.path(), value))).collect();
         let txn = Txn { success, ..Txn::default() };
         self.store.txn(&txn).expect("a transaction");
-        self.mirror.apply(&txn);
+        self.mirror.apply(&txn, false);
     }
 
     fn put(&mut self, key: Key, value: Vec<u8>) {
@@ -466,7 +466,7 @@ impl History {
                 self.tell(index, step, &running, &txn, answer.succeeded);
             }
             if answer.succeeded {
-                self.mirror.apply(&txn);
+                self.mirror.apply(&txn, running.ours);
                 self.mirror.events.drain(..).for_each(|event| coverage.note(event));
                 self.note(step, &running.errand, &txn, coverage);
             } else if running.ours {
@@ -632,7 +632,7 @@ impl History {
         fresh.upstream_at_work = true;
         let success =
             stored.kvs.iter().map(|kv| Op::Put(PutRequest::new(kv.key.clone(), kv.value.clone()))).collect();
-        fresh.apply(&Txn { compare: Vec::<Compare>::new(), success, failure: Vec::new() });
+        fresh.apply(&Txn { compare: Vec::<Compare>::new(), success, failure: Vec::new() }, false);
         assert_eq!(fresh.blocks, self.mirror.blocks);
         assert_eq!(fresh.affinities, self.mirror.affinities);
         assert_eq!(fresh.handles, self.mirror.handles);

@@ -209,7 +209,7 @@ impl Upstream {
         for _ in 0..5 {
             let (mut handle, revision) = self.handle(id).await.unwrap_or_default();
             let count = handle.count(cidr);
-            if change < 0 && count + change < 0 || change < 0 && count == 0 {
+            if change < 0 && count + change < 0 {
                 return false;
             }
             handle.set_count(cidr, count + change);
