@@ -175,3 +175,6 @@ fn cidr_of_family(family: &str, dashed: &str) -> Option<Cidr> {
 fn unescape(segment: &str) -> String {
     segment.replace("%2f", "/").replace("%25", "%")
 }
+
+#[cfg(test)]
+mod tests;

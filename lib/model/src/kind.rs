@@ -137,3 +137,6 @@ impl Kind {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

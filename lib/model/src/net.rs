@@ -184,3 +184,6 @@ pub fn from_number(family: Family, number: u128) -> IpAddr {
         Family::V6 => IpAddr::V6(Ipv6Addr::from(number)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -247,7 +247,9 @@ fn section<'a>(object: &'a mut Map<String, Value>, field: &str) -> &'a mut Map<S
     }
     match slot {
         Value::Object(map) => map,
-        // just made an object
-        _ => unreachable!(),
+        _ => unreachable!("just made an object"),
     }
 }
+
+#[cfg(test)]
+mod tests;
