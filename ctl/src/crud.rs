@@ -124,7 +124,7 @@ pub async fn write(
 ) -> Result<(), Failure> {
     let flags = NamespaceFlags::one(place.namespace.clone());
     let client = &session.client;
-    initialise(client).await?;
+    initialise(session).await?;
     let mut tally = Tally::new(verb, kinds(given));
     for one in given {
         let done = match placed(&flags, one) {
@@ -137,7 +137,7 @@ pub async fn write(
                     Verb::Delete => verbs::delete(client, &resource, lenient).await,
                     Verb::Validate => verbs::validate(&resource),
                 };
-                done.map_err(|error| error.to_string())
+                done.map_err(|error| session.explain(&error))
             }
         };
         tally.count(one.resource.kind(), done.map_err(|error| told(session.persona, one, error)));
@@ -147,12 +147,10 @@ pub async fn write(
 
 /// Makes what every cluster has. Calico ignores a failure; only a datastore that does not answer ends it here, as the
 /// write itself would only wait for it again.
-async fn initialise(client: &Client) -> Result<(), Failure> {
-    match client.ensure_initialized(Bootstrap::default()).await {
-        Err(ClientError::Store(error @ datastore::StoreError::Unavailable(_))) => {
-            Err(Failure::message(error.to_string()))
-        }
-        _ => Ok(()),
+async fn initialise(session: &Session) -> Result<(), Failure> {
+    match session.client.ensure_initialized(Bootstrap::default()).await {
+        Ok(()) => Ok(()),
+        Err(error) => session.unless_unreachable(&error),
     }
 }
 
@@ -175,13 +173,13 @@ pub async fn get(session: &Session, target: &Target, ask: &Get<'_>, io: &mut Io)
     let mut found = Vec::new();
     let mut errors = Vec::new();
     match target {
-        Target::All(kind) => match list(client, *kind, ask.flags).await {
+        Target::All(kind) => match list(session, *kind, ask.flags).await {
             Ok(list) => found.push(list),
             Err(error) => errors.push(error),
         },
         Target::Given(given) => {
             for one in given {
-                match named(client, one, ask.flags).await {
+                match named(session, one, ask.flags).await {
                     Ok(resource) => found.push(resource),
                     Err(error) => errors.push(told(session.persona, one, error)),
                 }
@@ -200,16 +198,16 @@ pub async fn get(session: &Session, target: &Target, ask: &Get<'_>, io: &mut Io)
     if errors.is_empty() { Ok(()) } else { Err(Failure::Message(errors.join("\n"))) }
 }
 
-async fn named(client: &Client, given: &Given, flags: &NamespaceFlags) -> Result<Found, String> {
+async fn named(session: &Session, given: &Given, flags: &NamespaceFlags) -> Result<Found, String> {
     let wanted = placed(flags, given)?;
-    let found = client.get(wanted.kind(), wanted.namespace(), wanted.name()).await;
-    found.map(|resource| Found::One(presented(resource))).map_err(|error| error.to_string())
+    let found = session.client.get(wanted.kind(), wanted.namespace(), wanted.name()).await;
+    found.map(|resource| Found::One(presented(resource))).map_err(|error| session.explain(&error))
 }
 
-async fn list(client: &Client, kind: Kind, flags: &NamespaceFlags) -> Result<Found, String> {
+async fn list(session: &Session, kind: Kind, flags: &NamespaceFlags) -> Result<Found, String> {
     let namespace = flags.of_list(kind)?;
     let options = ListOptions { namespace, ..ListOptions::default() };
-    let list = client.list(kind, options).await.map_err(|error| error.to_string())?;
+    let list = session.client.list(kind, options).await.map_err(|error| session.explain(&error))?;
     let items = list.items.into_iter().map(presented).collect();
     Ok(Found::List { kind, revision: list.revision, items })
 }
@@ -264,7 +262,7 @@ pub async fn patch(
     let flags = NamespaceFlags::one(place.namespace.clone());
     let namespace = flags.of_resource(kind, "").map_err(|error| hit(&error))?;
     let client = &session.client;
-    initialise(client).await?;
+    initialise(session).await?;
     let stored = client.get(kind, &namespace, name).await.map_err(|error| hit(&error))?;
     let change = merge::parse(patch).map_err(|error| hit(&error))?;
     let mut object = stored.object().clone();
@@ -309,7 +307,7 @@ pub async fn label(
     let namespace =
         NamespaceFlags::one(place.namespace.clone()).of_resource(kind, "").map_err(Failure::Message)?;
     let client = &session.client;
-    initialise(client).await?;
+    initialise(session).await?;
     let mut resource = client.get(kind, &namespace, name).await.map_err(|error| {
         Failure::Message(match error {
             ClientError::DoesNotExist { .. } => format!("{named} not found"),

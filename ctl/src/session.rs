@@ -82,19 +82,83 @@ impl Session {
         Ok(session)
     }
 
+    /// What is said about an error; under our own name with what to do about a datastore that does not answer.
+    pub fn explain(&self, error: &ClientError) -> String {
+        match error {
+            ClientError::Store(StoreError::Unavailable(_)) if !self.persona.is_calicoctl() => format!(
+                "{error}; does etcd run there? The address comes from ETCD_ENDPOINTS, or from the file named by -c"
+            ),
+            error => error.to_string(),
+        }
+    }
+
+    /// Passes over errors that the command itself will meet, or need not mind; a datastore that does not answer ends it.
+    ///
+    /// # Errors
+    /// The datastore does not answer: nothing else would get through, so it is said once, and now.
+    pub fn unless_unreachable(&self, error: &ClientError) -> Result<(), Failure> {
+        match error {
+            ClientError::Store(StoreError::Unavailable(_)) => Err(Failure::Message(self.explain(error))),
+            _ => Ok(()),
+        }
+    }
+
     /// calicoctl refuses a cluster of another version. We do not under our own name: skew is normal.
     async fn check_version(&self, own: &Stamp) -> Result<(), Failure> {
         let cluster = match self.client.get(Kind::ClusterInformation, "", CLUSTER_INFORMATION).await {
             Ok(information) => information.typed_spec::<ClusterInformationSpec>().unwrap_or_default(),
-            // Nothing else will get through either; say it once, and now.
-            Err(ClientError::Store(error @ StoreError::Unavailable(_))) => {
-                return Err(Failure::message(error.to_string()));
-            }
-            Err(_) => return Ok(()),
+            Err(error) => return self.unless_unreachable(&error),
         };
         match own.mismatch(&cluster.calico_version) {
             Some(text) => Err(Failure::Message(text)),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datastore::Bootstrap;
+    use datastore::memory::MemoryStore;
+    use std::sync::Arc;
+
+    const GLOBAL: Global = Global { log_level: None, context: None, allow_version_mismatch: false };
+
+    fn refused(config: &str, env: &[(&str, &str)]) -> Failure {
+        let args = ConfigArgs { config: config.to_owned() };
+        let env =
+            |name: &str| env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        connect(&args, &GLOBAL, &env).map(drop).expect_err("refused").into_failure()
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_told_on_standard_output() {
+        let said = |text: &str| Failure::OnStdout(text.to_owned());
+        assert_eq!(refused("nosuch.cfg", &[]), said("Error reading config file: nosuch.cfg"));
+        assert_eq!(
+            refused(DEFAULT_CONFIG, &[("DATASTORE_TYPE", "zookeeper")]),
+            said("Failed to create Calico API client: unknown datastore type: zookeeper")
+        );
+        assert_eq!(
+            refused(DEFAULT_CONFIG, &[("DATASTORE_TYPE", "etcdv3"), ("ETCD_ENDPOINTS", "")]),
+            said("Failed to create Calico API client: no etcd endpoints specified")
+        );
+    }
+
+    #[tokio::test]
+    async fn another_version_is_refused() {
+        let session =
+            Session { persona: Persona::Calicoctl, client: Client::new(Arc::new(MemoryStore::new())) };
+        let own = Stamp { version: "v3.33.0".into(), commit: String::new() };
+        assert_eq!(session.check_version(&own).await, Ok(()), "nothing is there yet");
+        let bootstrap = |version: &str| Bootstrap { version: version.into(), ..Bootstrap::default() };
+        session.client.ensure_initialized(bootstrap("")).await.expect("initialised");
+        assert_eq!(session.check_version(&own).await, Ok(()), "no version is recorded");
+        session.client.ensure_initialized(bootstrap("v3.33.0-0.dev")).await.expect("initialised");
+        assert_eq!(session.check_version(&own).await, Ok(()));
+        session.client.ensure_initialized(bootstrap("v3.30.2")).await.expect("initialised");
+        let Err(Failure::Message(text)) = session.check_version(&own).await else { panic!("not refused") };
+        assert!(text.starts_with("version mismatch.\n") && text.contains("3.30.2"), "{text}");
     }
 }

@@ -3,29 +3,70 @@
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Command};
+use std::ffi::OsString;
 
 /// Distance up to which cobra proposes another command.
 const SUGGESTION_DISTANCE: usize = 2;
 
-/// Makes a tree accept what pflag accepts: `--flag=false`, a flag given twice (the last counts), values that begin
-/// with a dash.
+/// Makes a tree accept what pflag accepts: a flag given twice (the last counts), values that begin with a dash.
 pub fn pflag_manners(command: Command) -> Command {
     command
         .args_override_self(true)
         .mut_args(|arg| match arg.get_action() {
-            ArgAction::SetTrue => arg
-                .action(ArgAction::Set)
-                .num_args(0..=1)
-                .require_equals(true)
-                .default_value("false")
-                .default_missing_value("true")
-                .hide_default_value(true)
-                .hide_possible_values(true)
-                .value_parser(clap::builder::ValueParser::from(pflag_bool)),
             ArgAction::Set if !arg.is_positional() => arg.allow_hyphen_values(true),
             _ => arg,
         })
         .mut_subcommands(pflag_manners)
+}
+
+/// Puts `--flag=true` and `--flag=false` of switches into the form clap knows: with the switch, or without it.
+///
+/// # Errors
+/// A value that is no boolean.
+pub fn plain_switches(root: &Command, args: Vec<OsString>) -> Result<Vec<OsString>, String> {
+    let mut switches = Vec::new();
+    collect_switches(root, &mut switches);
+    let mut plain: Vec<OsString> = Vec::with_capacity(args.len());
+    let mut args = args.into_iter();
+    for arg in args.by_ref() {
+        if arg == "--" {
+            plain.push(arg);
+            break;
+        }
+        let switch =
+            arg.to_str().and_then(|text| text.strip_prefix("--")).and_then(|text| text.split_once('='));
+        let known = |name: &str| {
+            let long =
+                |forms: &&Vec<String>| forms.first().and_then(|form| form.strip_prefix("--")) == Some(name);
+            switches.iter().find(long)
+        };
+        let Some((forms, value)) = switch.and_then(|(name, value)| Some((known(name)?, value))) else {
+            plain.push(arg);
+            continue;
+        };
+        match pflag_bool(value) {
+            Ok(true) => plain.extend(forms.first().map(OsString::from)),
+            Ok(false) => plain.retain(|earlier| !forms.iter().any(|form| *earlier == **form)),
+            Err(reason) => {
+                let flag = forms.first().map(String::as_str).unwrap_or_default();
+                return Err(format!("invalid argument {value:?} for {flag:?} flag: {reason}"));
+            }
+        }
+    }
+    plain.extend(args);
+    Ok(plain)
+}
+
+/// The forms of every switch, the long one first.
+fn collect_switches(command: &Command, switches: &mut Vec<Vec<String>>) {
+    for arg in command.get_arguments().filter(|arg| matches!(arg.get_action(), ArgAction::SetTrue)) {
+        let Some(long) = arg.get_long() else { continue };
+        let shorts = arg.get_short().into_iter().chain(arg.get_all_short_aliases().into_iter().flatten());
+        switches.push(
+            std::iter::once(format!("--{long}")).chain(shorts.map(|short| format!("-{short}"))).collect(),
+        );
+    }
+    command.get_subcommands().for_each(|command| collect_switches(command, switches));
 }
 
 /// A boolean as Go's strconv reads it.
@@ -57,18 +98,6 @@ pub fn refusal(error: &clap::Error, root: &Command, args: &[String]) -> String {
             argument => format!("unexpected argument {argument:?}"),
         },
         ErrorKind::InvalidValue if word(ContextKind::InvalidValue).is_empty() => needs_argument(args),
-        ErrorKind::NoEquals | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
-            needs_argument(args)
-        }
-        ErrorKind::ValueValidation => {
-            let flag = word(ContextKind::InvalidArg);
-            let flag = flag.split([' ', '[', '=']).next().unwrap_or(flag);
-            format!(
-                "invalid argument {:?} for {flag:?} flag: {}",
-                word(ContextKind::InvalidValue),
-                std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
-            )
-        }
         ErrorKind::MissingRequiredArgument => match error.get(ContextKind::InvalidArg) {
             Some(ContextValue::Strings(missing)) => format!("missing argument: {}", missing.join(" ")),
             _ => "missing argument".to_owned(),

@@ -29,6 +29,7 @@ pub fn dispatch(persona: Persona, asked: Asked, io: &mut Io) -> Result<ExitCode,
         Command::House(House::Lab { command }) => Ok(lab::run(command)),
         Command::House(House::Cni { plugin }) => Ok(crate::cni::main(vec![plugin.into()])),
         Command::Admin(command) => {
+            start_log(persona, global.log_level.as_deref());
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
@@ -144,6 +145,22 @@ impl Call {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Logs to standard error. calicoctl is silent unless asked; under our own name what is odd in the datastore is told.
+fn start_log(persona: Persona, level: Option<&str>) {
+    let level = match level {
+        // Go's levels for what ends a program: nothing of ours logs there.
+        Some("panic" | "fatal") => "none",
+        Some(level) => level,
+        None if persona.is_calicoctl() => "none",
+        None => "warn",
+    };
+    if let Ok(level) = observe::log::parse_level(level) {
+        let config = observe::log::LogConfig { level, ..observe::log::LogConfig::default() };
+        // Started twice (in tests), it logs as before.
+        let _ = observe::log::init(&config);
     }
 }
 

@@ -34,11 +34,12 @@ pub enum Asked {
 /// A command line that means nothing, in cobra's words (`calicoctl.md` §1).
 pub fn parse(persona: Persona, args: Vec<OsString>) -> Result<Asked, Failure> {
     let mut root = root(persona);
+    let args = cobra::plain_switches(&root, args).map_err(Failure::Message)?;
     let words: Vec<String> = args.iter().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
     let matches = match root.try_get_matches_from_mut(args) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            return Ok(Asked::Text(error.render().to_string()));
+            return Ok(Asked::Text(ending_line(error.render().to_string())));
         }
         Err(error) => return Err(Failure::message(cobra::refusal(&error, &root, &words))),
     };
@@ -48,12 +49,9 @@ pub fn parse(persona: Persona, args: Vec<OsString>) -> Result<Asked, Failure> {
         OcicatRoot::from_arg_matches(&matches).map(|cli| (cli.global, cli.command))
     };
     let (global, command) = asked.map_err(|e| Failure::message(cobra::refusal(&e, &root, &words)))?;
-    if !LOG_LEVELS.contains(&global.log_level.as_str()) {
+    if let Some(level) = global.log_level.as_deref().filter(|level| !LOG_LEVELS.contains(level)) {
         let levels = LOG_LEVELS.join(", ");
-        return Err(Failure::message(format!(
-            "unknown log level: {}, expected one of: {levels}",
-            global.log_level
-        )));
+        return Err(Failure::message(format!("unknown log level: {level}, expected one of: {levels}")));
     }
     let Some(command) = command else { return Ok(Asked::Text(help(root, &[]))) };
     match group(&command) {
@@ -100,5 +98,12 @@ fn descend(mut root: ClapCommand, path: &[&str]) -> ClapCommand {
 }
 
 fn help(root: ClapCommand, path: &[&str]) -> String {
-    descend(root, path).render_help().to_string()
+    ending_line(descend(root, path).render_help().to_string())
+}
+
+fn ending_line(mut text: String) -> String {
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
 }

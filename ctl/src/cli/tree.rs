@@ -37,8 +37,8 @@ pub struct CalicoctlRoot {
 #[derive(Debug, Args)]
 pub struct Global {
     /// Verbosity of the log on standard error: panic, fatal, error, warn, info or debug
-    #[arg(short, long, global = true, default_value = "panic", value_name = "LEVEL")]
-    pub log_level: String,
+    #[arg(short, long, global = true, value_name = "LEVEL")]
+    pub log_level: Option<String>,
     /// Context of the kubeconfig to use
     #[arg(long, global = true, value_name = "NAME")]
     pub context: Option<String>,
