@@ -123,6 +123,13 @@ impl Comparison {
         }
     }
 
+    /// Notes what a program wrote that is not replayed: a later step may be given it.
+    pub fn not_replayed(&mut self, step: &Step) {
+        for text in step.wrote.values() {
+            self.recorded.text(text);
+        }
+    }
+
     /// Every part of the step that differs.
     pub fn step(&mut self, step: &Step, outcome: &Outcome) -> Vec<Finding> {
         let empty = Vec::new();

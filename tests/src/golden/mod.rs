@@ -173,21 +173,8 @@ fn attempt(world: &World, located: &Located, known: Renaming) -> Result<Attempt>
             outcome.output = Some(world.run(&ours)?);
             outcome.wrote = world.wrote(&ours)?;
             ran += 1;
-        } else if let Some(change) = &step.etcd {
-            // A program of a later issue: what it would have done to the store is planted.
-            let carried: Vec<Pair> = change
-                .put
-                .iter()
-                .map(|pair| Pair {
-                    key: comparison.input(&pair.key),
-                    value: comparison.input(&pair.value),
-                    ..pair.clone()
-                })
-                .collect();
-            plant(world, &mut comparison, &change.put, &carried)?;
-            for key in &change.del {
-                world.etcd().delete(&comparison.input(key))?;
-            }
+        } else {
+            stand_in(world, &mut comparison, step)?;
         }
         outcome.after = world.etcd().snapshot()?;
         outcome.changes = if replayed { changes(&before, &outcome.after) } else { Default::default() };
@@ -223,6 +210,19 @@ fn prepare(world: &World, comparison: &mut Comparison, step: &Step, ours: &Step)
         world.etcd().delete(key)?;
     }
     Ok(())
+}
+
+/// Does to the store what a program of a later issue would have done.
+fn stand_in(world: &World, comparison: &mut Comparison, step: &Step) -> Result<()> {
+    comparison.not_replayed(step);
+    let Some(change) = &step.etcd else { return Ok(()) };
+    let mut carried = change.put.clone();
+    for pair in &mut carried {
+        pair.key = comparison.input(&pair.key);
+        pair.value = comparison.input(&pair.value);
+    }
+    plant(world, comparison, &change.put, &carried)?;
+    change.del.iter().try_for_each(|key| world.etcd().delete(&comparison.input(key)))
 }
 
 fn plant(world: &World, comparison: &mut Comparison, recorded: &[Pair], ours: &[Pair]) -> Result<()> {
