@@ -20,7 +20,7 @@ static COMMUNITY: Object = Object::new(&[
 ]);
 
 static ADVERTISEMENT: Object = Object::new(&[
-    text("cidr").go("CIDR").tag(tags::NET),
+    text("cidr").go("CIDR").tag(Tag::REQUIRED).tag(tags::NET),
     list("communities", TEXT).check(Check::MaxItems(50)),
 ]);
 

@@ -8,7 +8,7 @@ use crate::net::{Cidr, Family, parse_parts};
 use crate::resource::Resource;
 use crate::schema::field::{Default, TEXT, flag, int, list, text};
 use crate::schema::text::{ip_or_cidr, is_written_cidr};
-use crate::schema::{Check, Context, Field, KindSchema, Object, Path, go_text, tags};
+use crate::schema::{Check, Context, Field, KindSchema, Object, Path, Type, go_text, tags};
 use crate::v3::{DEFAULT_BLOCK_V4, DEFAULT_BLOCK_V6};
 use selector::Selector;
 use serde_json::{Map, Value};
@@ -32,9 +32,12 @@ static SPEC: Object = Object::new(&[
 .rule(rule)
 .cel(cel);
 
-/// The kind.
-pub(crate) static SCHEMA: KindSchema =
-    KindSchema { prepare: Some(prepare), ..KindSchema::new(Kind::IPPool, &SPEC) };
+/// The kind. Its status is a controller's in the Kubernetes datastore; here it is kept as given.
+pub(crate) static SCHEMA: KindSchema = KindSchema {
+    status: Some(Field::new("status", Type::Any)),
+    prepare: Some(prepare),
+    ..KindSchema::new(Kind::IPPool, &SPEC)
+};
 
 const fn mode(name: &'static str) -> Field {
     text(name).check(Check::Enum(&["Never", "Always", "CrossSubnet"])).default(Default::Text("Never"))

@@ -52,6 +52,8 @@ fn single_fields() {
     assert_eq!(names(json!({"ignoredInterfaces": ["eth*", "*"]})), ["IgnoredInterfaces[1]"]);
     assert_eq!(names(json!({"localWorkloadPeeringIPV4": "fe80::1"})), ["LocalWorkloadPeeringIPV4"]);
     assert_eq!(names(json!({"ipv4NormalRoutePriority": 0})), ["spec.ipv4NormalRoutePriority"]);
+    assert_eq!(names(json!({"prefixAdvertisements": [{"communities": ["1:2"]}]})), ["CIDR"]);
+    assert_eq!(names(json!({"prefixAdvertisements": [{"cidr": "10.0.0.1/8"}]})), ["CIDR"]);
     assert_eq!(names(json!({"bindMode": "All"})), ["spec.bindMode"]);
     assert_eq!(names(json!({"asNumber": 4_200_000_000_u32})), ["BGPConfiguration"]);
     assert_eq!(names(json!({"logSeverityScreen": "warning"})), Vec::<String>::new());

@@ -67,3 +67,13 @@ fn a_text_that_is_no_prefix_is_explained_as_upstream_does() {
     assert!(parse_trouble("x/24").ends_with(r#"ParseAddr("x"): unable to parse IP"#));
     assert!(parse_trouble("10.0.0.0/x").ends_with(r#"bad bits after slash: "x""#));
 }
+
+#[test]
+fn a_status_is_kept_as_it_is() {
+    let status = json!({"conditions": [{"type": "Allocatable", "status": "False", "reason": "CIDROverlap"}]});
+    let document = json!({"metadata": {"name": "p"}, "spec": {"cidr": "10.0.0.0/16"}, "status": status});
+    let mut pool = decode_strict(Kind::IPPool, document).unwrap();
+    admit(&mut pool, Operation::Create).unwrap();
+    assert_eq!(pool.object()["status"], status);
+    assert!(!pool.is_allocatable_pool());
+}
