@@ -28,6 +28,21 @@ fn documents_are_counted_with_their_lines() {
 }
 
 #[test]
+fn files_of_other_systems_read_alike() {
+    assert_eq!(
+        values("\u{feff}a: 1\r\nb: [x,\r\n  z]\r\n---\r\nc: 2\r\n"),
+        [json!({"a": 1, "b": ["x", "z"]}), json!({"c": 2})]
+    );
+    assert_eq!(
+        values("{\n\t\"a\": [1,\n\t\t2],\n\t\"b\": \"\\u00e9\\/\"\n}\n"),
+        [json!({"a": [1, 2], "b": "é/"})]
+    );
+    assert_eq!(values("a: 1 # note\nb: 'x # y'\n"), [json!({"a": 1, "b": "x # y"})]);
+    assert_eq!(values("--- {a: 1}\n--- {a: 2}\n"), [json!({"a": 1}), json!({"a": 2})]);
+    assert_eq!(values("a: |\n  x\n  ---\n  y\n"), [json!({"a": "x\n---\ny\n"})]);
+}
+
+#[test]
 fn keys_are_text_whatever_they_look_like() {
     assert_eq!(values("{n: 1, 0x10: 2, 1.5: 3, \"y\": 4}"), [json!({"false": 1, "16": 2, "1.5": 3, "y": 4})]);
 }
