@@ -5,14 +5,14 @@
 mod tests;
 
 use crate::cli::{FileArgs, PlaceArgs};
-use crate::input::{self, Given, Input};
+use crate::input::{self, Given};
 use crate::io::{Failure, Io};
 use crate::label::{Change, Named};
 use crate::merge;
 use crate::namespace::NamespaceFlags;
 use crate::persona::Persona;
 use crate::print::{Format, Found};
-use crate::session::Session;
+use crate::session::{Session, explain, unless_unreachable};
 use crate::tally::{Tally, Verb};
 use crate::verbs;
 use datastore::{Bootstrap, Client, ClientError, ListOptions};
@@ -44,11 +44,20 @@ pub fn target(
     prefix: &str,
     io: &mut Io,
 ) -> Result<Option<Target>, Failure> {
-    if let Some(filename) = &files.filename {
-        let read = input::read(files, filename, io.input.as_mut());
-        return match read.map_err(|error| Failure::Message(error.message(persona)))? {
-            Input::Given(given) => Ok(Some(Target::Given(given))),
-            Input::Nothing => io.line("No resources specified").map(|()| None),
+    // pflag keeps the last of several; under our own name all of them count.
+    let all = files.filename.as_slice();
+    let names =
+        if persona.is_calicoctl() { all.get(all.len().saturating_sub(1)..).unwrap_or_default() } else { all };
+    if !names.is_empty() {
+        let mut given = Vec::new();
+        for name in names {
+            let read = input::read(files, name, io.input.as_mut());
+            given.extend(read.map_err(|error| Failure::Message(error.message(persona)))?);
+        }
+        return if given.is_empty() {
+            io.line("No resources specified").map(|()| None)
+        } else {
+            Ok(Some(Target::Given(given)))
         };
     }
     let (kind, names) = input::named(words).map_err(|text| Failure::Message(format!("{prefix}{text}")))?;
@@ -137,7 +146,7 @@ pub async fn write(
                     Verb::Delete => verbs::delete(client, &resource, lenient).await,
                     Verb::Validate => verbs::validate(&resource),
                 };
-                done.map_err(|error| session.explain(&error))
+                done.map_err(|error| explain(&error))
             }
         };
         tally.count(one.resource.kind(), done.map_err(|error| told(session.persona, one, error)));
@@ -150,7 +159,7 @@ pub async fn write(
 async fn initialise(session: &Session) -> Result<(), Failure> {
     match session.client.ensure_initialized(Bootstrap::default()).await {
         Ok(()) => Ok(()),
-        Err(error) => session.unless_unreachable(&error),
+        Err(error) => unless_unreachable(&error),
     }
 }
 
@@ -201,13 +210,13 @@ pub async fn get(session: &Session, target: &Target, ask: &Get<'_>, io: &mut Io)
 async fn named(session: &Session, given: &Given, flags: &NamespaceFlags) -> Result<Found, String> {
     let wanted = placed(flags, given)?;
     let found = session.client.get(wanted.kind(), wanted.namespace(), wanted.name()).await;
-    found.map(|resource| Found::One(presented(resource))).map_err(|error| session.explain(&error))
+    found.map(|resource| Found::One(presented(resource))).map_err(|error| explain(&error))
 }
 
 async fn list(session: &Session, kind: Kind, flags: &NamespaceFlags) -> Result<Found, String> {
     let namespace = flags.of_list(kind)?;
     let options = ListOptions { namespace, ..ListOptions::default() };
-    let list = session.client.list(kind, options).await.map_err(|error| session.explain(&error))?;
+    let list = session.client.list(kind, options).await.map_err(|error| explain(&error))?;
     let items = list.items.into_iter().map(presented).collect();
     Ok(Found::List { kind, revision: list.revision, items })
 }

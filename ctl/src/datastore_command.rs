@@ -5,7 +5,7 @@
 mod tests;
 
 use crate::io::{Failure, Io};
-use crate::session::Session;
+use crate::session::{Session, explain};
 use datastore::{Bootstrap, Client, ClientError, codec};
 use model::key::resource_prefix;
 use model::{DEFAULT_TIER, Kind};
@@ -67,5 +67,5 @@ fn renaming(pair: &KeyValue) -> Option<Txn> {
 }
 
 fn failed(error: ClientError) -> Failure {
-    Failure::Message(error.to_string())
+    Failure::Message(explain(&error))
 }

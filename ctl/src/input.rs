@@ -48,15 +48,6 @@ pub struct Given {
     pub origin: Option<Origin>,
 }
 
-/// What a command is to work on.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// Resources.
-    Given(Vec<Given>),
-    /// Nothing, and that is not an error.
-    Nothing,
-}
-
 /// Why input cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
@@ -151,11 +142,11 @@ pub fn undecoded(error: &DecodeError, persona: Persona) -> String {
     }
 }
 
-/// Reads what `-f` names. `input` is read for `-`.
+/// Reads what one `-f` names; nothing only if that is no error. `input` is read for `-`.
 ///
 /// # Errors
 /// The first thing that cannot be used; nothing is done then.
-pub fn read(args: &FileArgs, filename: &str, input: &mut dyn Read) -> Result<Input, InputError> {
+pub fn read(args: &FileArgs, filename: &str, input: &mut dyn Read) -> Result<Vec<Given>, InputError> {
     let directory = filename != STANDARD_INPUT && Path::new(filename).is_dir();
     let mut given = Vec::new();
     if directory {
@@ -167,14 +158,11 @@ pub fn read(args: &FileArgs, filename: &str, input: &mut dyn Read) -> Result<Inp
     } else {
         given = resources(&text_of(filename, input)?, filename)?;
     }
-    match given.is_empty() {
-        false => Ok(Input::Given(given)),
-        true if args.skip_empty => Ok(Input::Nothing),
-        true => {
-            let what = if directory { "directory" } else { "file" };
-            Err(InputError::Empty { what, path: filename.to_owned() })
-        }
+    if given.is_empty() && !args.skip_empty {
+        let what = if directory { "directory" } else { "file" };
+        return Err(InputError::Empty { what, path: filename.to_owned() });
     }
+    Ok(given)
 }
 
 fn text_of(filename: &str, input: &mut dyn Read) -> Result<String, InputError> {

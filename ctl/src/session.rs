@@ -55,6 +55,30 @@ pub fn connect(args: &ConfigArgs, global: &Global, env: Environment<'_>) -> Resu
     Ok(Client::new(store))
 }
 
+/// What is said about an error: its own text, with what to do about a datastore that does not answer. Calico's programs
+/// wait for ever there, so that no text of theirs is fixed.
+pub fn explain(error: &ClientError) -> String {
+    match error {
+        ClientError::Store(StoreError::Unavailable(_)) => {
+            format!(
+                "{error}; does etcd run there? The address comes from ETCD_ENDPOINTS, or from the file named by -c"
+            )
+        }
+        error => error.to_string(),
+    }
+}
+
+/// Passes over errors that the command itself will meet, or need not mind; a datastore that does not answer ends it.
+///
+/// # Errors
+/// The datastore does not answer: nothing else would get through, so it is said once, and now.
+pub fn unless_unreachable(error: &ClientError) -> Result<(), Failure> {
+    match error {
+        ClientError::Store(StoreError::Unavailable(_)) => Err(Failure::Message(explain(error))),
+        _ => Ok(()),
+    }
+}
+
 /// What a command that works on the datastore stands on.
 pub struct Session {
     /// Under which name we were called.
@@ -82,32 +106,11 @@ impl Session {
         Ok(session)
     }
 
-    /// What is said about an error; under our own name with what to do about a datastore that does not answer.
-    pub fn explain(&self, error: &ClientError) -> String {
-        match error {
-            ClientError::Store(StoreError::Unavailable(_)) if !self.persona.is_calicoctl() => format!(
-                "{error}; does etcd run there? The address comes from ETCD_ENDPOINTS, or from the file named by -c"
-            ),
-            error => error.to_string(),
-        }
-    }
-
-    /// Passes over errors that the command itself will meet, or need not mind; a datastore that does not answer ends it.
-    ///
-    /// # Errors
-    /// The datastore does not answer: nothing else would get through, so it is said once, and now.
-    pub fn unless_unreachable(&self, error: &ClientError) -> Result<(), Failure> {
-        match error {
-            ClientError::Store(StoreError::Unavailable(_)) => Err(Failure::Message(self.explain(error))),
-            _ => Ok(()),
-        }
-    }
-
     /// calicoctl refuses a cluster of another version. We do not under our own name: skew is normal.
     async fn check_version(&self, own: &Stamp) -> Result<(), Failure> {
         let cluster = match self.client.get(Kind::ClusterInformation, "", CLUSTER_INFORMATION).await {
             Ok(information) => information.typed_spec::<ClusterInformationSpec>().unwrap_or_default(),
-            Err(error) => return self.unless_unreachable(&error),
+            Err(error) => return unless_unreachable(&error),
         };
         match own.mismatch(&cluster.calico_version) {
             Some(text) => Err(Failure::Message(text)),

@@ -125,7 +125,9 @@ async fn cluster_lines(client: &Client) -> Result<String, String> {
     let information = match client.get(Kind::ClusterInformation, "", CLUSTER_INFORMATION).await {
         Ok(information) => information.typed_spec::<ClusterInformationSpec>(),
         Err(ClientError::DoesNotExist { .. }) => Ok(ClusterInformationSpec::default()),
-        Err(error) => return Err(format!("unable to retrieve Cluster Version or Type: {error}")),
+        Err(error) => {
+            return Err(format!("unable to retrieve Cluster Version or Type: {}", session::explain(&error)));
+        }
     };
     let spec = information.map_err(|error| format!("unable to retrieve Cluster Version or Type: {error}"))?;
     let known = |text: &str| if text.is_empty() { "unknown" } else { text }.to_owned();

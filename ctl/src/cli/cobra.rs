@@ -11,10 +11,14 @@ const SUGGESTION_DISTANCE: usize = 2;
 /// Makes a tree accept what pflag accepts: a flag given twice (the last counts), values that begin with a dash.
 pub fn pflag_manners(command: Command) -> Command {
     command
-        .args_override_self(true)
-        .mut_args(|arg| match arg.get_action() {
-            ArgAction::Set if !arg.is_positional() => arg.allow_hyphen_values(true),
-            _ => arg,
+        .mut_args(|arg| {
+            let own = arg.get_id().clone();
+            match arg.get_action() {
+                _ if arg.is_positional() => arg,
+                ArgAction::Set => arg.allow_hyphen_values(true).overrides_with(own),
+                ArgAction::SetTrue => arg.overrides_with(own),
+                _ => arg.allow_hyphen_values(true),
+            }
         })
         .mut_subcommands(pflag_manners)
 }

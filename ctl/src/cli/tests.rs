@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 
 fn refused(line: &str) -> String {
     match parse(Persona::Calicoctl, line.split(' ').map(OsString::from).collect()) {
@@ -108,4 +109,31 @@ fn values_and_words_may_begin_with_a_dash() {
     assert_eq!(max_blocks_per_host.as_deref(), Some("-1"));
     let Admin::Label { words, .. } = admin("ocicat label gnetsets s1 -- -a=b") else { panic!("not label") };
     assert_eq!(words, ["gnetsets", "s1", "-a=b"]);
+}
+
+#[test]
+fn files_may_be_several() {
+    let Admin::Create { files, .. } = admin("ocicat create -f a -f - --filename=c") else {
+        panic!("not create")
+    };
+    assert_eq!(files.filename, ["a", "-", "c"]);
+}
+
+proptest! {
+    /// Any words are understood or refused with a text.
+    #[test]
+    fn any_command_line_is_answered(words in prop::collection::vec(
+        prop_oneof!["[a-z]{1,4}", "-{1,2}[a-zA-Z=]{0,6}", Just("get".to_owned()), Just("ipam".to_owned()), Just("datastore".to_owned()),
+            Just("--".to_owned()), Just("-f".to_owned()), Just("--help".to_owned()), any::<String>()], 0..6)) {
+        for name in ["ocicat", "calicoctl"] {
+            let persona = Persona::of_program(Some(&name.into()));
+            let line = std::iter::once(name.to_owned()).chain(words.clone()).map(OsString::from).collect();
+            match parse(persona, line) {
+                Ok(Asked::Text(text)) => prop_assert!(text.ends_with('\n')),
+                Ok(Asked::Command(..)) => {}
+                Err(Failure::Message(text)) => prop_assert!(!text.is_empty()),
+                Err(other) => return Err(TestCaseError::fail(format!("{other:?}"))),
+            }
+        }
+    }
 }

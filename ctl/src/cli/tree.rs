@@ -211,9 +211,9 @@ pub enum Admin {
 /// Which documents.
 #[derive(Debug, Args)]
 pub struct FileArgs {
-    /// File or directory; - is standard input
+    /// File or directory, may be given several times; - is standard input
     #[arg(short, long, value_name = "FILE")]
-    pub filename: Option<String>,
+    pub filename: Vec<String>,
     /// Go into sub-directories
     #[arg(short = 'R', long)]
     pub recursive: bool,

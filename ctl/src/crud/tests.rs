@@ -44,7 +44,7 @@ async fn written(session: &Session, verb: Verb, given: &[Given]) -> Said {
 
 async fn got(session: &Session, line: &str, format: &str) -> Said {
     let (mut io, out, _) = captured::io("");
-    let files = FileArgs { filename: None, recursive: false, skip_empty: false };
+    let files = FileArgs { filename: Vec::new(), recursive: false, skip_empty: false };
     let format = Format::parse(format, Persona::Ocicat).expect("format");
     let target = target(session.persona, &words(line), &files, "failed: ", &mut io);
     let target = match target {
@@ -246,7 +246,7 @@ async fn nodes_show_the_clusters_as_number() {
 fn places_are_told_under_our_own_name_only() {
     let (mut io, out, _) =
         captured::io("apiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata: {name: S2}\n");
-    let files = FileArgs { filename: Some("-".into()), recursive: false, skip_empty: false };
+    let files = FileArgs { filename: vec!["-".into()], recursive: false, skip_empty: false };
     let Ok(Some(Target::Given(given))) = target(Persona::Ocicat, &[], &files, "", &mut io) else {
         panic!("no input")
     };
@@ -257,4 +257,26 @@ fn places_are_told_under_our_own_name_only() {
         "{told}"
     );
     assert!(!end(Persona::Calicoctl, &mut io).contains("standard input"));
+}
+
+#[test]
+fn of_several_files_calicoctl_takes_the_last() {
+    let directory = tempfile::tempdir().expect("directory");
+    let write = |name: &str| {
+        let path = directory.path().join(name);
+        let text =
+            format!("apiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata: {{name: {name}}}\n");
+        std::fs::write(&path, text).expect("written");
+        path.to_str().expect("text").to_owned()
+    };
+    let files = FileArgs { filename: vec![write("a"), write("b")], recursive: false, skip_empty: false };
+    let names = |persona| {
+        let (mut io, ..) = captured::io("");
+        let Ok(Some(Target::Given(given))) = target(persona, &[], &files, "", &mut io) else {
+            panic!("no input")
+        };
+        given.iter().map(|given| given.resource.name().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(Persona::Ocicat), ["a", "b"]);
+    assert_eq!(names(Persona::Calicoctl), ["b"]);
 }

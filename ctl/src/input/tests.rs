@@ -1,16 +1,16 @@
 use super::*;
+use proptest::prelude::*;
 
 const SET: &str =
     "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata: {name: s1}\nspec: {}\n";
 
 fn args(recursive: bool, skip_empty: bool) -> FileArgs {
-    FileArgs { filename: None, recursive, skip_empty }
+    FileArgs { filename: Vec::new(), recursive, skip_empty }
 }
 
 fn from_text(text: &str) -> Result<Vec<String>, String> {
     match read(&args(false, false), "-", &mut text.as_bytes()) {
-        Ok(Input::Given(given)) => Ok(names(given)),
-        Ok(Input::Nothing) => Ok(Vec::new()),
+        Ok(given) => Ok(names(given)),
         Err(error) => Err(error.message(Persona::Calicoctl)),
     }
 }
@@ -92,10 +92,7 @@ fn directories() {
     write("d.txt", "not read");
     write("sub/e.yaml", &named("e"));
     let path = directory.path().to_str().expect("text");
-    let found = |recursive| match read(&args(recursive, false), path, &mut io::empty()) {
-        Ok(Input::Given(given)) => names(given),
-        other => panic!("{other:?}"),
-    };
+    let found = |recursive| names(read(&args(recursive, false), path, &mut io::empty()).expect("read"));
     assert_eq!(found(false), ["GlobalNetworkSet/a", "GlobalNetworkSet/b", "Tier/c"]);
     assert_eq!(found(true), ["GlobalNetworkSet/a", "GlobalNetworkSet/b", "Tier/c", "GlobalNetworkSet/e"]);
 
@@ -104,7 +101,7 @@ fn directories() {
     let empty = empty.to_str().expect("text");
     let error = read(&args(false, false), empty, &mut io::empty()).expect_err("nothing there");
     assert_eq!(error.message(Persona::Calicoctl), format!("no resources specified in directory {empty}"));
-    assert_eq!(read(&args(false, true), empty, &mut io::empty()).expect("skipped"), Input::Nothing);
+    assert_eq!(read(&args(false, true), empty, &mut io::empty()).expect("skipped"), []);
 }
 
 #[test]
@@ -128,4 +125,22 @@ fn arguments() {
     assert_eq!(named(&words(&["tiers"])), Ok((Kind::Tier, vec![])));
     assert_eq!(named(&words(&["ippool", ""])), Err("resource name may not be empty".to_owned()));
     assert!(named(&[]).is_err());
+}
+
+proptest! {
+    /// Whatever stands in a file, it is read or refused, and a refusal says something.
+    #[test]
+    fn any_text_is_read_or_refused(text in any::<String>()) {
+        let _ = from_text(&text);
+    }
+
+    /// The same for what nearly is a resource.
+    #[test]
+    fn any_damaged_document_is_read_or_refused(at in 0..SET.len(), with in "[a-z:\\[\\]{}\"'&*|>0-9 \n-]{0,3}") {
+        let mut text = SET.to_owned();
+        text.insert_str(at, &with);
+        if let Err(message) = from_text(&text) {
+            prop_assert!(!message.trim().is_empty());
+        }
+    }
 }

@@ -6,8 +6,9 @@ mod show;
 
 use crate::cli::IpamCommand;
 use crate::io::{Failure, Io};
-use crate::session::Session;
-use ipam::Ipam;
+use crate::session::{Session, explain};
+use datastore::ClientError;
+use ipam::{Ipam, IpamError};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -53,6 +54,9 @@ fn address(text: &str) -> Result<IpAddr, Failure> {
     })
 }
 
-fn failed(error: ipam::IpamError) -> Failure {
-    Failure::Message(error.to_string())
+fn failed(error: IpamError) -> Failure {
+    Failure::Message(match error {
+        IpamError::Store(error) => explain(&ClientError::Store(error)),
+        refusal => refusal.to_string(),
+    })
 }
