@@ -17,8 +17,6 @@ pub mod admission;
 pub mod columns;
 pub mod document;
 pub mod error;
-#[cfg(test)]
-mod golden;
 pub mod ipam;
 pub mod key;
 pub mod kind;
@@ -28,6 +26,8 @@ pub mod net;
 pub mod number;
 pub mod resource;
 pub mod schema;
+#[cfg(test)]
+mod tests;
 pub mod v3;
 pub mod yaml;
 

@@ -162,7 +162,7 @@ fn protocols_have_numbers() {
 
 /// Every recorded spec of a kind reads as its type and writes back the same.
 fn recorded_specs_round_trip<T: serde::de::DeserializeOwned + serde::Serialize>(kind: Kind) {
-    let recorded = crate::golden::stored_specs(kind);
+    let recorded = crate::tests::golden::stored_specs(kind);
     assert!(!recorded.is_empty());
     for (case, spec) in recorded {
         let typed: T = resource(kind, spec.clone()).typed_spec().unwrap_or_else(|e| panic!("{case}: {e}"));

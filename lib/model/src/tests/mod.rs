@@ -1,0 +1,3 @@
+//! Tests across the modules.
+
+pub(crate) mod golden;
