@@ -1,4 +1,7 @@
 //! Address management: the compare-and-swap loop that carries plans out.
+//!
+//! `ipam/plan` decides, this crate talks: [`Ipam`] has one method an operation, each of which takes a plan from there and
+//! runs its transactions on a [`datastore::Datastore`] until it is done. See `DESIGN.md` for requests and failures.
 
 mod carry;
 mod error;
@@ -11,3 +14,6 @@ pub use ipam_plan::{
     FamilyOutcome, Lookup, ORPHANS, PlanError, PoolUtilization, Release, ReleaseOutcome, Shortfall,
 };
 pub use model::ipam::IpamConfig;
+
+#[cfg(test)]
+mod tests;
