@@ -1,5 +1,8 @@
 //! What the verbs do with one resource. Source: `calicoctl.md` §3.3 of the contract.
 
+#[cfg(test)]
+mod tests;
+
 use crate::cascade;
 use crate::tally::Verb;
 use datastore::{Client, ClientError, DeleteOptions, identity_of};

@@ -164,6 +164,54 @@ mod tests {
         );
     }
 
+    const GLOBAL: Global = Global { log_level: None, context: None, allow_version_mismatch: false };
+
+    async fn said(
+        persona: Persona,
+        client_only: bool,
+        poll: Option<&str>,
+        env: &[(&str, &str)],
+    ) -> (String, Option<Failure>) {
+        let (mut io, out, _) = crate::io::captured::io("");
+        let env =
+            |name: &str| env.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        let args = ConfigArgs { config: crate::cli::DEFAULT_CONFIG.to_owned() };
+        let end = run(persona, (client_only, poll), &args, &GLOBAL, &env, &mut io).await.err();
+        (out.take(), end)
+    }
+
+    #[tokio::test]
+    async fn the_clients_part_needs_no_cluster() {
+        let unstamped = [(STAMP_VARIABLE, "")];
+        let lines = "Client Version:    \nGit commit:        \n".to_owned();
+        assert_eq!(said(Persona::Calicoctl, true, None, &unstamped).await, (lines.clone(), None));
+        let unknown_type = [(STAMP_VARIABLE, ""), ("DATASTORE_TYPE", "zookeeper")];
+        assert_eq!(
+            said(Persona::Calicoctl, false, None, &unknown_type).await,
+            (lines, Some(Failure::message("unknown datastore type: zookeeper")))
+        );
+        let own = said(Persona::Ocicat, true, None, &[]).await.0;
+        assert!(own.contains(CALICO_RELEASE) && own.contains("Client Version:    v"), "{own}");
+    }
+
+    #[tokio::test]
+    async fn an_interval_that_is_none_is_refused_first() {
+        let refused = (String::new(), Some(Failure::message("invalid poll duration specified: x")));
+        assert_eq!(said(Persona::Calicoctl, false, Some("x"), &[]).await, refused);
+    }
+
+    #[tokio::test]
+    async fn what_is_unknown_of_a_cluster() {
+        let client = Client::new(std::sync::Arc::new(datastore::memory::MemoryStore::new()));
+        let lines = |version: &str, kind: &str| {
+            Ok(format!("Cluster Version:   {version}\nCluster Type:      {kind}\n"))
+        };
+        assert_eq!(cluster_lines(&client).await, lines("unknown", "unknown"));
+        let known = datastore::Bootstrap { version: "v3.33.0".into(), cluster_type: "k8s,bgp".into() };
+        client.ensure_initialized(known).await.expect("initialised");
+        assert_eq!(cluster_lines(&client).await, lines("v3.33.0", "k8s,bgp"));
+    }
+
     #[test]
     fn stamps() {
         let none = |_: &str| None;

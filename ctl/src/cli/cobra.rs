@@ -169,6 +169,7 @@ fn edit_distance(from: &str, to: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Arg;
 
     #[test]
     fn distances() {
@@ -181,9 +182,37 @@ mod tests {
     }
 
     #[test]
+    fn near_names() {
+        assert!(is_near("patch", "fetch") && is_near("label", "LAB") && is_near("get", "gte"));
+        assert!(!is_near("patch", "convert") && !is_near("ipam", "datastore"));
+    }
+
+    #[test]
     fn booleans_as_go_reads_them() {
         assert_eq!(pflag_bool("T"), Ok(true));
         assert_eq!(pflag_bool("0"), Ok(false));
         assert!(pflag_bool("yes").is_err());
+    }
+
+    fn plain(words: &[&str]) -> Result<Vec<OsString>, String> {
+        let switch =
+            |long: &'static str, short| Arg::new(long).long(long).short(short).action(ArgAction::SetTrue);
+        let sub = Command::new("sub").arg(switch("inner", 'i'));
+        let root =
+            Command::new("root").arg(switch("outer", 'o')).arg(Arg::new("text").long("text")).subcommand(sub);
+        plain_switches(&root, words.iter().map(OsString::from).collect())
+    }
+
+    #[test]
+    fn switches_with_values_become_plain() {
+        let same = |words: &[&str]| Ok(words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(plain(&["p", "--outer=true", "--text=false"]), same(&["p", "--outer", "--text=false"]));
+        assert_eq!(plain(&["p", "--outer", "-o", "--outer=0", "-i"]), same(&["p", "-i"]));
+        assert_eq!(plain(&["p", "--inner=f", "--inner=1"]), same(&["p", "--inner"]));
+        assert_eq!(plain(&["p", "--", "--outer=false"]), same(&["p", "--", "--outer=false"]));
+        assert_eq!(
+            plain(&["p", "--outer=maybe"]),
+            Err("invalid argument \"maybe\" for \"--outer\" flag: parsing boolean: invalid syntax".to_owned())
+        );
     }
 }

@@ -46,3 +46,22 @@ async fn a_taken_name_is_left_alone() {
     assert_eq!(migrate(&client).await.expect("nothing moved"), 0);
     assert_eq!(names(&client).await, ["default.old", "old"]);
 }
+
+#[tokio::test]
+async fn locked_and_unlocked_twice() {
+    use crate::io::captured;
+    use crate::persona::Persona;
+    let session = Session { persona: Persona::Calicoctl, client: Client::new(Arc::new(MemoryStore::new())) };
+    let (mut io, out, _) = captured::io("");
+    for (ready, said) in
+        [(false, "Datastore locked.\n"), (false, "Datastore locked.\n"), (true, "Datastore unlocked.\n")]
+    {
+        set_ready(&session, ready, &mut io).await.expect("set");
+        assert_eq!(out.take(), said);
+        let information = session.client.get(Kind::ClusterInformation, "", "default").await.expect("there");
+        assert_eq!(
+            information.spec().get("datastoreReady").and_then(serde_json::Value::as_bool),
+            Some(ready)
+        );
+    }
+}

@@ -3,6 +3,8 @@
 mod configure;
 mod release;
 mod show;
+#[cfg(test)]
+mod tests;
 
 use crate::cli::IpamCommand;
 use crate::io::{Failure, Io};
