@@ -3,6 +3,7 @@
 
 use super::field::{Field, Object, Presence, Type};
 use super::given::Given;
+use super::hint::hint;
 use super::kind::KindSchema;
 use super::metadata::METADATA;
 use super::path::Path;
@@ -26,6 +27,8 @@ pub struct Problem {
     pub path: String,
     /// What.
     pub kind: ProblemKind,
+    /// What was probably meant by an unknown field: a name of the same object, or a path.
+    pub hint: Option<String>,
 }
 
 /// Why a place of the input cannot be read.
@@ -47,8 +50,11 @@ pub enum ProblemKind {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            ProblemKind::UnknownField(name) if *name == self.path => f.write_str(name),
-            ProblemKind::UnknownField(name) => write!(f, "{name} ({})", self.path),
+            ProblemKind::UnknownField(name) => match &self.hint {
+                Some(hint) => write!(f, "{name} ({}; did you mean {hint:?}?)", self.path),
+                None if *name == self.path => f.write_str(name),
+                None => write!(f, "{name} ({})", self.path),
+            },
             ProblemKind::WrongType { expected, found } => {
                 write!(
                     f,
@@ -141,11 +147,16 @@ fn read(
     }
 }
 
+/// Hints for so many fields: who has more of them wrong has another kind of document in hand.
+const MAX_HINTS: usize = 8;
+
 #[derive(Default)]
 struct Reader {
     /// Scalars become text where text is wanted, names of fields match in any case, as for Calico's command line.
     user_input: bool,
     keeps_unknown: bool,
+    /// Of the resource that is read, for hints.
+    schema: Option<&'static KindSchema>,
     problems: Vec<Problem>,
 }
 
@@ -163,11 +174,13 @@ impl Reader {
         stored.insert("kind".into(), schema.kind.name().into());
         stored.insert("apiVersion".into(), API_VERSION.into());
         let metadata = Field::new("metadata", Type::Object(&METADATA)).always();
-        let sections = [Some(metadata), Some(schema.spec_field()), schema.status];
-        for field in sections.into_iter().flatten() {
-            self.member(&field, &mut given, known, &Path::ROOT, &mut stored);
+        let sections: Vec<Field> =
+            [Some(metadata), Some(schema.spec_field()), schema.status].into_iter().flatten().collect();
+        self.schema = Some(schema);
+        for field in &sections {
+            self.member(field, &mut given, known, &Path::ROOT, &mut stored);
         }
-        self.unknown(given, known, &Path::ROOT, &mut stored);
+        self.unknown(&sections, given, known, &Path::ROOT, &mut stored);
         stored
     }
 
@@ -183,7 +196,7 @@ impl Reader {
         for field in object.fields {
             self.member(field, &mut given, known, path, &mut stored);
         }
-        self.unknown(given, known, path, &mut stored);
+        self.unknown(object.fields, given, known, path, &mut stored);
         stored
     }
 
@@ -219,6 +232,7 @@ impl Reader {
 
     fn unknown(
         &mut self,
+        fields: &[Field],
         given: Given,
         known: Option<&Map<String, Value>>,
         path: &Path<'_>,
@@ -228,8 +242,11 @@ impl Reader {
             if self.keeps_unknown || known.is_some_and(|object| object.contains_key(&name)) {
                 stored.insert(name, value);
             } else {
+                let siblings: Vec<&str> = fields.iter().map(|field| field.name).collect();
+                let schema = self.schema.filter(|_| self.problems.len() < MAX_HINTS);
+                let hint = schema.and_then(|schema| hint(&name, &siblings, schema));
                 let path = path.field(&name).to_string();
-                self.problems.push(Problem { path, kind: ProblemKind::UnknownField(name) });
+                self.problems.push(Problem { path, kind: ProblemKind::UnknownField(name), hint });
             }
         }
     }
@@ -359,12 +376,13 @@ impl Reader {
 
     fn wrong_type(&mut self, path: &Path<'_>, expected: &str, found: &Value) -> Option<Value> {
         let kind = ProblemKind::WrongType { expected: expected.to_owned(), found: describe(found) };
-        self.problems.push(Problem { path: path.to_string(), kind });
+        self.problems.push(Problem { path: path.to_string(), kind, hint: None });
         Some(found.clone())
     }
 
     fn bad_value(&mut self, path: &Path<'_>, message: String, found: String) -> Option<Value> {
-        self.problems.push(Problem { path: path.to_string(), kind: ProblemKind::BadValue(message) });
+        let kind = ProblemKind::BadValue(message);
+        self.problems.push(Problem { path: path.to_string(), kind, hint: None });
         Some(found.into())
     }
 }

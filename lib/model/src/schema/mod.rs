@@ -14,6 +14,7 @@ pub mod decode;
 pub mod defaults;
 pub mod field;
 mod given;
+mod hint;
 pub mod kind;
 pub mod metadata;
 pub mod path;

@@ -38,6 +38,16 @@ fn every_unknown_field_is_named_with_its_path() {
 }
 
 #[test]
+fn unknown_fields_come_with_what_was_meant() {
+    let error = decode(json!({"cidr": "10.0.0.0/16", "spec": {"blocksize2": 26, "labels": {}}})).unwrap_err();
+    let expected = concat!(
+        r#"blocksize2 (spec.blocksize2; did you mean "blockSize"?), "#,
+        r#"labels (spec.labels; did you mean "metadata.labels"?), cidr (cidr; did you mean "spec.cidr"?)"#
+    );
+    assert!(error.ends_with(expected), "{error}");
+}
+
+#[test]
 fn wrong_types_are_named_with_their_path() {
     for (spec, text) in [
         (json!({"natOutgoing": "yes"}), r#"spec.natOutgoing: the text "yes" where true or false is wanted"#),
