@@ -171,3 +171,6 @@ pub(crate) fn default_allow_profile() -> Resource {
     profile.spec_mut().insert("egress".into(), allow);
     profile
 }
+
+#[cfg(test)]
+mod tests;

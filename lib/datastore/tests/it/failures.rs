@@ -6,6 +6,9 @@ use datastore::etcd::{EtcdOptions, EtcdStore};
 use datastore::{Datastore, StoreError};
 use futures::{Stream, StreamExt};
 use mvcc::{KeyRange, Op, PutRequest, RangeRequest, Revision, Txn, WatchRequest, WatchResponse};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
@@ -188,4 +191,45 @@ async fn reads_wait_for_a_restart_and_writes_do_not_repeat() {
     server.resume();
     let read = store.range(RangeRequest::key("/a")).await.unwrap();
     assert_eq!(read.kvs.first().unwrap().version, 1, "the failed write did not happen later");
+}
+
+#[tokio::test]
+async fn pages_are_of_one_revision_while_others_write_and_compact() {
+    let server = Etcd::start();
+    let store = connect(&server);
+    for batch in 0..12 {
+        let puts = (0..100).map(|i| Op::Put(PutRequest::new(format!("/p/{batch:02}{i:02}"), "0")));
+        store.txn(Txn { success: puts.collect(), ..Txn::default() }).await.unwrap();
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let (writer, stopped) = (store.clone(), Arc::clone(&stop));
+    let writing = tokio::spawn(async move {
+        let mut round = 0;
+        while !stopped.load(Ordering::Relaxed) {
+            round += 1;
+            // the first and the last page, together
+            let ends = ["/p/0000", "/p/1199"].map(|key| Op::Put(PutRequest::new(key, round.to_string())));
+            writer.txn(Txn { success: ends.to_vec(), ..Txn::default() }).await.unwrap();
+        }
+        round
+    });
+    let mut values = BTreeSet::new();
+    for round in 0..40 {
+        let answer = store.range(RangeRequest::prefix("/p/")).await.unwrap();
+        assert_eq!(answer.kvs.len(), 1200);
+        let (first, last) = (answer.kvs.first().unwrap(), answer.kvs.last().unwrap());
+        assert_eq!(first.value, last.value, "round {round}");
+        assert!(answer.kvs.iter().all(|kv| kv.mod_revision <= answer.revision));
+        values.insert(first.value.clone());
+        if round % 8 == 0 {
+            server.must(&["compaction", &(answer.revision - 1).to_string()]);
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    let rounds = writing.await.unwrap();
+    assert!(
+        values.len() > 5 && rounds > 5,
+        "nobody wrote between the lists: {} values, {rounds} rounds",
+        values.len()
+    );
 }

@@ -13,6 +13,7 @@ mod failures;
 mod follow;
 mod golden;
 mod memory;
+mod races;
 mod security;
 
 use datastore::etcd::{EtcdOptions, EtcdStore};

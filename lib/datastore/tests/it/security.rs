@@ -3,10 +3,12 @@
 use crate::etcd::Etcd;
 use crate::options;
 use datastore::etcd::{EtcdOptions, EtcdStore, Tls};
-use datastore::{ConnectConfig, Datastore, StoreError, connect};
+use datastore::{Bootstrap, Client, ConnectConfig, Datastore, ListOptions, StoreError, connect};
 use futures::StreamExt;
+use model::{Kind, Resource};
 use mvcc::{KeyRange, Op, PutRequest, RangeRequest, Txn, WatchRequest};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 fn read(path: &PathBuf) -> String {
@@ -153,4 +155,30 @@ async fn a_user_at_a_server_without_users() {
     let user = Some(("root".to_owned(), "secret".to_owned()));
     let store = EtcdStore::new(&EtcdOptions { user, ..options(&[server.url()]) }).unwrap();
     works(&store).await.unwrap();
+}
+
+#[tokio::test]
+async fn tiers_that_may_not_be_written_do_not_stop_a_node() {
+    let server = Etcd::start();
+    let information = "/calico/resources/v3/projectcalico.org/clusterinformations/default";
+    for arguments in [
+        &["user", "add", "root:secret"][..],
+        &["user", "grant-role", "root", "root"],
+        &["role", "add", "node"],
+        &["role", "grant-permission", "--prefix=true", "node", "read", "/calico/"],
+        &["role", "grant-permission", "node", "readwrite", information],
+        &["user", "add", "node:word"],
+        &["user", "grant-role", "node", "node"],
+        &["auth", "enable"],
+    ] {
+        server.must(arguments);
+    }
+    let user = Some(("node".to_owned(), "word".to_owned()));
+    let store = EtcdStore::new(&EtcdOptions { user, ..options(&[server.url()]) }).unwrap();
+    let client = Client::new(Arc::new(store));
+    client.ensure_initialized(Bootstrap::default()).await.unwrap();
+    assert!(client.get(Kind::ClusterInformation, "", "default").await.is_ok());
+    assert!(client.list(Kind::Tier, ListOptions::default()).await.unwrap().items.is_empty());
+    let refused = client.create(Resource::new(Kind::GlobalNetworkSet, "", "s")).await.unwrap_err();
+    assert_eq!(refused.to_string(), "connection is unauthorized: etcdserver: permission denied");
 }
