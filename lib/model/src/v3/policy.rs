@@ -2,7 +2,9 @@
 
 use super::is_false;
 use super::rule::{Action, Rule};
-use serde::{Deserialize, Serialize};
+use crate::schema::scalar::canonical_number;
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Number;
 use std::collections::BTreeMap;
 
 /// A direction of traffic, seen from the endpoint.
@@ -32,6 +34,12 @@ pub enum StagedAction {
     Ignore,
 }
 
+/// Whole floats are whole numbers in the store.
+fn as_go_writes<S: Serializer>(order: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    let number = order.and_then(Number::from_f64).map(|number| canonical_number(&number));
+    number.serialize(serializer)
+}
+
 /// The default tier's name, also for policies that name none.
 fn default_tier() -> String {
     crate::DEFAULT_TIER.to_owned()
@@ -45,7 +53,7 @@ pub struct NetworkPolicySpec {
     #[serde(default = "default_tier")]
     pub tier: String,
     /// Its place in the tier, lower first; last when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_go_writes")]
     pub order: Option<f64>,
     /// Rules for traffic to the endpoint; the first that matches counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -142,7 +150,7 @@ impl NetworkPolicySpec {
 #[serde(rename_all = "camelCase", default)]
 pub struct TierSpec {
     /// Its place, lower first; as if 1000000 when absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_go_writes")]
     pub order: Option<f64>,
     /// What happens to traffic its policies do not decide: `Pass`, otherwise it is denied.
     pub default_action: Action,
