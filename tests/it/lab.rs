@@ -8,8 +8,32 @@ use ocicat_tests::process::{Background, Ending, Output, run, wait_for};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// What a failpoint ends with.
+const SIGABRT: i32 = 6;
+
+/// Every place at which `up` is killed.
+const PLACES: [&str; 17] = [
+    "directory made",
+    "directory mounted",
+    "directories of the host",
+    "the namespace between the nodes",
+    "start etcd",
+    "started etcd",
+    "node node-1",
+    "mounts of a node",
+    "namespace of a node",
+    "waiting for etcd",
+    "cluster information, default pools, nodes",
+    "pools",
+    "attach w1",
+    "namespace of w2",
+    "attached w3",
+    "attach w4",
+    "up",
+];
 
 /// What a new user is promised.
 const UP: Duration = Duration::from_secs(30);
@@ -53,22 +77,13 @@ impl Lab {
         serde_json::from_str(&self.good(&words)).unwrap()
     }
 
-    /// Starts `up` and kills it with SIGKILL as soon as it says it is at `step`.
-    fn killed_at(&self, step: &str, more: &[&str]) {
-        let words = [&["up"], more].concat();
-        let mut child: Child =
-            self.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let state = self.directory().join("state.json");
-        let begin = Instant::now();
-        while begin.elapsed() < UP {
-            let text = std::fs::read_to_string(&state).unwrap_or_default();
-            if text.contains(&format!("\"step\": \"{step}\"")) {
-                break;
-            }
-            assert!(child.try_wait().unwrap().is_none(), "up ended before {step:?}");
-        }
-        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL).unwrap();
-        child.wait().unwrap();
+    /// A command that aborts at a place: built with failpoints, named as in `ctl/src/lab`.
+    fn aborted_at(&self, place: &str, words: &[&str]) {
+        let mut command = Command::new(programs(Build::Failpoints).unwrap().join("ocicat"));
+        command.arg("lab").args(words).env("OCICAT_LAB_DIR", self.directory());
+        command.env("OCICAT_FAILPOINT", format!("lab: {place}"));
+        let output = run(command, "", Duration::from_secs(90)).unwrap();
+        assert_eq!(output.ending, Ending::Signal(SIGABRT), "at {place:?}: {output:?}");
     }
 
     /// Numbers of the network namespaces of the node and the workloads.
@@ -163,29 +178,49 @@ fn a_new_user_sees_a_node_four_workloads_and_packets() {
 #[test]
 fn a_lab_killed_at_any_step_leaves_nothing_after_down() {
     let lab = Lab::new();
-    for step in [
-        "directories of the host",
-        "the namespace between the nodes",
-        "start etcd",
-        "node node-1",
-        "waiting for etcd",
-        "cluster information, default pools, nodes",
-        "pools",
-        "attach w1",
-        "attach w3",
-    ] {
-        lab.killed_at(step, &[]);
-        assert!(lab.directory().exists(), "killed too early to test {step:?}");
-        assert_eq!(lab.run(&["status"]).ending, Ending::Exit(1), "half a lab is not well");
+    for place in PLACES {
+        lab.aborted_at(place, &["up"]);
+        assert!(lab.directory().exists(), "{place:?}");
+        let well = lab.run(&["status"]).ending == Ending::Exit(0);
+        assert_eq!(well, place == "up", "half a lab is not well: {place:?}");
         lab.good(&["down"]);
         lab.assert_gone(&BTreeSet::new());
     }
 }
 
 #[test]
+fn a_lab_killed_at_any_moment_leaves_nothing_after_down() {
+    let lab = Lab::new();
+    for delay in (0..8).map(|n| Duration::from_millis(5 + 35 * n)) {
+        let mut child = lab.command(&["up"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(delay);
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL).unwrap();
+        child.wait().unwrap();
+        lab.good(&["down"]);
+        lab.assert_gone(&BTreeSet::new());
+    }
+}
+
+#[test]
+fn a_down_killed_half_way_is_finished_by_the_next() {
+    let lab = Lab::new();
+    for place in ["down: datastore left", "down: processes ended", "down: directories of the host removed"] {
+        lab.up(&[]);
+        let namespaces = lab.namespaces();
+        lab.aborted_at(place, &["down"]);
+        assert_eq!(lab.run(&["status"]).ending, Ending::Exit(1));
+        lab.good(&["down"]);
+        lab.assert_gone(&namespaces);
+    }
+    lab.up(&[]);
+    lab.aborted_at("down: processes ended", &["down"]);
+    assert_eq!(lab.up(&[])["ok"], true, "or by the next up");
+}
+
+#[test]
 fn a_second_up_makes_a_killed_or_damaged_lab_anew() {
     let lab = Lab::new();
-    lab.killed_at("attach w2", &[]);
+    lab.aborted_at("attach w2", &["up"]);
     let text = lab.good(&["up"]);
     assert!(text.contains("taking away what it left"), "{text}");
     assert_eq!(lab.run(&["status"]).ending, Ending::Exit(0));
@@ -265,13 +300,31 @@ fn a_given_etcd_is_used_and_left_as_it_was() {
     lab.good(&["down"]);
     lab.assert_gone(&BTreeSet::new());
     assert_left_as_it_was(&server.client, "down");
-    for step in ["cluster information, default pools, nodes", "pools", "attach w1", "attach w2", "attach w4"]
-    {
-        lab.killed_at(step, &["--etcd", &url]);
+    for place in [
+        "start etcd-relay-1",
+        "cluster information, default pools, nodes",
+        "pools",
+        "attach w1",
+        "attached w2",
+        "up",
+    ] {
+        lab.aborted_at(place, &["up", "--etcd", &url]);
         lab.good(&["down"]);
         lab.assert_gone(&BTreeSet::new());
-        assert_left_as_it_was(&server.client, step);
+        assert_left_as_it_was(&server.client, place);
     }
+    lab.up(&["--etcd", &url]);
+    lab.aborted_at("down: datastore left", &["down"]);
+    lab.good(&["down"]);
+    assert_left_as_it_was(&server.client, "a down that was killed");
+
+    lab.up(&["--etcd", &url]);
+    let text = std::fs::read_to_string(lab.directory().join("state.json")).unwrap();
+    let state: Value = serde_json::from_str(&text).unwrap();
+    let relay = state["processes"][0]["pid"].as_i64().unwrap();
+    kill(Pid::from_raw(relay.try_into().unwrap()), Signal::SIGKILL).unwrap();
+    lab.good(&["down"]);
+    assert_left_as_it_was(&server.client, "a relay that was killed");
 }
 
 fn endpoints(client: &Client) -> usize {

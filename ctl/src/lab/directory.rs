@@ -11,6 +11,7 @@
 //!                 log                  what programs said
 //! ```
 
+use super::failpoint::failpoint;
 use super::place::Place;
 use super::plan::{Node, OUTSIDE};
 use anyhow::{Context, Result, bail};
@@ -115,8 +116,10 @@ impl Directory {
         if std::fs::read_dir(&self.0)?.next().is_some() {
             bail!("{} is not empty and was not made by the lab; move it away", self.0.display());
         }
+        failpoint("directory made");
         mount(Some("ocicat-lab"), &self.0, Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=0755"))
             .with_context(|| format!("mount a tmpfs at {}", self.0.display()))?;
+        failpoint("directory mounted");
         // The name of a mount namespace can only be mounted where mounts do not spread.
         mount(None::<&str>, &self.0, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>)
             .with_context(|| format!("make {} private", self.0.display()))?;

@@ -2,12 +2,16 @@
 //! a `down` that was killed is finished by the next.
 
 use super::directory::Directory;
-use super::plan::{NODE_PROGRAMS, Plan};
-use super::process;
+use super::failpoint::failpoint;
+use super::plan::{Etcd, NODE_PROGRAMS, Plan};
 use super::progress::Progress;
 use super::state::{Phase, State};
-use super::{tool, workload};
+use super::{process, program, tool, workload};
 use anyhow::{Context, Result};
+use std::time::Duration;
+
+/// How long a datastore that is to be tidied up may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Removes everything of the lab; nothing there is no error.
 ///
@@ -28,14 +32,19 @@ pub fn remove(directory: &Directory, progress: &mut Progress) -> Result<()> {
     if let Some(mut state) = state.clone() {
         state.phase = Phase::Removing;
         state.save(directory.path())?;
-        if !matches!(state.etcd, super::plan::Etcd::Own) {
-            leave_datastore(directory, &state, progress);
+        let foreign = state.etcd != Etcd::Own && !(state.workloads.is_empty() && state.created.is_empty());
+        if foreign && leave_datastore(directory, &state, progress) {
+            state.workloads.clear();
+            state.created.clear();
+            state.save(directory.path())?;
         }
     }
+    failpoint("down: datastore left");
     let killed = process::kill_all(directory.path(), &directory.namespaces())?;
     if killed > 0 {
         progress.say(&format!("{killed} {} ended", if killed == 1 { "process" } else { "processes" }));
     }
+    failpoint("down: processes ended");
     for path in state.iter().flat_map(|state| &state.host_directories) {
         // Only as it was made: empty.
         match std::fs::remove_dir(path) {
@@ -44,14 +53,15 @@ pub fn remove(directory: &Directory, progress: &mut Progress) -> Result<()> {
             Err(error) => progress.say(&format!("{} stays: {error}", path.display())),
         }
     }
+    failpoint("down: directories of the host removed");
     directory.remove()?;
     progress.say("namespaces, links, mounts and files are gone");
     Ok(())
 }
 
-/// Takes out of a datastore that is not the lab's own what the lab put there. It may be away: that is told and
-/// keeps nothing else from going.
-fn leave_datastore(directory: &Directory, state: &State, progress: &mut Progress) {
+/// Takes out of a datastore that is not the lab's own what the lab put there; returns whether all of it is out. The
+/// datastore may be away: that is told and keeps nothing else from going.
+fn leave_datastore(directory: &Directory, state: &State, progress: &mut Progress) -> bool {
     let mut failed = 0;
     let mut attempt = |what: String, result: Result<()>, progress: &mut Progress| {
         if let Err(error) = result {
@@ -60,13 +70,10 @@ fn leave_datastore(directory: &Directory, state: &State, progress: &mut Progress
         }
     };
     // Unreachable once is unreachable for all: the time of many refusals is saved.
-    if let Err(error) = directory.outside().and_then(|outside| {
-        let endpoint = state.etcd.endpoints().first().cloned().unwrap_or_default();
-        super::program::health(&outside, endpoint.trim_start_matches("http://"))
-    }) {
+    if let Err(error) = reach_datastore(directory, state) {
         progress
             .say(&format!("the datastore is not reached ({error:#}): what the lab put there stays there"));
-        return;
+        return false;
     }
     let plan = Plan::new(state.etcd.clone());
     let config = state.etcd.cni_config();
@@ -95,4 +102,20 @@ fn leave_datastore(directory: &Directory, state: &State, progress: &mut Progress
     if failed == 0 {
         progress.say("the given datastore has nothing of the lab left");
     }
+    failed == 0
+}
+
+/// Makes sure that the relays run, as they do unless somebody ended them, and that the datastore answers.
+fn reach_datastore(directory: &Directory, state: &State) -> Result<()> {
+    let own = std::env::current_exe().context("find this program")?;
+    for program in Plan::new(state.etcd.clone()).programs(directory.path(), &own, &own) {
+        let known = state.processes.iter().find(|started| started.name == program.name);
+        let identity =
+            match known.map(|started| started.identity).filter(|identity| process::alive(*identity)) {
+                Some(identity) => identity,
+                None => program::start(directory, &program)?,
+            };
+        program::wait_ready(directory, &program, identity, PATIENCE)?;
+    }
+    Ok(())
 }

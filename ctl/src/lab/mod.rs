@@ -8,6 +8,7 @@ mod bootstrap;
 mod directory;
 mod down;
 mod echo;
+mod failpoint;
 mod matrix;
 mod node;
 mod place;

@@ -1,6 +1,7 @@
 //! Making the network: the outside namespace, and nodes with a network and a mount namespace each.
 
 use super::directory::Directory;
+use super::failpoint::failpoint;
 use super::place::on_thread;
 use super::plan::{ETCD_ADDRESS, NODE_PROGRAMS, Node, OUTSIDE, Plan, UPLINK};
 use anyhow::{Context, Result, bail};
@@ -41,7 +42,9 @@ pub async fn make_outside(directory: &Directory) -> Result<()> {
 pub async fn make_node(directory: &Directory, plan: &Plan, node: &Node, programs: &Programs) -> Result<()> {
     make_files(directory, plan, node)?;
     make_mounts(directory, node, programs)?;
+    failpoint("mounts of a node");
     let netns = Netns::create_at(&directory.netns(&node.name))?;
+    failpoint("namespace of a node");
     let outside = Netlink::open(&Netns::open(directory.netns(OUTSIDE))?)?;
     let inside = Netlink::open(&netns)?;
     let pair = VethPair {

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// How long a program may take until it answers.
-const READY: Duration = Duration::from_secs(20);
+pub const READY: Duration = Duration::from_secs(20);
 /// How long one question may take.
 const ANSWER: Duration = Duration::from_secs(2);
 /// Where Debian's package puts the server.
@@ -47,11 +47,16 @@ pub fn start(directory: &Directory, program: &Program) -> Result<Identity> {
     }
 }
 
-/// Waits until etcd is healthy at the program's address.
+/// Waits at most `patience` until etcd is healthy at the program's address.
 ///
 /// # Errors
 /// The program ended, or is not ready in time; with the end of its log.
-pub fn wait_ready(directory: &Directory, program: &Program, identity: Identity) -> Result<()> {
+pub fn wait_ready(
+    directory: &Directory,
+    program: &Program,
+    identity: Identity,
+    patience: Duration,
+) -> Result<()> {
     let outside = directory.outside()?;
     let begin = Instant::now();
     loop {
@@ -60,9 +65,12 @@ pub fn wait_ready(directory: &Directory, program: &Program, identity: Identity) 
             Err(error) => format!("{error:#}"),
         };
         let ended = !process::alive(identity);
-        if ended || begin.elapsed() > READY {
-            let why =
-                if ended { "it ended".to_string() } else { format!("after {} s: {last}", READY.as_secs()) };
+        if ended || begin.elapsed() > patience {
+            let why = if ended {
+                "it ended".to_string()
+            } else {
+                format!("after {} s: {last}", patience.as_secs())
+            };
             bail!("{} does not answer ({why}); it said:\n{}", describe(program), tail(directory, program));
         }
         std::thread::sleep(Duration::from_millis(5));

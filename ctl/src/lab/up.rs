@@ -1,6 +1,7 @@
 //! Bringing a lab up: each step is written into the state file before it is taken.
 
 use super::directory::Directory;
+use super::failpoint::failpoint;
 use super::matrix::{self, End, Probe};
 use super::node::{self, Programs};
 use super::place::Place;
@@ -69,7 +70,7 @@ impl<'a> Making<'a> {
         }
         self.step("waiting for etcd")?;
         for (program, identity) in &started {
-            program::wait_ready(self.directory, program, *identity)?;
+            program::wait_ready(self.directory, program, *identity, program::READY)?;
         }
         match &self.plan.etcd {
             Etcd::Own => {
@@ -92,7 +93,9 @@ impl<'a> Making<'a> {
 
     fn step(&mut self, step: &str) -> Result<()> {
         self.state.step = step.to_string();
-        self.state.save(self.directory.path())
+        self.state.save(self.directory.path())?;
+        failpoint(step);
+        Ok(())
     }
 
     fn host_directories(&mut self) -> Result<()> {
@@ -112,6 +115,7 @@ impl<'a> Making<'a> {
             // Killed right after the start, it is known by its marker.
             self.step(&format!("start {}", program.name))?;
             let identity = program::start(self.directory, &program)?;
+            failpoint(&format!("started {}", program.name));
             self.state.processes.push(Started { name: program.name.clone(), identity });
             self.state.save(self.directory.path())?;
             started.push((program, identity));
@@ -156,10 +160,12 @@ impl<'a> Making<'a> {
         self.step(&format!("attach {}", planned.name))?;
         let node = self.directory.place(&planned.node)?;
         let netns = workload::make_netns(&node, &planned)?;
+        failpoint(&format!("namespace of {}", planned.name));
         runtime.block_on(node::loopback(&netns))?;
         let begin = self.progress.seconds();
         workload::add(self.directory, &node, &planned, &mut known, &self.plan.etcd.cni_config())?;
         let took = self.progress.seconds() - begin;
+        failpoint(&format!("attached {}", planned.name));
         let addresses =
             [&known.ipv4, &known.ipv6].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
         self.progress.say(&format!(
