@@ -45,15 +45,6 @@ pub fn remove(directory: &Directory, progress: &mut Progress) -> Result<()> {
         progress.say(&format!("{killed} {} ended", if killed == 1 { "process" } else { "processes" }));
     }
     failpoint("down: processes ended");
-    for path in state.iter().flat_map(|state| &state.host_directories) {
-        // Only as it was made: empty.
-        match std::fs::remove_dir(path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => progress.say(&format!("{} stays: {error}", path.display())),
-        }
-    }
-    failpoint("down: directories of the host removed");
     directory.remove()?;
     progress.say("namespaces, links, mounts and files are gone");
     Ok(())

@@ -18,11 +18,6 @@ const OWN: [(&str, &str); 3] = [("var-lib", "/var/lib"), ("etc-cni", "/etc/cni")
 const STATIC: u8 = 4;
 const MAIN_TABLE: u32 = 254;
 
-/// Directories of the host that nodes mount over and that are not there.
-pub fn missing_host_directories() -> Vec<PathBuf> {
-    OWN.iter().map(|(_, path)| PathBuf::from(path)).filter(|path| !path.is_dir()).collect()
-}
-
 /// Makes the outside namespace, where etcd has its address.
 ///
 /// # Errors
@@ -157,10 +152,24 @@ fn mounts_of_node(own: &Path, programs: &Programs) -> Result<i32> {
         std::fs::File::create(&target)?;
         bind(file, &target, false)?;
     }
+    if !Path::new("/etc/cni").is_dir() {
+        // There is nothing to mount over, and nothing is made on the host: the node gets an /etc of its own that has it.
+        overlay_etc(own)?;
+    }
     for (part, path) in OWN {
         bind(&own.join(part), Path::new(path), true)?;
     }
     Ok(nix::unistd::gettid().as_raw())
+}
+
+/// Mounts the host's /etc with the node's changes over it, of which an empty `cni` is the first.
+fn overlay_etc(own: &Path) -> Result<()> {
+    let (upper, work) = (own.join("etc"), own.join("etc-work"));
+    std::fs::create_dir_all(upper.join("cni"))?;
+    std::fs::create_dir_all(&work)?;
+    let options = format!("lowerdir=/etc,upperdir={},workdir={}", upper.display(), work.display());
+    mount(Some("ocicat-lab"), "/etc", Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+        .context("mount an overlay at /etc, because /etc/cni is missing (made on the host, it is not needed)")
 }
 
 fn bind(from: &Path, to: &Path, with_parts: bool) -> Result<()> {

@@ -4,7 +4,7 @@ use super::plan::{Etcd, Started};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Format of the file; another one is not read.
 const FORMAT: u32 = 1;
@@ -73,8 +73,6 @@ pub struct State {
     pub workloads: Vec<Attached>,
     /// Programs.
     pub processes: Vec<Started>,
-    /// Directories of the host that were missing and made, to be mounted over in the nodes.
-    pub host_directories: Vec<PathBuf>,
     /// Resources made in a given datastore.
     pub created: Vec<Created>,
 }
@@ -89,7 +87,6 @@ impl State {
             etcd,
             workloads: Vec::new(),
             processes: Vec::new(),
-            host_directories: Vec::new(),
             created: Vec::new(),
         }
     }
@@ -151,7 +148,6 @@ mod tests {
         });
         let identity = Identity { pid: 7, start: 99 };
         state.processes.push(Started { name: "etcd".into(), identity });
-        state.host_directories.push("/etc/cni".into());
         state.created.push(Created { kind: "ippool".into(), name: "lab-small".into() });
         state
     }

@@ -52,8 +52,6 @@ impl<'a> Making<'a> {
     /// A step failed; what was made is left for a look.
     pub fn run(mut self) -> Result<()> {
         self.directory.make(&self.plan.nodes)?;
-        self.step("directories of the host")?;
-        self.host_directories()?;
         self.step("the namespace between the nodes")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(node::make_outside(self.directory))?;
@@ -95,15 +93,6 @@ impl<'a> Making<'a> {
         self.state.step = step.to_string();
         self.state.save(self.directory.path())?;
         failpoint(step);
-        Ok(())
-    }
-
-    fn host_directories(&mut self) -> Result<()> {
-        self.state.host_directories = node::missing_host_directories();
-        self.state.save(self.directory.path())?;
-        for path in &self.state.host_directories {
-            std::fs::create_dir(path).with_context(|| format!("make {}", path.display()))?;
-        }
         Ok(())
     }
 
