@@ -24,9 +24,6 @@ pub enum StoreError {
     /// More operations than the server takes in one transaction.
     #[error("etcdserver: too many operations in txn request")]
     TooManyOps,
-    /// The backend cannot write (directory of files).
-    #[error("datastore is read-only")]
-    ReadOnly,
     /// Anything else the server said; final, not worth a retry.
     #[error("{0}")]
     Server(String),

@@ -5,6 +5,7 @@ mod file;
 
 use crate::Datastore;
 use crate::etcd::{EndpointError, EtcdOptions, EtcdStore, Tls};
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use std::time::Duration;
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Settings of the connection; empty for what is not given. Named as in `CalicoAPIConfig`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ConnectConfig {
     /// `etcdv3` or `kubernetes`; when empty, the former if there are etcd endpoints.
     pub datastore_type: String,
@@ -39,6 +40,21 @@ pub struct ConnectConfig {
     pub etcd_ca_cert: String,
     /// Bound of one request, connecting included.
     pub timeout: Duration,
+}
+
+impl fmt::Debug for ConnectConfig {
+    /// Without what must not get into a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectConfig")
+            .field("datastore_type", &self.datastore_type)
+            .field("etcd_endpoints", &self.etcd_endpoints)
+            .field("etcd_username", &self.etcd_username)
+            .field("etcd_ca_cert_file", &self.etcd_ca_cert_file)
+            .field("etcd_cert_file", &self.etcd_cert_file)
+            .field("etcd_key_file", &self.etcd_key_file)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for ConnectConfig {

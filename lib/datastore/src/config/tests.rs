@@ -1,4 +1,5 @@
 use super::*;
+use serde_json::Map;
 use std::collections::HashMap;
 
 fn env(pairs: &[(&str, &str)]) -> ConnectConfig {
@@ -129,4 +130,26 @@ fn what_is_no_settings_file() {
     assert!(missing.to_string().starts_with("cannot read nowhere.cfg: "));
 }
 
-use serde_json::Map;
+#[test]
+fn secrets_are_not_printed() {
+    let config = ConnectConfig {
+        etcd_username: "root".into(),
+        etcd_password: "s3cret".into(),
+        etcd_key: "s3cret".into(),
+        ..ConnectConfig::default()
+    };
+    let shown = format!("{config:?}");
+    assert!(shown.contains("root") && !shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
+fn a_file_on_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("calicoctl.cfg");
+    std::fs::write(
+        &path,
+        "apiVersion: projectcalico.org/v3\nkind: CalicoAPIConfig\nspec: {etcdEndpoints: 'http://a:1'}\n",
+    )
+    .unwrap();
+    assert_eq!(ConnectConfig::from_file(&path).unwrap().etcd_endpoints, "http://a:1");
+}

@@ -33,8 +33,8 @@ pub use endpoint::{EndpointError, Tls};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What is needed to reach an etcd.
-#[derive(Debug, Clone, Default)]
+/// What is needed to reach an etcd. Not printable: it holds passwords and keys.
+#[derive(Clone, Default)]
 pub struct EtcdOptions {
     /// URLs, or `host:port` for plain HTTP.
     pub endpoints: Vec<String>,
