@@ -35,9 +35,6 @@ fn value(default: Default) -> Option<Value> {
     match default {
         Default::None => None,
         Default::Text(text) => Some(text.into()),
-        Default::Int(number) => Some(number.into()),
-        Default::Bool(flag) => Some(flag.into()),
         Default::Texts(texts) => Some(texts.iter().copied().map(Value::from).collect()),
-        Default::EmptyObject => Some(Value::Object(Map::new())),
     }
 }

@@ -177,14 +177,8 @@ pub enum Default {
     None,
     /// A text.
     Text(&'static str),
-    /// A number.
-    Int(i64),
-    /// A boolean.
-    Bool(bool),
     /// A list of texts.
     Texts(&'static [&'static str]),
-    /// An empty object, whose own defaults then apply.
-    EmptyObject,
 }
 
 const MAX_TAGS: usize = 2;

@@ -30,14 +30,6 @@ impl<'a> Path<'a> {
         Path { parent: Some(self), step: Step::Index(index) }
     }
 
-    /// The last field's name; empty for the root and for list items.
-    pub fn last(&self) -> &'a str {
-        match self.step {
-            Step::Field(name) => name,
-            _ => "",
-        }
-    }
-
     fn is_root(&self) -> bool {
         matches!(self.step, Step::Root)
     }
@@ -69,7 +61,6 @@ mod tests {
         let rules = spec.field("ingress");
         let rule = rules.index(3);
         assert_eq!(rule.field("action").to_string(), "spec.ingress[3].action");
-        assert_eq!(rule.field("action").last(), "action");
         assert_eq!(Path::ROOT.to_string(), "");
     }
 }
