@@ -205,21 +205,23 @@ impl Own {
     }
 
     async fn leftovers(&self) -> Result<Vec<Release>, CniError> {
+        let Some(handle) = self.handles.first() else { return Ok(Vec::new()) };
+        let assigned = match self.ipam.ips_by_handle(handle).await {
+            Err(IpamError::Plan(PlanError::NoHandle(_))) => return Ok(Vec::new()),
+            assigned => assigned.map_err(CniError::internal)?,
+        };
         let mut found = Vec::new();
-        for handle in self.handles.first() {
-            let assigned = match self.ipam.ips_by_handle(handle).await {
-                Err(IpamError::Plan(PlanError::NoHandle(_))) => return Ok(found),
-                assigned => assigned.map_err(CniError::internal)?,
+        for Assigned { address, .. } in assigned {
+            let kept = match self.ipam.lookup(address).await {
+                // Released by somebody else just now.
+                Err(IpamError::Plan(PlanError::InCooldown(_))) | Ok(None) => continue,
+                Err(error) => return Err(CniError::internal(error)),
+                Ok(Some(kept)) => kept,
             };
-            for Assigned { address, .. } in assigned {
-                let Some(kept) = self.ipam.lookup(address).await.map_err(CniError::internal)? else {
-                    continue;
-                };
-                // The same container under another node's name is that node's business.
-                if kept.attributes.get("node") == Some(&self.node) {
-                    let (handle, sequence_number) = (kept.handle, kept.sequence_number);
-                    found.push(Release { address, handle, sequence_number });
-                }
+            // The same container under another node's name is that node's business.
+            if kept.attributes.get("node") == Some(&self.node) {
+                let (handle, sequence_number) = (kept.handle, kept.sequence_number);
+                found.push(Release { address, handle, sequence_number });
             }
         }
         Ok(found)

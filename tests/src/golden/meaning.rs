@@ -4,9 +4,7 @@
 //! its structs. Ours must refuse the same input and name the same field, in words of its own.
 
 /// Beginnings of what Go itself says; the text from here to the end of the line is its own.
-const GO_TEXTS: [&str; 10] = [
-    // an errno without a word about what was to be made
-    "file exists",
+const GO_TEXTS: [&str; 9] = [
     "json: cannot unmarshal",
     "yaml: ",
     "error converting YAML to JSON",
