@@ -13,15 +13,16 @@ const LONGEST_WAIT: Duration = Duration::from_millis(50);
 /// Runs `plan` to its end.
 pub(crate) async fn carry<T>(
     store: &dyn Datastore,
-    mut plan: Plan<Result<T, PlanError>>,
+    plan: Plan<Result<T, PlanError>>,
 ) -> Result<T, IpamError> {
-    let mut answer = None;
+    let mut step = plan.begin(Timestamp::now());
     loop {
-        match plan.resume(answer.take(), Timestamp::now()) {
-            Some(Step::Done(outcome)) => return Ok(outcome?),
-            Some(Step::Ask(ask)) => answer = Some(ask_store(store, ask).await?),
-            // `resume` only declines when it is called out of turn, and this loop takes turns
-            None => return Err(PlanError::TooManyConflicts.into()),
+        match step {
+            Step::Done(outcome) => return Ok(outcome?),
+            Step::Ask(ask, waiting) => {
+                let answer = ask_store(store, ask).await?;
+                step = waiting.answer(answer, Timestamp::now());
+            }
         }
     }
 }

@@ -108,15 +108,16 @@ impl World {
         all.kvs.iter().map(|kv| (text(&kv.key), stored(kv))).collect()
     }
 
-    fn carry<T>(&mut self, mut plan: Plan<Result<T, PlanError>>) -> Result<T, PlanError> {
-        let mut answer = None;
+    fn carry<T>(&mut self, plan: Plan<Result<T, PlanError>>) -> Result<T, PlanError> {
+        let mut step = plan.begin(Timestamp::now());
         loop {
-            match plan.resume(answer.take(), Timestamp::now()).expect("a plan goes on") {
+            match step {
                 PlanStep::Done(outcome) => return outcome,
-                PlanStep::Ask(ask) => {
+                PlanStep::Ask(ask, waiting) => {
                     let size = ask.txn.compare.len().max(ask.txn.success.len()).max(ask.txn.failure.len());
                     assert!(size <= 128, "{size} operations");
-                    answer = Some(self.store.txn(&ask.txn).expect("a transaction"));
+                    let answer = self.store.txn(&ask.txn).expect("a transaction");
+                    step = waiting.answer(answer, Timestamp::now());
                 }
             }
         }

@@ -34,7 +34,7 @@ pub use assign_ip::assign_ip;
 pub use auto_assign::auto_assign;
 pub use error::{PlanError, Shortfall};
 pub use inspect::{blocks, lookup, utilization};
-pub use plan::{Ask, Plan, Purpose, Step};
+pub use plan::{Ask, Plan, Purpose, Step, Waiting};
 pub use release::{ips_by_handle, release_by_handles, release_ips};
 pub use request::{
     AssignIpRequest, Assigned, AutoAssignOutcome, AutoAssignRequest, BlockUtilization, ClaimOutcome,

@@ -1,12 +1,13 @@
 //! An operation as a value: it asks for transactions and is told their answers and the time.
 //!
 //! Operations are written as plain `async` functions over a [`Port`], which reads like the contract's prose, but nothing
-//! here waits: the only thing ever awaited is the answer to a transaction, and a [`Plan`] is resumed by whoever carried
-//! it. So the same operation runs over a real datastore in `ipam` and in virtual time in the simulator, which may drop
+//! here waits: the only thing ever awaited is the answer to a transaction, and whoever carried it tells it to
+//! the operation, which is a value until then ([`Waiting`]). So the same operation runs over a real datastore in `ipam` and in virtual time in the simulator, which may drop
 //! it between any two steps (a crash) or tell it a lost race. No runtime is involved; the waker does nothing.
 
 use jiff::Timestamp;
 use mvcc::{RangeRequest, Txn, TxnResponse};
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,8 +36,8 @@ pub struct Ask {
 /// What an operation does next.
 #[derive(Debug)]
 pub enum Step<T> {
-    /// It needs the answer to this.
-    Ask(Ask),
+    /// It needs the answer to this, to be told to the other.
+    Ask(Ask, Waiting<T>),
     /// It is finished.
     Done(T),
 }
@@ -90,11 +91,18 @@ impl Port {
     }
 }
 
-/// An operation under way. Dropping it abandons the operation where it stands.
+type Operation<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// An operation that has not begun.
 pub struct Plan<T> {
     port: Port,
-    /// None once it has ended.
-    future: Option<Pin<Box<dyn Future<Output = T> + Send>>>,
+    operation: Operation<T>,
+}
+
+/// An operation that waits for an answer. Dropping it abandons the operation where it stands.
+pub struct Waiting<T> {
+    port: Port,
+    operation: Operation<T>,
 }
 
 impl<T> Plan<T> {
@@ -105,24 +113,41 @@ impl<T> Plan<T> {
     {
         let mailbox = Mailbox { now: Timestamp::UNIX_EPOCH, conflicts: 0, ask: None, answer: None };
         let port = Port(Arc::new(Mutex::new(mailbox)));
-        let future: Pin<Box<dyn Future<Output = T> + Send>> = Box::pin(operation(port.clone()));
-        Self { port, future: Some(future) }
+        let operation = Box::pin(operation(port.clone()));
+        Self { port, operation }
     }
 
-    /// Goes on: with nothing to begin, then each time with the answer to what was asked. `None` when called without the
-    /// answer that is waited for, or after the end.
-    pub fn resume(&mut self, answer: Option<TxnResponse>, now: Timestamp) -> Option<Step<T>> {
-        {
-            let mut mailbox = self.port.mailbox();
-            mailbox.now = now;
-            mailbox.answer = answer;
-        }
-        match self.future.as_mut()?.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(outcome) => {
-                self.future = None;
-                Some(Step::Done(outcome))
-            }
-            Poll::Pending => self.port.mailbox().ask.take().map(Step::Ask),
-        }
+    /// Begins.
+    pub fn begin(self, now: Timestamp) -> Step<T> {
+        go_on(self.port, self.operation, None, now)
+    }
+}
+
+impl<T> Waiting<T> {
+    /// Goes on with the answer to what was asked.
+    pub fn answer(self, answer: TxnResponse, now: Timestamp) -> Step<T> {
+        go_on(self.port, self.operation, Some(answer), now)
+    }
+}
+
+impl<T> fmt::Debug for Waiting<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").field("port", &self.port).finish_non_exhaustive()
+    }
+}
+
+fn go_on<T>(port: Port, mut operation: Operation<T>, answer: Option<TxnResponse>, now: Timestamp) -> Step<T> {
+    {
+        let mut mailbox = port.mailbox();
+        mailbox.now = now;
+        mailbox.answer = answer;
+    }
+    match operation.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => Step::Done(outcome),
+        Poll::Pending => match port.mailbox().ask.take() {
+            Some(ask) => Step::Ask(ask, Waiting { port: port.clone(), operation }),
+            // an operation has nothing to wait for but the answer to what it just asked
+            None => unreachable!(),
+        },
     }
 }

@@ -129,21 +129,26 @@ impl World {
     }
 
     /// Carries a plan out.
-    fn run<T>(&mut self, mut plan: Plan<Result<T, PlanError>>) -> Result<T, PlanError> {
+    fn run<T>(&mut self, plan: Plan<Result<T, PlanError>>) -> Result<T, PlanError> {
         self.asks.clear();
-        let mut answer = None;
+        let mut step = plan.begin(self.now);
         loop {
-            match plan.resume(answer.take(), self.now).expect("it goes on") {
+            match step {
                 Step::Done(outcome) => return outcome,
-                Step::Ask(ask) => {
+                Step::Ask(ask, waiting) => {
                     if matches!(ask.purpose, Purpose::Write(_)) && !self.interference.is_empty() {
                         let interference = self.interference.remove(0);
+                        let asks = std::mem::take(&mut self.asks);
+                        let others = std::mem::take(&mut self.interference);
                         interference(self);
+                        self.interference = others;
+                        self.asks = asks;
                     }
                     self.asks.push(ask.purpose);
                     let size = ask.txn.compare.len().max(ask.txn.success.len()).max(ask.txn.failure.len());
                     assert!(size < 128, "{size} operations in one transaction");
-                    answer = Some(self.store.txn(&ask.txn).expect("the store takes it"));
+                    let answer = self.store.txn(&ask.txn).expect("the store takes it");
+                    step = waiting.answer(answer, self.now);
                 }
             }
         }

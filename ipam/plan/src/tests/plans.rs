@@ -75,35 +75,21 @@ fn a_plan_that_is_dropped_has_written_all_or_nothing() {
     for steps in 1..5 {
         let request =
             AutoAssignRequest { handle: Some("x".into()), ..AutoAssignRequest::for_workload("node-1", 1, 0) };
-        let mut plan = auto_assign(request);
-        let mut answer = None;
         let before = world.keys();
         let mut wrote = false;
+        let mut step = auto_assign(request).begin(world.now);
         for _ in 0..steps {
-            let Some(Step::Ask(ask)) = plan.resume(answer.take(), world.now) else { break };
+            let Step::Ask(ask, waiting) = step else { break };
             wrote |= ask.purpose != crate::Purpose::Read;
-            answer = Some(world.store.txn(&ask.txn).unwrap());
+            let answer = world.store.txn(&ask.txn).unwrap();
+            step = waiting.answer(answer, world.now);
         }
-        drop(plan);
         assert_eq!(world.keys() != before, wrote && before.is_empty());
         if wrote {
             let kinds = |part: &str| world.keys().iter().filter(|key| key.contains(part)).count();
             assert_eq!((kinds("/assignment/"), kinds("/handle/"), kinds("/host/")), (1, 1, 1));
         }
     }
-}
-
-#[test]
-fn a_plan_tells_when_it_is_called_out_of_turn() {
-    let mut world = World::small();
-    let mut plan = crate::config();
-    assert!(matches!(plan.resume(None, world.now), Some(Step::Ask(_))));
-    assert!(plan.resume(None, world.now).is_none(), "it waits for an answer");
-    let mut plan = crate::config();
-    let Some(Step::Ask(ask)) = plan.resume(None, world.now) else { panic!("it asks") };
-    let answer = world.store.txn(&ask.txn).unwrap();
-    assert!(matches!(plan.resume(Some(answer), world.now), Some(Step::Done(Ok(_)))));
-    assert!(plan.resume(None, world.now).is_none(), "it has ended");
 }
 
 #[test]

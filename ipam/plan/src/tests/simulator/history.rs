@@ -49,7 +49,14 @@ enum Errand {
     Other,
 }
 
-type Resume = Box<dyn FnMut(Option<TxnResponse>, Timestamp) -> Option<Step<Ending>>>;
+/// What a client does next.
+enum Turn {
+    Ask(Ask, Resume),
+    Done(Ending),
+}
+
+type Begin = Box<dyn FnOnce(Timestamp) -> Turn>;
+type Resume = Box<dyn FnOnce(TxnResponse, Timestamp) -> Turn>;
 
 struct Running {
     resume: Resume,
@@ -89,22 +96,34 @@ fn cidr(text: &str) -> Cidr {
     text.parse().expect("a CIDR")
 }
 
-fn boxed<T: 'static>(mut plan: Plan<Result<T, PlanError>>, tell: fn(T) -> Ending) -> Resume {
-    Box::new(move |answer, now| {
-        Some(match plan.resume(answer, now)? {
-            Step::Ask(ask) => Step::Ask(ask),
-            Step::Done(Ok(outcome)) => Step::Done(tell(outcome)),
-            Step::Done(Err(refusal)) => Step::Done(Ending::Refused(refusal)),
+/// A plan and what follows from it, as one closure; `judge` makes an ending of its outcome.
+fn begin<T: 'static>(plan: Plan<T>, now: Timestamp, judge: impl Fn(T) -> Ending + 'static) -> Turn {
+    turn(plan.begin(now), judge)
+}
+
+fn turn<T: 'static>(step: Step<T>, judge: impl Fn(T) -> Ending + 'static) -> Turn {
+    match step {
+        Step::Done(outcome) => Turn::Done(judge(outcome)),
+        Step::Ask(ask, waiting) => {
+            Turn::Ask(ask, Box::new(move |answer, now| turn(waiting.answer(answer, now), judge)))
+        }
+    }
+}
+
+fn boxed<T: 'static>(plan: Plan<Result<T, PlanError>>, tell: fn(T) -> Ending) -> Begin {
+    Box::new(move |now| {
+        begin(plan, now, move |result| match result {
+            Ok(outcome) => tell(outcome),
+            Err(refusal) => Ending::Refused(refusal),
         })
     })
 }
 
-fn boxed_upstream<T: 'static>(mut plan: Plan<Result<T, GaveUp>>, tell: fn(T) -> Ending) -> Resume {
-    Box::new(move |answer, now| {
-        Some(match plan.resume(answer, now)? {
-            Step::Ask(ask) => Step::Ask(ask),
-            Step::Done(Ok(outcome)) => Step::Done(tell(outcome)),
-            Step::Done(Err(GaveUp)) => Step::Done(Ending::Unclear),
+fn boxed_upstream<T: 'static>(plan: Plan<Result<T, GaveUp>>, tell: fn(T) -> Ending) -> Begin {
+    Box::new(move |now| {
+        begin(plan, now, move |result| match result {
+            Ok(outcome) => tell(outcome),
+            Err(GaveUp) => Ending::Unclear,
         })
     })
 }
@@ -294,7 +313,7 @@ impl History {
         let (node, ours) = (self.clients[index].node, self.clients[index].ours);
         let idle = self.idle_handles();
         let unclear = self.idle_unclear();
-        let (errand, resume) =
+        let (errand, begin) =
             if let Some(handle) = self.random.pick(&unclear).cloned().filter(|_| self.random.once_in(2)) {
                 self.del(node, ours, handle)
             } else {
@@ -324,7 +343,7 @@ impl History {
                     _ => self.add(node, ours),
                 }
             };
-        self.start(index, errand, resume, ours, coverage);
+        self.start(index, errand, begin, ours, coverage);
     }
 
     fn affinities_of(&self, node: usize) -> Vec<Cidr> {
@@ -332,7 +351,7 @@ impl History {
         self.mirror.affinities.keys().filter(|(_, other)| *other == owner).map(|(cidr, _)| *cidr).collect()
     }
 
-    fn add(&mut self, node: usize, ours: bool) -> (Errand, Resume) {
+    fn add(&mut self, node: usize, ours: bool) -> (Errand, Begin) {
         let handle = self.fresh_handle();
         if !ours {
             let plan = upstream::add(self.site(node), handle.clone());
@@ -360,7 +379,7 @@ impl History {
         )
     }
 
-    fn assign_ip(&mut self, node: usize) -> (Errand, Resume) {
+    fn assign_ip(&mut self, node: usize) -> (Errand, Begin) {
         let handle = self.fresh_handle();
         let pool = cidr(POOLS[self.random.below(POOLS.len())].1);
         let address = pool.nth(self.random.below(8) as u128).expect("inside");
@@ -380,7 +399,7 @@ impl History {
         self.mirror.held.retain(|_, holder| holder != handle);
     }
 
-    fn del(&mut self, node: usize, ours: bool, handle: String) -> (Errand, Resume) {
+    fn del(&mut self, node: usize, ours: bool, handle: String) -> (Errand, Begin) {
         self.let_go(&handle);
         let resume = if ours {
             boxed(crate::release_by_handles(vec![handle.clone()]), |_| Ending::Done)
@@ -390,7 +409,7 @@ impl History {
         (Errand::Del(handle), resume)
     }
 
-    fn release_one(&mut self, handle: String) -> (Errand, Resume) {
+    fn release_one(&mut self, handle: String) -> (Errand, Begin) {
         let held = self.mirror.held.iter().find(|(_, holder)| **holder == handle);
         let address = *held.expect("an idle handle has one").0;
         self.mirror.held.remove(&address);
@@ -409,7 +428,7 @@ impl History {
         )
     }
 
-    fn whole_node(&mut self, node: usize) -> (Errand, Resume) {
+    fn whole_node(&mut self, node: usize) -> (Errand, Begin) {
         let plan = if self.random.once_in(2) {
             crate::release_host_affinities(format!("node-{node}"), self.random.once_in(2))
         } else {
@@ -418,7 +437,7 @@ impl History {
         (Errand::Other, boxed(plan, |()| Ending::Done))
     }
 
-    fn whole_block(&mut self, node: usize) -> (Errand, Resume) {
+    fn whole_block(&mut self, node: usize) -> (Errand, Begin) {
         let range =
             *self.random.pick(&[cidr("10.0.0.0/29"), cidr("10.0.0.4/30"), cidr("fd00::/126")]).expect("some");
         let owner = self.owner(node);
@@ -430,17 +449,12 @@ impl History {
         (Errand::Other, resume)
     }
 
-    fn start(
-        &mut self,
-        index: usize,
-        errand: Errand,
-        mut resume: Resume,
-        ours: bool,
-        coverage: &mut Coverage,
-    ) {
-        match resume(None, self.now).expect("a plan begins") {
-            Step::Ask(ask) => self.clients[index].running = Some(Running { resume, ask, errand, ours }),
-            Step::Done(ending) => self.end(errand, ending, coverage),
+    fn start(&mut self, index: usize, errand: Errand, begin: Begin, ours: bool, coverage: &mut Coverage) {
+        match begin(self.now) {
+            Turn::Ask(ask, resume) => {
+                self.clients[index].running = Some(Running { resume, ask, errand, ours });
+            }
+            Turn::Done(ending) => self.end(errand, ending, coverage),
         }
     }
 
@@ -485,12 +499,12 @@ impl History {
             self.end(running.errand, Ending::Unclear, coverage);
             return;
         }
-        match (running.resume)(Some(answer), self.now).expect("a plan goes on") {
-            Step::Ask(ask) => {
-                running.ask = ask;
-                self.clients[index].running = Some(running);
+        match (running.resume)(answer, self.now) {
+            Turn::Ask(ask, resume) => {
+                let (errand, ours) = (running.errand, running.ours);
+                self.clients[index].running = Some(Running { resume, ask, errand, ours });
             }
-            Step::Done(ending) => self.end(running.errand, ending, coverage),
+            Turn::Done(ending) => self.end(running.errand, ending, coverage),
         }
     }
 
@@ -570,8 +584,8 @@ impl History {
     }
 
     /// A client of ours does one thing undisturbed.
-    fn alone(&mut self, (errand, resume): (Errand, Resume), coverage: &mut Coverage) {
-        self.start(0, errand, resume, true, coverage);
+    fn alone(&mut self, (errand, begin): (Errand, Begin), coverage: &mut Coverage) {
+        self.start(0, errand, begin, true, coverage);
         while self.clients[0].running.is_some() {
             self.go_on(0, coverage);
         }
