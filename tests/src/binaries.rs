@@ -5,7 +5,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Plugins of Debian's `containernetworking-plugins` that tests delegate to or compare with.
@@ -19,7 +19,7 @@ const DEBIAN_PLUGIN_DIR: &str = "/usr/lib/cni";
 pub enum Build {
     /// As `cargo build` does.
     Plain,
-    /// With failpoints compiled in, in a target directory of their own.
+    /// With failpoints compiled in.
     Failpoints,
 }
 
@@ -43,6 +43,18 @@ pub fn programs(build: Build) -> Result<&'static Path> {
 }
 
 fn prepare(build: Build) -> Result<PathBuf> {
+    // Both builds come out under the same names: what one built must be laid out before the other begins.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let layout = lay_out(build)?;
+    if build == Build::Failpoints {
+        // Nobody shall find programs that can be told to die where a plain build belongs.
+        cargo_build(Build::Plain)?;
+    }
+    Ok(layout)
+}
+
+fn lay_out(build: Build) -> Result<PathBuf> {
     let given = std::env::var_os("OCICAT_BIN_DIR").filter(|_| build == Build::Plain);
     let built = match given {
         Some(directory) => PathBuf::from(directory),
@@ -85,14 +97,10 @@ fn cargo_build(build: Build) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(root).args(["build", "--quiet", "-p", "ocicat", "-p", "ocicat-cni-plugin"]);
+    if build == Build::Failpoints {
+        command.args(["--features", "ocicat/failpoints"]);
+    }
     let target = target_dir()?;
-    let target = match build {
-        Build::Plain => target,
-        Build::Failpoints => {
-            command.args(["--features", "ocicat/failpoints"]);
-            target.join("failpoints")
-        }
-    };
     command.arg("--target-dir").arg(&target);
     // What cargo sets for this test must not reach the build of others.
     for (name, _) in std::env::vars_os() {
