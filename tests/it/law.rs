@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ipam-plan", &["model", "mvcc", "selector"]),
     // I/O libraries
     ("observe", &[]),
-    ("kernel", &["model"]),
+    ("kernel", &[]),
     ("datastore", &["model", "mvcc", "syncer"]),
     // parts and shells
     ("ipam", &["ipam-plan", "datastore", "model", "mvcc", "selector"]),
