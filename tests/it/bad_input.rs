@@ -264,6 +264,10 @@ fn corrupt_values_in_the_store_are_named_and_harm_nobody_else() {
         for part in kinds {
             let (key, stored) = whole.iter().find(|(key, _)| key.contains(part)).context(part)?;
             for bad in ["", "{", "[]", "17", "{\"kind\": 7}", "{\"cidr\": \"x\", \"spec\": []}", "\u{0}"] {
+                if bad.is_empty() && part.contains("/assignment/") {
+                    // defined (`AllocationBlock::decode`): a block that nobody owns, whose affinity goes as stale
+                    continue;
+                }
                 store.put(key, bad)?;
                 let output = node.call("ADD", &second).run()?;
                 eprintln!("{key} = {bad:?}: {} {}", output.ending, output.stdout);
