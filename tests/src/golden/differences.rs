@@ -32,31 +32,17 @@ pub struct Everywhere {
 }
 
 /// What every ADD does on purpose beyond the recording.
-pub const EVERYWHERE: &[Everywhere] = &[
-    Everywhere {
-        reason: "gateways are permanent neighbours, so that the first packet waits for no ARP and no proxy has to answer",
-        strip: |object| {
-            let gateway =
-                ["169.254.1.1", "fe80::ecee:eeff:feee:eeee"].iter().any(|one| object["dst"] == *one);
-            let ours =
-                gateway && object["state"][0] == "PERMANENT" && object["lladdr"] == "ee:ee:ee:ee:ee:ee";
-            if ours {
-                *object = Value::Null;
-            }
-            ours
-        },
+pub const EVERYWHERE: &[Everywhere] = &[Everywhere {
+    reason: "gateways are permanent neighbours, so that the first packet waits for no ARP and no proxy has to answer",
+    strip: |object| {
+        let gateway = ["169.254.1.1", "fe80::ecee:eeff:feee:eeee"].iter().any(|one| object["dst"] == *one);
+        let ours = gateway && object["state"][0] == "PERMANENT" && object["lladdr"] == "ee:ee:ee:ee:ee:ee";
+        if ours {
+            *object = Value::Null;
+        }
+        ours
     },
-    Everywhere {
-        reason: "IPv6 addresses are marked as not to be checked for duplicates; upstream sets the interface's sysctl only",
-        strip: |object| {
-            let addresses = object.get_mut("addr_info").and_then(Value::as_array_mut).into_iter().flatten();
-            let marked = |address: &mut Value| {
-                address.as_object_mut().is_some_and(|one| one.remove("nodad").is_some())
-            };
-            addresses.filter_map(|address| marked(address).then_some(())).count() > 0
-        },
-    },
-];
+}];
 
 const HANGS: &str = "upstream never gives up on a datastore that does not answer; ours says so and ends";
 const PANICS: &str = "upstream panics; ours says what is wrong";
