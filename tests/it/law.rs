@@ -30,20 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "ocicat",
         &["model", "selector", "datastore", "mvcc", "ipam", "kernel", "observe", "cni-host", "cni-protocol"],
     ),
-    (
-        "tests",
-        &[
-            "model",
-            "mvcc",
-            "datastore",
-            "kernel",
-            "ipam",
-            "ipam-plan",
-            "cni-protocol",
-            "cni-host",
-            "selector",
-        ],
-    ),
+    ("tests", &["model", "mvcc", "datastore", "ipam", "ipam-plan"]),
 ];
 
 /// Crates that do no I/O: no runtime, socket, file, clock or environment, not even below them.
