@@ -291,6 +291,5 @@ fn pretty(value: &Value) -> String {
     let mut bytes = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter)).expect("JSON");
-    let text = String::from_utf8(bytes).expect("UTF-8").replace('<', "\\u003c").replace('>', "\\u003e");
-    text
+    String::from_utf8(bytes).expect("UTF-8").replace('<', "\\u003c").replace('>', "\\u003e")
 }
