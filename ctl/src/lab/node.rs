@@ -126,7 +126,8 @@ fn make_mounts(directory: &Directory, node: &Node, programs: &Programs) -> Resul
     std::fs::File::create(&name).with_context(|| format!("create {}", name.display()))?;
     let (ready, made) = mpsc::channel();
     let (done, named) = mpsc::channel::<()>();
-    std::thread::scope(|scope| {
+    // Moved in, so that a failure below drops `done` before the scope waits for the thread that waits for it.
+    std::thread::scope(move |scope| {
         scope.spawn(move || {
             let _ = ready.send(mounts_of_node(&directory.node(&node.name), programs));
             // The namespace lives as long as this thread does, until it has a name.
@@ -199,4 +200,25 @@ async fn index(kernel: &Netlink, name: &str) -> Result<u32> {
 
 fn up(name: &str) -> Op {
     Op::SetLink { link: LinkRef::Name(name.to_string()), up: Some(true), mac: None, mtu: None, alias: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// As in a chroot, or where a mount is refused: an error, and no thread that waits for another for ever.
+    #[test]
+    fn a_mount_that_fails_is_an_error_and_ends() {
+        let lab = tempfile::tempdir().unwrap();
+        let directory = Directory::new(lab.path().to_path_buf()).unwrap();
+        let node = Node { name: "node-1".to_string(), number: 1 };
+        let name = directory.mount_ns(&node.name);
+        std::fs::create_dir_all(name.parent().unwrap()).unwrap();
+        let programs = Programs { ocicat: "/no/such/ocicat".into(), plugin: "/no/such/calico".into() };
+        let (ended, end) = mpsc::channel();
+        std::thread::spawn(move || ended.send(make_mounts(&directory, &node, &programs)));
+        let result = end.recv_timeout(Duration::from_secs(20)).expect("it ends");
+        assert!(result.is_err());
+    }
 }
