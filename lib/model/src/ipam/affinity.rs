@@ -1,6 +1,6 @@
 //! The claim of an owner on a block.
 
-use super::{to_bytes, unreadable};
+use super::{read_or_default, to_bytes};
 use crate::key::Key;
 use crate::resource::StoredError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -81,10 +81,7 @@ impl BlockAffinity {
 
     /// Reads a stored value; zero bytes are an affinity without a state.
     pub fn decode(key: &Key, value: &[u8]) -> Result<Self, StoredError> {
-        if value.is_empty() {
-            return Ok(Self::default());
-        }
-        serde_json::from_slice(value).map_err(|e| unreadable(key, &e))
+        read_or_default(key, value)
     }
 
     /// The value to store.

@@ -1,6 +1,6 @@
 //! A handle: the name under which addresses were asked for, and how many it has in which block.
 
-use super::{to_bytes, unreadable};
+use super::{read_or_default, to_bytes};
 use crate::key::Key;
 use crate::net::Cidr;
 use crate::resource::StoredError;
@@ -30,10 +30,7 @@ fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<
 impl Handle {
     /// Reads a stored value; zero bytes are a handle without blocks.
     pub fn decode(key: &Key, value: &[u8]) -> Result<Self, StoredError> {
-        if value.is_empty() {
-            return Ok(Self::default());
-        }
-        serde_json::from_slice(value).map_err(|e| unreadable(key, &e))
+        read_or_default(key, value)
     }
 
     /// The value to store.

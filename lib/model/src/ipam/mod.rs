@@ -20,6 +20,17 @@ use crate::key::Key;
 use crate::resource::StoredError;
 use serde::Serialize;
 
+/// Reads a stored value of which zero bytes, as old releases wrote them, mean the default.
+fn read_or_default<T: serde::de::DeserializeOwned + Default>(
+    key: &Key,
+    value: &[u8],
+) -> Result<T, StoredError> {
+    if value.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(value).map_err(|e| unreadable(key, &e))
+}
+
 fn unreadable(key: &Key, error: &serde_json::Error) -> StoredError {
     StoredError { key: key.path(), reason: error.to_string() }
 }
