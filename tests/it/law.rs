@@ -17,6 +17,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     // engines
     ("syncer", &["mvcc"]),
     ("ipam-plan", &["model", "mvcc", "selector"]),
+    ("bgp-wire", &[]),
+    ("bgp-session", &["bgp-wire"]),
+    ("bgp-rib", &["bgp-wire"]),
+    ("bgp-config", &["bgp-wire", "bgp-session", "bgp-rib", "model", "selector"]),
     // I/O libraries
     ("observe", &[]),
     ("kernel", &[]),
@@ -24,17 +28,55 @@ const ARROWS: &[(&str, &[&str])] = &[
     // parts and shells
     ("ipam", &["ipam-plan", "datastore", "model", "mvcc", "selector"]),
     ("cni-host", &["cni-protocol", "ipam", "datastore", "kernel", "model", "mvcc", "observe"]),
+    (
+        "bgpd",
+        &[
+            "bgp-wire",
+            "bgp-session",
+            "bgp-rib",
+            "bgp-config",
+            "model",
+            "mvcc",
+            "datastore",
+            "kernel",
+            "observe",
+            "delta",
+        ],
+    ),
     // programs
     ("cni-plugin", &["cni-protocol"]),
     (
         "ocicat",
-        &["model", "selector", "datastore", "mvcc", "ipam", "kernel", "observe", "cni-host", "cni-protocol"],
+        &[
+            "model",
+            "selector",
+            "datastore",
+            "mvcc",
+            "ipam",
+            "kernel",
+            "observe",
+            "cni-host",
+            "cni-protocol",
+            "bgpd",
+        ],
     ),
     ("tests", &["model", "mvcc", "datastore", "ipam", "ipam-plan"]),
 ];
 
 /// Crates that do no I/O: no runtime, socket, file, clock or environment, not even below them.
-const PURE: &[&str] = &["selector", "delta", "mvcc", "model", "cni-protocol", "syncer", "ipam-plan"];
+const PURE: &[&str] = &[
+    "selector",
+    "delta",
+    "mvcc",
+    "model",
+    "cni-protocol",
+    "syncer",
+    "ipam-plan",
+    "bgp-wire",
+    "bgp-session",
+    "bgp-rib",
+    "bgp-config",
+];
 
 /// Third-party crates that mean I/O; none may lie below a pure crate.
 const IO_CRATES: &[&str] = &[
@@ -222,6 +264,10 @@ fn pure_crates_ask_neither_clock_nor_system() {
         "cni-plugin/protocol/src",
         "lib/syncer/src",
         "ipam/plan/src",
+        "bgpd/wire/src",
+        "bgpd/session/src",
+        "bgpd/rib/src",
+        "bgpd/config/src",
     ] {
         for (path, source) in sources().into_iter().filter(|(path, _)| path.starts_with(directory)) {
             if is_test(&path) {

@@ -1,0 +1,1 @@
+//! The BGP session state machine, without a socket and without a clock.

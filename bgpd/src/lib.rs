@@ -1,0 +1,1 @@
+//! The BGP speaker of a node, or of a router without one.
