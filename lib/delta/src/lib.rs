@@ -9,4 +9,4 @@
 
 mod map;
 
-pub use map::{DeltaMap, PendingUpdate};
+pub use map::{DeltaMap, Entry, PendingUpdate};

@@ -1,6 +1,7 @@
 //! The map and its two pending sets.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeBounds;
 
 /// What should be and what is, with the difference always at hand.
 #[derive(Debug, Clone)]
@@ -66,6 +67,17 @@ pub struct PendingUpdate<'a, K, V> {
     /// What it should be.
     pub desired: &'a V,
     /// What it is.
+    pub actual: Option<&'a V>,
+}
+
+/// One object: what it should be and what it is.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Entry<'a, K, V> {
+    /// Which object.
+    pub key: &'a K,
+    /// What it should be; `None` when it should not be.
+    pub desired: Option<&'a V>,
+    /// What it is; `None` when it is not.
     pub actual: Option<&'a V>,
 }
 
@@ -200,6 +212,15 @@ impl<K: Ord, V> DeltaMap<K, V> {
     /// What an object is.
     pub fn get_actual(&self, key: &K) -> Option<&V> {
         self.states.get(key).and_then(State::actual)
+    }
+
+    /// The objects of a range of keys, in key order.
+    pub fn range(&self, keys: impl RangeBounds<K>) -> impl Iterator<Item = Entry<'_, K, V>> {
+        self.states.range(keys).map(|(key, state)| Entry {
+            key,
+            desired: state.desired(),
+            actual: state.actual(),
+        })
     }
 
     /// All that is desired, in key order.

@@ -131,3 +131,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_range_shows_both_sides() {
+    let mut map = Map::new();
+    map.set_desired(1, 10);
+    map.set_actual(2, 20);
+    map.set_actual(3, 30);
+    map.set_desired(3, 31);
+    map.set_desired(9, 90);
+    let seen: Vec<_> = map.range(1..=3).map(|e| (*e.key, e.desired.copied(), e.actual.copied())).collect();
+    assert_eq!(seen, [(1, Some(10), None), (2, None, Some(20)), (3, Some(31), Some(30))]);
+}
