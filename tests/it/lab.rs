@@ -15,15 +15,16 @@ use std::time::{Duration, Instant};
 const SIGABRT: i32 = 6;
 
 /// Every place at which `up` is killed.
-const PLACES: [&str; 16] = [
+const PLACES: [&str; 17] = [
     "directory made",
     "directory mounted",
     "the namespace between the nodes",
     "start etcd",
     "started etcd",
     "node node-1",
-    "mounts of a node",
     "namespace of a node",
+    "mount namespace of a node",
+    "mounts of a node",
     "waiting for etcd",
     "cluster information, default pools, nodes",
     "pools",

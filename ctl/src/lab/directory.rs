@@ -7,6 +7,7 @@
 //!                 ns/node-1            …
 //!                 ns/node-1.mnt        mount namespaces
 //!                 nodes/node-1/run     what the node sees as /run, /var/lib, /etc/cni
+//!                 nodes/node-1/root    empty; needed while its mount namespace is made
 //!                 etcd                 the data of the lab's own etcd
 //!                 log                  what programs said
 //! ```
@@ -129,7 +130,7 @@ impl Directory {
         std::os::unix::fs::chown(self.0.join("etcd"), None, None)?;
         std::fs::set_permissions(self.0.join("etcd"), std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
         for node in nodes {
-            for part in ["run/netns", "run/ocicat/bin", "var-lib/calico", "etc-cni/net.d"] {
+            for part in ["run/netns", "run/ocicat/bin", "var-lib/calico", "etc-cni/net.d", "root"] {
                 std::fs::create_dir_all(self.node(&node.name).join(part))?;
             }
         }
@@ -187,7 +188,7 @@ fn inodes(directory: &Path) -> BTreeSet<u64> {
 
 /// Mount points at and below a directory, the youngest first.
 fn mounts_below(directory: &Path) -> Result<Vec<PathBuf>> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo").context("read the mounts")?;
+    let table = std::fs::read_to_string("/proc/thread-self/mountinfo").context("read the mounts")?;
     let mut found: Vec<PathBuf> =
         table.lines().filter_map(mount_point).filter(|p| p.starts_with(directory)).collect();
     found.reverse();

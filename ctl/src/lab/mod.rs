@@ -10,6 +10,7 @@ mod down;
 mod echo;
 mod failpoint;
 mod matrix;
+mod mount_ns;
 mod node;
 mod place;
 mod plan;

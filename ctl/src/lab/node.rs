@@ -2,15 +2,13 @@
 
 use super::directory::Directory;
 use super::failpoint::failpoint;
-use super::place::on_thread;
+use super::mount_ns;
 use super::plan::{ETCD_ADDRESS, NODE_PROGRAMS, Node, OUTSIDE, Plan, UPLINK};
 use anyhow::{Context, Result, bail};
 use kernel::{IpNet, Kernel, LinkRef, Mac, Netlink, Netns, NextHop, Op, Route, RouteKind, Scope, VethPair};
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 
 /// What a node mounts over the host's: a part of its directory, and where.
 const OWN: [(&str, &str); 3] = [("var-lib", "/var/lib"), ("etc-cni", "/etc/cni"), ("run", "/run")];
@@ -36,10 +34,13 @@ pub async fn make_outside(directory: &Directory) -> Result<()> {
 /// The kernel refuses.
 pub async fn make_node(directory: &Directory, plan: &Plan, node: &Node, programs: &Programs) -> Result<()> {
     make_files(directory, plan, node)?;
-    make_mounts(directory, node, programs)?;
-    failpoint("mounts of a node");
     let netns = Netns::create_at(&directory.netns(&node.name))?;
     failpoint("namespace of a node");
+    let own = directory.node(&node.name);
+    mount_ns::create(&directory.mount_ns(&node.name), &own.join("root"))?;
+    failpoint("mount namespace of a node");
+    directory.place(&node.name)?.run(|| make_mounts(&own, programs))?;
+    failpoint("mounts of a node");
     let outside = Netlink::open(&Netns::open(directory.netns(OUTSIDE))?)?;
     let inside = Netlink::open(&netns)?;
     let pair = VethPair {
@@ -120,37 +121,14 @@ fn make_files(directory: &Directory, plan: &Plan, node: &Node) -> Result<()> {
     Ok(())
 }
 
-/// Makes the mount namespace and gives it its name in the lab's directory.
-fn make_mounts(directory: &Directory, node: &Node, programs: &Programs) -> Result<()> {
-    let name = directory.mount_ns(&node.name);
-    std::fs::File::create(&name).with_context(|| format!("create {}", name.display()))?;
-    let (ready, made) = mpsc::channel();
-    let (done, named) = mpsc::channel::<()>();
-    // Moved in, so that a failure below drops `done` before the scope waits for the thread that waits for it.
-    std::thread::scope(move |scope| {
-        scope.spawn(move || {
-            let _ = ready.send(mounts_of_node(&directory.node(&node.name), programs));
-            // The namespace lives as long as this thread does, until it has a name.
-            let _ = named.recv();
-        });
-        let thread = made.recv().context("the thread that makes mounts died")??;
-        on_thread(|| bind(Path::new(&format!("/proc/self/task/{thread}/ns/mnt")), &name, false))?;
-        let _ = done.send(());
-        Ok(())
-    })
-}
-
-/// Moves the calling thread into a new mount namespace and mounts what a node has of its own; returns its number.
-fn mounts_of_node(own: &Path, programs: &Programs) -> Result<i32> {
-    unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace")?;
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).context("keep mounts to the node")?;
+/// Mounts what a node has of its own; called within its mount namespace.
+fn make_mounts(own: &Path, programs: &Programs) -> Result<()> {
     let bin = own.join(NODE_PROGRAMS.trim_start_matches('/'));
     for (name, file) in
         [("ocicat", &programs.ocicat), ("calico", &programs.plugin), ("calico-ipam", &programs.plugin)]
     {
         let target = bin.join(name);
-        std::fs::File::create(&target)?;
+        std::fs::File::create(&target).with_context(|| format!("create {}", target.display()))?;
         bind(file, &target, false)?;
     }
     if !Path::new("/etc/cni").is_dir() {
@@ -160,7 +138,7 @@ fn mounts_of_node(own: &Path, programs: &Programs) -> Result<i32> {
     for (part, path) in OWN {
         bind(&own.join(part), Path::new(path), true)?;
     }
-    Ok(nix::unistd::gettid().as_raw())
+    Ok(())
 }
 
 /// Mounts the host's /etc with the node's changes over it, of which an empty `cni` is the first.
@@ -200,25 +178,4 @@ async fn index(kernel: &Netlink, name: &str) -> Result<u32> {
 
 fn up(name: &str) -> Op {
     Op::SetLink { link: LinkRef::Name(name.to_string()), up: Some(true), mac: None, mtu: None, alias: None }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Duration;
-
-    /// As in a chroot, or where a mount is refused: an error, and no thread that waits for another for ever.
-    #[test]
-    fn a_mount_that_fails_is_an_error_and_ends() {
-        let lab = tempfile::tempdir().unwrap();
-        let directory = Directory::new(lab.path().to_path_buf()).unwrap();
-        let node = Node { name: "node-1".to_string(), number: 1 };
-        let name = directory.mount_ns(&node.name);
-        std::fs::create_dir_all(name.parent().unwrap()).unwrap();
-        let programs = Programs { ocicat: "/no/such/ocicat".into(), plugin: "/no/such/calico".into() };
-        let (ended, end) = mpsc::channel();
-        std::thread::spawn(move || ended.send(make_mounts(&directory, &node, &programs)));
-        let result = end.recv_timeout(Duration::from_secs(20)).expect("it ends");
-        assert!(result.is_err());
-    }
 }
