@@ -3,8 +3,10 @@
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -149,12 +151,29 @@ impl Background {
     ///
     /// # Errors
     /// The program cannot be started.
-    pub fn start(mut command: Command) -> Result<Self> {
+    pub fn start(command: Command) -> Result<Self> {
+        Self::spawn(command, Stdio::null(), Stdio::null())
+    }
+
+    /// Starts it, output to the end of a file.
+    ///
+    /// # Errors
+    /// The file cannot be opened or the program not started.
+    pub fn start_logging(command: Command, log: &Path) -> Result<Self> {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .with_context(|| format!("open {}", log.display()))?;
+        Self::spawn(command, log.try_clone()?.into(), log.into())
+    }
+
+    fn spawn(mut command: Command, stdout: Stdio, stderr: Stdio) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         let child = command
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr)
             .process_group(0)
             .spawn()
             .with_context(|| format!("start {name}"))?;
