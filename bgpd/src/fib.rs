@@ -12,6 +12,7 @@ mod route;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use route::MAIN;
 pub use route::{Hop, Key, Target};
 
 use bgp_wire::Prefix;

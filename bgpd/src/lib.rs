@@ -4,3 +4,4 @@
 //! happens: sockets, the kernel, the datastore, and people who ask.
 
 pub mod fib;
+pub mod next_hop;
