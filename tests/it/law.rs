@@ -23,7 +23,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("bgp-config", &["bgp-wire", "bgp-session", "bgp-rib", "model", "selector"]),
     // I/O libraries
     ("observe", &[]),
-    ("kernel", &[]),
+    ("netfilter", &[]),
+    ("kernel", &["netfilter"]),
     ("datastore", &["model", "mvcc", "syncer"]),
     // parts and shells
     ("ipam", &["ipam-plan", "datastore", "model", "mvcc", "selector"]),
@@ -264,6 +265,7 @@ fn pure_crates_ask_neither_clock_nor_system() {
         "cni-plugin/protocol/src",
         "lib/syncer/src",
         "ipam/plan/src",
+        "lib/netfilter/src",
         "bgpd/wire/src",
         "bgpd/session/src",
         "bgpd/rib/src",

@@ -9,13 +9,16 @@ mod addr;
 mod api;
 mod describe;
 pub mod memory;
+mod multicast;
 mod netlink;
 mod netns;
+mod nftables;
 
 pub use addr::{IpNet, Mac, MacError};
 pub use api::*;
 pub use netlink::{Netlink, SystemNamespaces};
 pub use netns::{NETNS_DIR, Netns};
+pub use nftables::{CommitError, NftEvent, Nftables, Refused};
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 mod behaviour;
 mod differential;
 mod memory_only;
+mod nftables;
 mod real_only;
 
 use crate::memory::World;
@@ -72,6 +73,13 @@ fn root() -> bool {
         eprintln!("not root: the real kernel is left out");
     }
     root
+}
+
+/// For what only a real kernel can show.
+fn in_runtime_as_root(test: impl Future<Output = ()>) {
+    if root() {
+        block_on(test);
+    }
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -1,0 +1,275 @@
+//! nf_tables of a namespace: transactions, dumps, events.
+//!
+//! The kernel works while the request is being sent: when `send` returns, every answer already waits in the receive
+//! queue. So a [`Nftables`] never waits for anything; its calls take the kernel's own time, and are plain functions.
+
+use crate::api::KernelError;
+use crate::multicast;
+use crate::netns::Netns;
+use futures::stream::Stream;
+use netfilter::nft::{self, Batch, Change, Object, Presence, Query};
+use netfilter::wire::{Replies, Reply};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use nix::errno::Errno;
+use nix::libc::MSG_DONTWAIT;
+use nix::sys::socket::{
+    setsockopt,
+    sockopt::{SndBuf, SndBufForce},
+};
+use std::collections::VecDeque;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// `NFNLGRP_NFTABLES`
+const GROUP: u32 = 7;
+/// How often a dump is repeated that the kernel calls inconsistent.
+const DUMP_TRIES: usize = 16;
+/// Room above the batch itself that a send buffer accounts for.
+const SEND_OVERHEAD: usize = 64 << 10;
+/// No answer is longer: dumps come in pages of at most 32 KiB.
+const DATAGRAM: usize = 64 << 10;
+
+/// Why a batch was not carried out; the kernel is as it was.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommitError {
+    /// These changes were refused, each by its place in the batch; the others would have been accepted.
+    #[error("{}", refused_text(.0))]
+    Refused(Vec<Refused>),
+    /// Somebody else changed nf_tables since the generation was read: read again.
+    #[error("nf_tables was changed by another process meanwhile")]
+    Stale,
+    /// The batch as a whole was refused.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+}
+
+/// A refused change.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// Its place in the batch, from 0.
+    pub change: usize,
+    /// Positive errno.
+    pub errno: i32,
+    /// The kernel's own words, where it has some.
+    pub words: Option<String>,
+}
+
+fn refused_text(all: &[Refused]) -> String {
+    let one = |refused: &Refused| {
+        let words = refused.words.as_ref().map(|words| format!(" ({words})")).unwrap_or_default();
+        format!("change {}: {}{words}", refused.change, Errno::from_raw(refused.errno).desc())
+    };
+    let shown: Vec<String> = all.iter().take(3).map(one).collect();
+    let more = all.len().saturating_sub(shown.len());
+    match more {
+        0 => shown.join("; "),
+        more => format!("{}; and {more} more", shown.join("; ")),
+    }
+}
+
+/// nf_tables of one namespace.
+#[derive(Debug)]
+pub struct Nftables {
+    netns: Netns,
+    socket: Socket,
+    port: u32,
+    sequence: u32,
+}
+
+impl Nftables {
+    /// Opens a socket inside `netns`.
+    ///
+    /// # Errors
+    /// Where the namespace cannot be entered, or the kernel has no netfilter sockets.
+    pub fn open(netns: &Netns) -> Result<Self, KernelError> {
+        let (socket, port) = netns
+            .run(|| -> std::io::Result<_> {
+                let mut socket = Socket::new(NETLINK_NETFILTER)?;
+                let address = socket.bind_auto()?;
+                socket.set_ext_ack(true)?;
+                socket.set_cap_ack(true)?;
+                Ok((socket, address.port_number()))
+            })?
+            .map_err(|error| KernelError::Socket(error.to_string()))?;
+        multicast::enlarge_receive_buffer(&socket);
+        Ok(Self { netns: netns.clone(), socket, port, sequence: 1 })
+    }
+
+    /// The socket's port, by which events tell whose changes they are.
+    pub fn port(&self) -> u32 {
+        self.port
+    }
+
+    /// Carries out all changes or none, at one instant. With a generation, only if nothing was changed since.
+    ///
+    /// # Errors
+    /// [`CommitError`]; nothing was changed then.
+    pub fn commit(&mut self, changes: &[Change], generation: Option<u32>) -> Result<(), CommitError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::new(self.sequence, generation);
+        changes.iter().for_each(|change| batch.push(change));
+        let batch = batch.finish();
+        self.sequence = batch.next;
+        self.send(&batch.bytes)?;
+        let mut refused = Vec::new();
+        let mut answered = false;
+        self.receive(|reply| {
+            let Reply::Ack { sequence, errno, words } = reply else { return Ok(()) };
+            answered = true;
+            match (batch.change_of(sequence), errno) {
+                (_, 0) => Ok(()),
+                (Some(change), errno) => {
+                    refused.push(Refused { change, errno, words: words.map(str::to_owned) });
+                    Ok(())
+                }
+                (None, errno) if errno == Errno::ERESTART as i32 => Err(CommitError::Stale),
+                (None, errno) => Err(KernelError::Refused {
+                    errno,
+                    what: format!("commit {} changes of nf_tables", changes.len()),
+                    detail: words.map(str::to_owned),
+                }
+                .into()),
+            }
+        })?;
+        match (refused.is_empty(), answered) {
+            (false, _) => Err(CommitError::Refused(refused)),
+            (true, true) => Ok(()),
+            (true, false) => Err(KernelError::Socket("the kernel did not answer a batch".to_string()).into()),
+        }
+    }
+
+    /// What is there.
+    ///
+    /// # Errors
+    /// The kernel's; a table or set that is not there is `ENOENT`.
+    pub fn read(&mut self, query: &Query) -> Result<Vec<Object>, KernelError> {
+        for _ in 0..DUMP_TRIES {
+            if let Some(objects) = self.try_read(query)? {
+                return Ok(objects);
+            }
+        }
+        Err(KernelError::Refused {
+            errno: Errno::EINTR as i32,
+            what: format!("{query:?}"),
+            detail: Some("nf_tables kept changing while it was listed".to_string()),
+        })
+    }
+
+    /// `None` when what was listed changed meanwhile.
+    fn try_read(&mut self, query: &Query) -> Result<Option<Vec<Object>>, KernelError> {
+        let request = self.sequence;
+        self.sequence = self.sequence.wrapping_add(1);
+        self.send(&query.request(request))?;
+        let (mut found, mut whole) = (Vec::new(), true);
+        self.receive(|reply| {
+            match &reply {
+                Reply::Data { sequence, .. } if *sequence == request => {
+                    found.extend(nft::read(&reply).map(|(_, object)| object));
+                }
+                Reply::Done { sequence, interrupted } if *sequence == request => whole = !interrupted,
+                Reply::Ack { sequence, errno, words } if *sequence == request && *errno != 0 => {
+                    if *errno == Errno::EINTR as i32 {
+                        whole = false;
+                        return Ok(());
+                    }
+                    return Err(KernelError::Refused {
+                        errno: *errno,
+                        what: format!("{query:?}"),
+                        detail: words.map(str::to_owned),
+                    });
+                }
+                _ => {}
+            }
+            Ok::<(), KernelError>(())
+        })?;
+        Ok(whole.then_some(found))
+    }
+
+    /// The generation: a number each committed batch raises.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn generation(&mut self) -> Result<u32, KernelError> {
+        let id = self.read(&Query::Generation)?.into_iter().find_map(|object| match object {
+            Object::Generation { id, .. } => Some(id),
+            _ => None,
+        });
+        id.ok_or_else(|| {
+            KernelError::Socket("the kernel did not tell the generation of nf_tables".to_string())
+        })
+    }
+
+    /// Follows changes of any process from now on, in a socket of its own; within a tokio runtime.
+    ///
+    /// # Errors
+    /// Where the socket cannot be made.
+    pub fn events(&self) -> Result<impl Stream<Item = NftEvent> + Send + use<>, KernelError> {
+        multicast::follow(&self.netns, NETLINK_NETFILTER, &[GROUP], || NftEvent::Overrun, take)
+    }
+
+    fn send(&self, bytes: &[u8]) -> Result<(), KernelError> {
+        let failed = |error: std::io::Error| KernelError::Socket(error.to_string());
+        make_room(&self.socket, bytes.len() + SEND_OVERHEAD);
+        let sent = self.socket.send_to(bytes, &SocketAddr::new(0, 0), 0).map_err(failed)?;
+        if sent == bytes.len() {
+            return Ok(());
+        }
+        Err(KernelError::Socket(format!("{sent} of {} bytes were sent", bytes.len())))
+    }
+
+    /// Hands over every message that waits.
+    fn receive<E: From<KernelError>>(
+        &self,
+        mut each: impl FnMut(Reply<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut buffer: Vec<u8> = Vec::with_capacity(DATAGRAM);
+        let mut result = Ok(());
+        loop {
+            buffer.clear();
+            match self.socket.recv(&mut buffer, MSG_DONTWAIT) {
+                Ok(_) if result.is_ok() => result = Replies::new(&buffer).try_for_each(&mut each),
+                // after a failure the rest is taken from the queue, so that the next request does not find it
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return result,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(KernelError::Socket(error.to_string()).into()),
+            }
+        }
+    }
+}
+
+/// A change of nf_tables, by whomever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NftEvent {
+    /// Something came, changed or went.
+    Change {
+        /// The port of the socket it was asked on.
+        port: u32,
+        /// Whether it is there now.
+        presence: Presence,
+        /// What.
+        object: Object,
+    },
+    /// Events were lost: read again.
+    Overrun,
+}
+
+fn take(datagram: &[u8], into: &mut VecDeque<NftEvent>) {
+    for reply in Replies::new(datagram) {
+        let Reply::Data { port, .. } = reply else { continue };
+        into.extend(nft::read(&reply).map(|(presence, object)| NftEvent::Change { port, presence, object }));
+    }
+}
+
+/// A batch must be sent in one piece: the send buffer grows to hold it.
+#[allow(unsafe_code)]
+fn make_room(socket: &Socket, bytes: usize) {
+    // SAFETY: the descriptor belongs to `socket`, which outlives this function.
+    let fd = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
+    // where the right is missing the send itself fails, and says so
+    let forced = setsockopt(&fd, SndBufForce, &bytes);
+    if forced.is_err() {
+        let _ = setsockopt(&fd, SndBuf, &bytes);
+    }
+}
