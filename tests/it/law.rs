@@ -126,6 +126,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("netlink-sys", &["kernel"]),
     ("etcd-client", &["datastore"]),
     ("tonic", &["observe", "datastore"]),
+    ("tokio-rustls", &["cni-host"]),
+    ("ruzstd", &["cni-host"]),
     ("serde-saphyr", &["model", "datastore", "tests"]),
 ];
 

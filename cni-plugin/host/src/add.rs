@@ -2,6 +2,7 @@
 
 use crate::address::{Own, Source, is_own};
 use crate::attach::{Attachment, attach};
+use crate::azure::{AZURE_IPAM, Azure};
 use crate::delegate::{self, Delegate};
 use crate::detach::remove_host_end;
 use crate::endpoint::{self, Existing, Wanted};
@@ -78,10 +79,6 @@ fn check(request: &Request) -> Result<(), CniError> {
         return Err(CniError::internal(format!(
             "unknown device_type {device} in CNI config (supported: \"veth\", \"netkit\")"
         )));
-    }
-    if conf.device_type == DeviceType::Netkit {
-        // The contract has it fall back silently where the kernel does not know netkit; ours never makes one.
-        tracing::info!("device_type netkit: making a veth pair");
     }
     if conf.ip_addrs_no_ipam && !request.args.is_pod() {
         return Err(CniError::internal(
@@ -180,6 +177,7 @@ impl Job<'_> {
         let addresses: Vec<IpAddr> = given.ips.iter().map(|ip| ip.address.addr).collect();
         let attachment = Attachment {
             netns: self.request.environment.netns.clone(),
+            netkit: self.request.conf.device_type == DeviceType::Netkit,
             ifname: self.id.ifname.clone(),
             host_interface: interface.clone(),
             mtu: self.mtu,
@@ -232,6 +230,9 @@ impl Job<'_> {
             delegate::find(CALICO_IPAM, &self.request.environment.path)?;
             let ipam = Ipam::new(Arc::clone(&self.store));
             return Ok(Source::Own(Box::new(Own::new(ipam, self.request, &self.id, &self.facts.pools)?)));
+        }
+        if conf.ipam.plugin == AZURE_IPAM {
+            return Ok(Source::Azure(Box::new(Azure::new(self.request, &self.host.azure_networks))));
         }
         let mut document = conf.raw().clone();
         if wants_pod_cidrs(&document) {

@@ -1,5 +1,6 @@
 //! Where addresses come from: our own address manager in this process, or another IPAM plugin.
 
+use crate::azure::Azure;
 use crate::bounded::{self, within};
 use crate::delegate::Delegate;
 use crate::lock;
@@ -22,6 +23,8 @@ pub(crate) enum Source {
     Own(Box<Own>),
     /// Another plugin.
     Plugin(Box<Delegate>),
+    /// The plugin that has to be told what it gave before.
+    Azure(Box<Azure>),
 }
 
 impl Source {
@@ -33,6 +36,7 @@ impl Source {
         match self {
             Source::Own(own) => own.assign().await,
             Source::Plugin(plugin) => plugin.add().await,
+            Source::Azure(plugin) => plugin.add().await,
         }
     }
 
@@ -43,7 +47,7 @@ impl Source {
     pub(crate) async fn leftovers(&self) -> Result<Vec<Release>, CniError> {
         match self {
             Source::Own(own) => within(bounded::IPAM, "looking for left addresses", own.leftovers()).await,
-            Source::Plugin(_) => Ok(Vec::new()),
+            Source::Plugin(_) | Source::Azure(_) => Ok(Vec::new()),
         }
     }
 
@@ -56,7 +60,7 @@ impl Source {
             Source::Own(own) => {
                 within(bounded::IPAM, "releasing addresses", own.release_exactly(addresses)).await
             }
-            Source::Plugin(_) => Ok(()),
+            Source::Plugin(_) | Source::Azure(_) => Ok(()),
         }
     }
 
@@ -68,6 +72,7 @@ impl Source {
         match self {
             Source::Own(own) => own.release().await,
             Source::Plugin(plugin) => plugin.del().await,
+            Source::Azure(plugin) => plugin.del().await,
         }
     }
 }

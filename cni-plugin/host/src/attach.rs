@@ -28,6 +28,8 @@ const TABLE_MAIN: u32 = 254;
 pub(crate) struct Attachment {
     /// Path of the container's network namespace.
     pub(crate) netns: String,
+    /// Whether the pair is to be a netkit pair, where the kernel knows them.
+    pub(crate) netkit: bool,
     /// Name of the container's end.
     pub(crate) ifname: String,
     /// Name of the host's end.
@@ -118,13 +120,22 @@ async fn make_pair(
         queues: wanted.queues,
     };
     let old = Op::DelLink(LinkRef::Name(wanted.host_interface.clone()));
-    let mut results = here.apply(vec![old, Op::AddVeth(pair)], false).await.into_iter();
+    let new = if wanted.netkit { Op::AddNetkit(pair.clone()) } else { Op::AddVeth(pair.clone()) };
+    let mut results = here.apply(vec![old, new], false).await.into_iter();
     if let Some(Err(error)) = results.next()
         && error.errno() != Some(Errno::ENODEV as i32)
     {
         return Err(CniError::internal(error));
     }
-    match results.next() {
+    let mut made = results.next();
+    if let Some(Err(error)) = &made
+        && wanted.netkit
+        && error.errno() == Some(Errno::EOPNOTSUPP as i32)
+    {
+        tracing::info!(%error, "this kernel does not know netkit: making a veth pair");
+        made = here.apply(vec![Op::AddVeth(pair)], false).await.into_iter().next();
+    }
+    match made {
         Some(Err(error)) if error.errno() == Some(Errno::EEXIST as i32) => Err(CniError::internal(format!(
             "cannot make interface {} in {}: file exists",
             wanted.ifname, wanted.netns

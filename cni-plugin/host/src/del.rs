@@ -1,6 +1,7 @@
 //! DEL: removes whatever is there of a workload, and is content with what is not.
 
 use crate::address::{Own, Source, is_own};
+use crate::azure::{AZURE_IPAM, Azure};
 use crate::delegate::Delegate;
 use crate::detach::{Detached, detach, remove_host_end};
 use crate::endpoint;
@@ -41,15 +42,23 @@ pub(crate) async fn del(host: &Host, request: &Request) -> Result<(), CniError> 
     {
         remove_host_end(host, &interface).await?;
     }
-    source(request, &id, store)?.release().await?;
+    source(host, request, &id, store)?.release().await?;
     failpoint("cni-del-addresses");
     Ok(())
 }
 
-fn source(request: &Request, id: &Identity, store: Arc<dyn Datastore>) -> Result<Source, CniError> {
+fn source(
+    host: &Host,
+    request: &Request,
+    id: &Identity,
+    store: Arc<dyn Datastore>,
+) -> Result<Source, CniError> {
     let conf = &request.conf;
     if is_own(conf) {
         return Ok(Source::Own(Box::new(Own::to_release(Ipam::new(store), conf, id, true))));
+    }
+    if conf.ipam.plugin == AZURE_IPAM {
+        return Ok(Source::Azure(Box::new(Azure::new(request, &host.azure_networks))));
     }
     let mut document = conf.raw().clone();
     if wants_pod_cidrs(&document) {

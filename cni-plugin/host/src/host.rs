@@ -1,5 +1,7 @@
 //! What the plugin finds around itself: variables, namespaces, the way to the store, a few files.
 
+use crate::azure::NETWORKS;
+use crate::upgrade::HOST_LOCAL_STATE;
 use datastore::{ConnectConfig, ConnectError, Datastore};
 use futures::future::BoxFuture;
 use kernel::{Namespaces, SystemNamespaces};
@@ -29,6 +31,10 @@ pub struct Host {
     pub stores: Arc<dyn Stores>,
     /// The MTU that the node agent found.
     pub mtu_file: PathBuf,
+    /// Where what `azure-vnet-ipam` has to be told again is kept.
+    pub azure_networks: PathBuf,
+    /// Where `host-local` keeps what it gave to the pods of Kubernetes.
+    pub host_local_state: PathBuf,
     /// The machine's name.
     pub hostname: String,
 }
@@ -45,6 +51,8 @@ impl Host {
             namespaces: Arc::new(SystemNamespaces),
             stores: Arc::new(SystemStores),
             mtu_file: PathBuf::from(cni_protocol::config::MTU_FILE),
+            azure_networks: PathBuf::from(NETWORKS),
+            host_local_state: PathBuf::from(HOST_LOCAL_STATE),
             hostname: hostname.to_string_lossy().into_owned(),
         }
     }

@@ -16,6 +16,7 @@
 mod add;
 mod address;
 mod attach;
+mod azure;
 mod bounded;
 mod del;
 mod delegate;
@@ -27,6 +28,7 @@ mod host;
 mod ipam_program;
 mod lock;
 mod log;
+mod log_rotation;
 mod node;
 mod probe;
 mod run;
@@ -34,6 +36,7 @@ mod session;
 mod status;
 mod sysctls;
 mod undo;
+mod upgrade;
 
 pub use host::{Host, Stores, SystemStores};
 pub use run::{Output, run};

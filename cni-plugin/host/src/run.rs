@@ -1,7 +1,7 @@
 //! One call of a plugin, from what the runtime gave to what it gets.
 
 use crate::host::Host;
-use crate::{add, del, ipam_program, log, probe};
+use crate::{add, del, ipam_program, log, probe, upgrade};
 use cni_protocol::request::{self, Call};
 use cni_protocol::version::{VERSION_REPLY, Version};
 use cni_protocol::{CniError, Program, Request};
@@ -46,13 +46,12 @@ pub async fn run(program: Program, args: &[String], host: &Host, stdin: &[u8]) -
                 Err(error) => Output::failed(&error),
             };
         }
-        [flag] if flag == "-upgrade" || flag == "--upgrade" => {
-            return Output::failed(&CniError::internal(
-                "-upgrade: moving host-local addresses into calico-ipam needs the Kubernetes API, which is not supported",
-            ));
+        [flag] if (flag == "-upgrade" || flag == "--upgrade") && program == Program::CalicoIpam => {
+            return upgrade::upgrade(host)
+                .map_or_else(|error| Output::failed(&error), |()| Output::default());
         }
         other => {
-            let flags = if program == Program::Calico { "-v, -t" } else { "-v" };
+            let flags = if program == Program::Calico { "-v, -t" } else { "-v, -upgrade" };
             return Output::failed(&CniError::internal(format!(
                 "unknown arguments {other:?}; known: {flags}"
             )));

@@ -227,6 +227,8 @@ impl Node {
             namespaces,
             stores: Arc::new(OneStore(self.store.clone())),
             mtu_file: self.directory.path().join("mtu"),
+            azure_networks: self.directory.path().join("azure"),
+            host_local_state: self.directory.path().join("host-local"),
             hostname: "Gold-Host".into(),
         }
     }

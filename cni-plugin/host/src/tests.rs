@@ -1,6 +1,7 @@
 //! Whole calls on a host in memory.
 
 mod add;
+mod azure;
 mod del;
 mod faults;
 mod ipam_program;

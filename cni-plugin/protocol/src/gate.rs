@@ -1,10 +1,13 @@
 //! Readiness gates: addresses that must answer before ADD goes on (`cni.md` §2 of the contract).
 
 use crate::text;
+use std::fmt;
 
 /// Where to ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gate {
+    /// Whether it is asked over TLS.
+    pub secure: bool,
     /// Host name or address, without brackets.
     pub host: String,
     /// Port.
@@ -24,7 +27,7 @@ pub struct GateError {
 }
 
 impl Gate {
-    /// Reads an address of the form `http://host[:port][/path]`.
+    /// Reads an address of the form `http[s]://host[:port][/path]`.
     ///
     /// # Errors
     /// Names the address and what is wrong with it.
@@ -34,8 +37,9 @@ impl Gate {
             return Err(wrong("missing protocol scheme"));
         }
         let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("invalid URI for request"))?;
-        if !scheme.eq_ignore_ascii_case("http") {
-            return Err(wrong("unsupported protocol scheme; use http"));
+        let secure = scheme.eq_ignore_ascii_case("https");
+        if !secure && !scheme.eq_ignore_ascii_case("http") {
+            return Err(wrong("unsupported protocol scheme; use http or https"));
         }
         if url.chars().any(|c| c.is_control() || c == ' ') {
             return Err(wrong("invalid character in URL"));
@@ -58,19 +62,38 @@ impl Gate {
             return Err(wrong("missing host"));
         }
         let port = match port.strip_prefix(':').unwrap_or(port) {
-            "" => 80,
+            "" => {
+                if secure {
+                    443
+                } else {
+                    80
+                }
+            }
             port => port.parse().map_err(|_| wrong("invalid port"))?,
         };
-        Ok(Gate { host: host.to_owned(), port, target })
+        Ok(Gate { secure, host: host.to_owned(), port, target })
     }
 
     /// The request to send.
     pub fn request(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         format!(
-            "GET {} HTTP/1.1\r\nHost: {host}:{}\r\nUser-Agent: ocicat\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-            self.target, self.port
+            "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: ocicat\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+            self.target,
+            self.authority()
         )
+    }
+
+    /// Host and port as they stand in an address.
+    fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        format!("{host}:{}", self.port)
+    }
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority(), self.target)
     }
 }
 
@@ -99,9 +122,12 @@ mod tests {
             ("http://[::1]:9099/a?b=c#d", "::1", 9099, "/a?b=c"),
             ("http://[::1]", "::1", 80, "/"),
             ("http://user:pw@h?x", "h", 80, "/?x"),
+            ("https://h/ready", "h", 443, "/ready"),
+            ("https://h:9443", "h", 9443, "/"),
         ] {
             let gate = Gate::parse(url).unwrap();
             assert_eq!((gate.host.as_str(), gate.port, gate.target.as_str()), (host, port, target), "{url}");
+            assert_eq!(gate.secure, url.starts_with("https"), "{url}");
         }
     }
 
@@ -113,7 +139,7 @@ mod tests {
         );
         for (url, reason) in [
             ("localhost", "invalid URI for request"),
-            ("https://h", "unsupported protocol scheme; use http"),
+            ("ftp://h", "unsupported protocol scheme; use http or https"),
             ("http://", "missing host"),
             ("http://h:port", "invalid port"),
             ("http://h:99999", "invalid port"),
@@ -130,6 +156,7 @@ mod tests {
         let request = Gate::parse("http://[::1]:9099/readiness").unwrap().request();
         assert!(request.starts_with("GET /readiness HTTP/1.1\r\nHost: [::1]:9099\r\n"), "{request}");
         assert!(request.ends_with("\r\n\r\n"));
+        assert_eq!(Gate::parse("https://h?x").unwrap().to_string(), "https://h:443/?x");
     }
 
     #[test]

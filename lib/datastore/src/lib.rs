@@ -14,6 +14,7 @@
 //! transaction: two writers cannot pass it together.
 
 mod api;
+mod authorities;
 mod bootstrap;
 mod client;
 pub mod codec;
@@ -27,6 +28,7 @@ mod prepare;
 mod rules;
 
 pub use api::*;
+pub use authorities::system_authorities;
 pub use bootstrap::{Bootstrap, CLUSTER_INFORMATION};
 pub use client::{Client, DeleteOptions, ListOptions, ResourceList};
 pub use config::{ConnectConfig, ConnectError, DEFAULT_TIMEOUT, connect};

@@ -108,9 +108,9 @@ pub struct Link {
     pub up: bool,
     /// Has carrier.
     pub carrier: bool,
-    /// Kind: `veth`, `bridge`, …; empty for physical ones and `lo`.
+    /// Kind: `veth`, `netkit`, `bridge`, …; empty for physical ones and `lo`.
     pub kind: String,
-    /// Index of the other end (veth) or lower device, possibly in another namespace.
+    /// Index of the other end (of a pair) or lower device, possibly in another namespace.
     pub peer: Option<u32>,
 }
 
@@ -127,7 +127,7 @@ pub struct Address {
     pub tentative: bool,
 }
 
-/// A veth pair to make; the near end appears in the namespace the request is sent in.
+/// A pair of links to make, veth or netkit; the near end appears in the namespace the request is sent in.
 #[derive(Debug, Clone)]
 pub struct VethPair {
     /// Near end's name.
@@ -151,6 +151,9 @@ pub struct VethPair {
 pub enum Op {
     /// Make a veth pair.
     AddVeth(VethPair),
+    /// Make a netkit pair that carries frames as a veth pair does (mode L2) and lets everything pass; the near end is
+    /// the primary. A kernel that does not know netkit (before Linux 6.7, or built without) refuses with `EOPNOTSUPP`.
+    AddNetkit(VethPair),
     /// Remove a link; missing is an error.
     DelLink(LinkRef),
     /// Change a link; `None` leaves a property alone.

@@ -47,6 +47,7 @@ impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Op::AddVeth(pair) => write!(f, "add veth pair {} and {}", pair.name, pair.peer_name),
+            Op::AddNetkit(pair) => write!(f, "add netkit pair {} and {}", pair.name, pair.peer_name),
             Op::DelLink(link) => write!(f, "delete {link}"),
             Op::SetLink { link, up, mac, mtu, alias } => {
                 write!(f, "set {link}")?;

@@ -1,6 +1,7 @@
 //! ADD of containers: result, store, undo of what can be refused.
 
 use crate::testing::{Node, message};
+use kernel::Kernel;
 use model::Kind;
 use serde_json::{Value, json};
 
@@ -71,6 +72,25 @@ async fn at_most_five_requests_of_which_two_write() {
         assert!(requests <= 5 && writes <= 2, "{name}: {requests} requests, {writes} of them write");
         let ((), requests, writes) = node.requests(node.del(name, &conf)).await;
         assert!(requests <= 5 && writes <= 2, "DEL {name}: {requests} requests, {writes} of them write");
+    }
+}
+
+#[tokio::test]
+async fn a_netkit_pair_where_the_kernel_knows_them_and_a_veth_pair_elsewhere() {
+    for (old_kernel, kind) in [(false, "netkit"), (true, "veth")] {
+        let node = Node::new().await;
+        let container = node.container("c1");
+        if old_kernel {
+            let netkit = |op: &kernel::Op| matches!(op, kernel::Op::AddNetkit(_));
+            node.world.plan(kernel::memory::Fault::on_op(netkit, nix::errno::Errno::EOPNOTSUPP));
+        }
+        let mut conf = node.dual();
+        conf["device_type"] = json!("netkit");
+        node.add("c1", &conf).await;
+        assert_eq!(node.world.host().link("calic1").await.unwrap().unwrap().kind, kind);
+        assert_eq!(container.link("eth0").await.unwrap().unwrap().kind, kind);
+        node.del("c1", &conf).await;
+        assert_eq!(node.held().await, Vec::<String>::new());
     }
 }
 

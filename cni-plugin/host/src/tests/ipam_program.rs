@@ -97,7 +97,8 @@ async fn flags() {
     assert_eq!((test.exit, test.stdout.as_str()), (0, ""));
     for (program, args, code, words) in [
         (Program::CalicoIpam, &["-t"][..], 999, "unknown arguments"),
-        (Program::CalicoIpam, &["-upgrade"], 999, "Kubernetes"),
+        (Program::CalicoIpam, &["-upgrade"], 999, "KUBERNETES_NODE_NAME not specified"),
+        (Program::Calico, &["-upgrade"], 999, "unknown arguments"),
         (Program::Calico, &["a", "b"], 999, "known: -v, -t"),
     ] {
         let output = run(program, args, node.conf()).await;
@@ -105,6 +106,14 @@ async fn flags() {
         assert_eq!((output.exit, error["code"].as_u64()), (1, Some(code)));
         assert!(error["msg"].as_str().unwrap().contains(words), "{error}");
     }
+    let mut host = node.host();
+    host.variables.insert("KUBERNETES_NODE_NAME".into(), "node-1".into());
+    let flag = ["-upgrade".to_owned()];
+    let upgrade = || crate::run(Program::CalicoIpam, &flag, &host, b"");
+    assert_eq!(upgrade().await, crate::Output::default(), "nothing to move");
+    std::fs::create_dir(&host.host_local_state).unwrap();
+    let refused = upgrade().await;
+    assert!(refused.exit == 1 && refused.stdout.contains("host-local"), "{refused:?}");
     let empty = Node::empty();
     let output =
         crate::run(Program::Calico, &["-t".into()], &empty.host(), node.conf().to_string().as_bytes()).await;

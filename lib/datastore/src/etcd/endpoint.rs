@@ -1,6 +1,7 @@
 //! One etcd member: its address, how to trust it, and the connection made at the first request.
 
 use super::EtcdOptions;
+use crate::system_authorities;
 use etcd_client::{
     Certificate, Client, ConnectOptions, Identity, KvClient, LeaseClient, TlsOptions, WatchClient,
 };
@@ -13,10 +14,6 @@ const MAX_MESSAGE: usize = 256 * 1024 * 1024;
 const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Where Linux distributions keep the certificates of public authorities.
-const SYSTEM_AUTHORITIES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 /// Whom to trust and how to show who we are; all PEM.
 #[derive(Clone, Default)]
@@ -178,9 +175,7 @@ fn split_port(address: &str) -> Option<(&str, Option<u16>)> {
 fn tls_options(endpoint: &str, host: &str, tls: &Tls) -> Result<TlsOptions, EndpointError> {
     let authority = match &tls.authority {
         Some(pem) => pem.clone(),
-        None => SYSTEM_AUTHORITIES
-            .iter()
-            .find_map(|path| std::fs::read_to_string(path).ok())
+        None => system_authorities()
             .ok_or_else(|| EndpointError::NoAuthority { endpoint: endpoint.to_owned() })?,
     };
     let mut options = TlsOptions::new().domain_name(host).ca_certificate(Certificate::from_pem(authority));

@@ -52,7 +52,8 @@ impl State {
 
     fn carry_out(&mut self, number: u64, op: &Op) -> Result<(), Errno> {
         match op {
-            Op::AddVeth(pair) => self.add_veth(number, pair),
+            Op::AddVeth(pair) => self.add_pair(number, pair, "veth"),
+            Op::AddNetkit(pair) => self.add_pair(number, pair, "netkit"),
             Op::DelLink(link) => {
                 let namespace = self.namespace(number)?;
                 let index = namespace.find(link)?;
@@ -103,7 +104,7 @@ impl State {
         self.namespaces.get_mut(&number).ok_or(Errno::ENODEV)
     }
 
-    fn add_veth(&mut self, near: u64, pair: &VethPair) -> Result<(), Errno> {
+    fn add_pair(&mut self, near: u64, pair: &VethPair, kind: &str) -> Result<(), Errno> {
         let far = match &pair.peer_netns {
             None => near,
             // The kernel's answer to a descriptor that is no namespace of its own.
@@ -131,7 +132,7 @@ impl State {
                 mtu: if pair.mtu == 0 { VETH_MTU } else { pair.mtu },
                 up: false,
                 carrier: false,
-                kind: "veth".to_string(),
+                kind: kind.to_string(),
                 peer: Some(peer),
             }
         };

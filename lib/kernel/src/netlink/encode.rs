@@ -7,7 +7,9 @@ use crate::api::{
 };
 use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
-use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkExtentMask, LinkMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoNetkit, InfoVeth, LinkAttribute, LinkExtentMask, LinkMessage, NetkitMode, NetkitPolicy,
+};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -16,7 +18,7 @@ use netlink_packet_route::route::{
     RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth};
+use rtnetlink::{LinkMessageBuilder, LinkNetkit, LinkUnspec, LinkVeth};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -37,6 +39,9 @@ pub(super) fn operation(op: &Op) -> Result<Message, KernelError> {
     let (message, flags) = match op {
         Op::AddVeth(pair) => {
             (RouteNetlinkMessage::NewLink(veth(pair).map_err(invalid)?), NLM_F_CREATE | NLM_F_EXCL)
+        }
+        Op::AddNetkit(pair) => {
+            (RouteNetlinkMessage::NewLink(netkit(pair).map_err(invalid)?), NLM_F_CREATE | NLM_F_EXCL)
         }
         Op::DelLink(link) => (RouteNetlinkMessage::DelLink(by_ref(link).map_err(invalid)?.build()), 0),
         Op::SetLink { link, up, mac, mtu, alias } => {
@@ -141,35 +146,52 @@ pub(super) fn list_neighbours(link: Option<u32>, proxy: bool) -> RouteNetlinkMes
 }
 
 fn veth(pair: &VethPair) -> Result<LinkMessage, String> {
+    let info = InfoData::Veth(InfoVeth::Peer(far_end(pair)?));
+    let message = LinkVeth::new(&pair.name, &pair.peer_name).set_info_data(info).build();
+    Ok(with_end(message, pair, pair.mac))
+}
+
+fn netkit(pair: &VethPair) -> Result<LinkMessage, String> {
+    // The kernel's default is L3, without hardware addresses.
+    let info = vec![
+        InfoNetkit::Mode(NetkitMode::L2),
+        InfoNetkit::Policy(NetkitPolicy::Pass),
+        InfoNetkit::PeerPolicy(NetkitPolicy::Pass),
+        InfoNetkit::Peer(far_end(pair)?),
+    ];
+    let message = LinkNetkit::new(&pair.name, &pair.peer_name, NetkitMode::L2);
+    Ok(with_end(message.set_info_data(InfoData::Netkit(info)).build(), pair, pair.mac))
+}
+
+/// The far end of a pair, as it travels inside the message for the near one.
+fn far_end(pair: &VethPair) -> Result<LinkMessage, String> {
     check_name(&pair.name)?;
     check_name(&pair.peer_name)?;
-    let end = |mut end: Vec<LinkAttribute>, mac: Option<Mac>| {
-        if let Some(mac) = mac {
-            end.push(LinkAttribute::Address(mac.0.to_vec()));
-        }
-        if pair.mtu != 0 {
-            end.push(LinkAttribute::Mtu(pair.mtu));
-        }
-        if pair.queues > 0 {
-            end.push(LinkAttribute::NumTxQueues(pair.queues));
-            end.push(LinkAttribute::NumRxQueues(pair.queues));
-        }
-        end
-    };
     let mut peer = LinkMessage::default();
-    peer.attributes = end(vec![LinkAttribute::IfName(pair.peer_name.clone())], pair.peer_mac);
+    peer.attributes.push(LinkAttribute::IfName(pair.peer_name.clone()));
+    peer = with_end(peer, pair, pair.peer_mac);
     if let Some(netns) = &pair.peer_netns {
         if netns.memory_number().is_some() {
             return Err("the far end's namespace is an in-memory one".to_string());
         }
         peer.attributes.push(LinkAttribute::NetNsFd(netns.as_fd().as_raw_fd()));
     }
-    let mut message =
-        LinkVeth::new(&pair.name, &pair.peer_name).set_info_data(InfoData::Veth(InfoVeth::Peer(peer)));
-    for attribute in end(Vec::new(), pair.mac) {
-        message = message.append_extra_attribute(attribute);
+    Ok(peer)
+}
+
+/// Adds what either end of a pair may be given.
+fn with_end(mut message: LinkMessage, pair: &VethPair, mac: Option<Mac>) -> LinkMessage {
+    if let Some(mac) = mac {
+        message.attributes.push(LinkAttribute::Address(mac.0.to_vec()));
     }
-    Ok(message.build())
+    if pair.mtu != 0 {
+        message.attributes.push(LinkAttribute::Mtu(pair.mtu));
+    }
+    if pair.queues > 0 {
+        message.attributes.push(LinkAttribute::NumTxQueues(pair.queues));
+        message.attributes.push(LinkAttribute::NumRxQueues(pair.queues));
+    }
+    message
 }
 
 fn by_ref(link: &LinkRef) -> Result<LinkMessageBuilder<LinkUnspec>, String> {
@@ -315,4 +337,55 @@ fn family_of(addr: IpAddr) -> AddressFamily {
 
 fn family_number(family: u8) -> AddressFamily {
     if family == 6 { AddressFamily::Inet6 } else { AddressFamily::Inet }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netlink_packet_core::Emitable;
+
+    /// Netkit is in no kernel that tests run on: the message itself is looked at. Numbers are `if_link.h`'s.
+    #[test]
+    fn a_netkit_pair_carries_frames_and_lets_them_pass() {
+        let pair = VethPair {
+            name: "cali1".into(),
+            mac: Some(Mac([0xee; 6])),
+            peer_name: "eth0".into(),
+            peer_mac: None,
+            peer_netns: None,
+            mtu: 1410,
+            queues: 1,
+        };
+        let message = netkit(&pair).unwrap();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.emit(&mut bytes);
+        let info = attribute(&bytes[16..], 18).expect("IFLA_LINKINFO");
+        assert_eq!(attribute(info, 1).unwrap(), b"netkit\0");
+        let data = attribute(info, 2).expect("IFLA_INFO_DATA");
+        assert_eq!(attribute(data, 3).unwrap(), 0u32.to_ne_bytes(), "policy: pass");
+        assert_eq!(attribute(data, 4).unwrap(), 0u32.to_ne_bytes(), "peer policy: pass");
+        assert_eq!(attribute(data, 5).unwrap(), 0u32.to_ne_bytes(), "mode: L2");
+        let peer = &attribute(data, 1).expect("IFLA_NETKIT_PEER_INFO")[16..];
+        for (end, name) in [(&bytes[16..], &b"cali1\0"[..]), (peer, b"eth0\0")] {
+            assert_eq!(attribute(end, 3).unwrap(), name);
+            assert_eq!(attribute(end, 4).unwrap(), 1410u32.to_ne_bytes());
+            assert_eq!(attribute(end, 31).unwrap(), 1u32.to_ne_bytes(), "transmit queues");
+        }
+        assert_eq!(attribute(&bytes[16..], 1).unwrap(), [0xee; 6]);
+        assert_eq!(attribute(peer, 1), None);
+        assert!(netkit(&VethPair { peer_name: String::new(), ..pair }).is_err());
+    }
+
+    /// The value of the attribute of this number, flags aside.
+    fn attribute(mut bytes: &[u8], number: u16) -> Option<&[u8]> {
+        while let [a, b, c, d, ..] = *bytes {
+            let (length, kind) =
+                (usize::from(u16::from_ne_bytes([a, b])), u16::from_ne_bytes([c, d]) & 0x3fff);
+            if kind == number {
+                return bytes.get(4..length);
+            }
+            bytes = bytes.get(length.next_multiple_of(4)..)?;
+        }
+        None
+    }
 }

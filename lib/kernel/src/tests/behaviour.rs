@@ -83,6 +83,25 @@ fn links_are_changed_in_place() {
 }
 
 #[test]
+fn a_netkit_pair_is_one_or_is_refused_as_unknown() {
+    on_both(|rig| async move {
+        let pair = veth("cali1", "eth0", Some(rig.b.netns()));
+        let result = rig.a.apply(vec![Op::AddNetkit(pair)], true).await.remove(0);
+        match result {
+            Ok(()) => {
+                assert_eq!(find(&rig.a, "cali1").await.kind, "netkit");
+                assert_eq!(find(&rig.b, "eth0").await.kind, "netkit");
+            }
+            Err(error) => {
+                assert!(rig.real, "the kernel in memory knows netkit");
+                assert_eq!(error.errno(), Some(Errno::EOPNOTSUPP as i32), "{error}");
+                assert!(error.to_string().contains("netkit pair cali1 and eth0"), "{error}");
+            }
+        }
+    });
+}
+
+#[test]
 fn the_host_end_gets_the_link_local_address_of_its_hardware_address() {
     on_both(|rig| async move {
         let pair = VethPair { mac: Some(Mac([0xee; 6])), ..veth("cali1", "eth0", Some(rig.b.netns())) };
