@@ -45,15 +45,19 @@ pub enum Condition {
     NotPrefix(Vec<PrefixMatch>),
     /// The route was learnt by BGP (`true`), or not (`false`).
     LearntByBgp(bool),
-    /// The outgoing interface of a route that has one is matched by this shell pattern (`*`, `?`).
-    Interface(String),
+    /// The outgoing interface of a route that has one is matched by one of these shell patterns (`*`, `?`).
+    Interface(Vec<String>),
+    /// The route's BGP next hop lies in one of these; false for a route without one.
+    NextHop(Vec<Prefix>),
     /// The route carries this community.
     Community(Community),
     /// The AS path begins with these.
     AsPathPrefix(Vec<u32>),
     /// Its priority (`LOCAL_PREF` = 2147483647 − priority) is exactly this.
     Priority(u32),
-    /// Its metric is below this: elevated priority.
+    /// `LOCAL_PREF` is above this.
+    LocalPrefAbove(u32),
+    /// Its metric (see [`Operation::DerivePriority`]) is below this: elevated priority. False for a route without one.
     MetricBelow(u32),
     /// The session is external (`true`) or internal (`false`).
     External(bool),
@@ -68,6 +72,12 @@ pub enum Operation {
     PrependAsPath(Vec<u32>),
     /// Sets priority: `LOCAL_PREF` = 2147483647 − this.
     SetPriority(u32),
+    /// Makes metric and `LOCAL_PREF` say the same (`bgp.md` §6 step 0, §9): a route learnt by BGP gets the metric
+    /// 2147483647 − `LOCAL_PREF` (which is 100 where the neighbour sent none); any other the metric it has or this one,
+    /// and `LOCAL_PREF` = 2147483647 − metric. The metric is also that of the route in the kernel.
+    DerivePriority(u32),
+    /// In the kernel the route leads through this device, whatever link its next hop is on (`bgp.md` §9: IP in IP).
+    Tunnel(String),
     /// Prefers the route over those of the node's own protocols (`bgp.md` §5: preference 200).
     Prefer(u32),
 }
