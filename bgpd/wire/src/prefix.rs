@@ -37,6 +37,13 @@ pub struct Nlri {
 }
 
 impl Ipv4Prefix {
+    /// Masks host bits; a length over 32 is taken for 32, so what reads messages checks it before.
+    #[inline]
+    pub(crate) fn from_bits(addr: u32, len: u8) -> Self {
+        let len = len.min(32);
+        Self { addr: addr & mask32(len), len }
+    }
+
     /// Masks host bits; `None` when `len` is over 32.
     pub fn new(addr: Ipv4Addr, len: u8) -> Option<Self> {
         (len <= 32).then(|| Self { addr: u32::from(addr) & mask32(len), len })
@@ -59,6 +66,13 @@ impl Ipv4Prefix {
 }
 
 impl Ipv6Prefix {
+    /// Masks host bits; a length over 128 is taken for 128, so what reads messages checks it before.
+    #[inline]
+    pub(crate) fn from_bits(addr: u128, len: u8) -> Self {
+        let len = len.min(128);
+        Self { addr: (addr & mask128(len)).to_be_bytes(), len }
+    }
+
     /// Masks host bits; `None` when `len` is over 128.
     pub fn new(addr: Ipv6Addr, len: u8) -> Option<Self> {
         (len <= 128).then(|| Self { addr: (u128::from(addr) & mask128(len)).to_be_bytes(), len })
