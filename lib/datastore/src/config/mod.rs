@@ -4,7 +4,7 @@
 mod file;
 
 use crate::Datastore;
-use crate::etcd::{EndpointError, EtcdOptions, EtcdStore, Tls};
+use crate::etcd::{Discovery, EndpointError, EtcdOptions, EtcdStore, Tls};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -172,15 +172,10 @@ impl ConnectConfig {
     /// Settings that do not describe an etcd.
     fn etcd_options(&self) -> Result<EtcdOptions, ConnectError> {
         let contradiction = |text: &str| Err(ConnectError::Contradiction(text.to_owned()));
-        if !self.etcd_discovery_srv.is_empty() {
-            return match self.etcd_endpoints.is_empty() {
-                false => {
-                    contradiction("etcdEndpoints and etcdDiscoverySrv exclude each other: give one of them")
-                }
-                true => contradiction(
-                    "etcdDiscoverySrv (ETCD_DISCOVERY_SRV) is not supported: list the members in etcdEndpoints (ETCD_ENDPOINTS)",
-                ),
-            };
+        if !self.etcd_discovery_srv.is_empty() && !self.etcd_endpoints.is_empty() {
+            return contradiction(
+                "multiple discovery or bootstrap options specified, use either \"etcdEndpoints\" or \"etcdDiscoverySrv\"",
+            );
         }
         let files = [&self.etcd_key_file, &self.etcd_cert_file, &self.etcd_ca_cert_file];
         let inline = [&self.etcd_key, &self.etcd_cert, &self.etcd_ca_cert];
@@ -211,6 +206,8 @@ impl ConnectConfig {
                 .filter(|url| !url.is_empty())
                 .map(str::to_owned)
                 .collect(),
+            discovery: (!self.etcd_discovery_srv.is_empty())
+                .then(|| Discovery::of_system(&self.etcd_discovery_srv)),
             user: both.then(|| (self.etcd_username.clone(), self.etcd_password.clone())),
             tls: Tls { authority, identity },
             timeout: self.timeout,

@@ -11,6 +11,8 @@
 //! Watches reconnect by themselves, see `watch`. The store belongs to the runtime of its first request.
 
 mod convert;
+mod discovery;
+mod dns;
 mod endpoint;
 mod failure;
 mod pages;
@@ -25,8 +27,10 @@ use mvcc::{RangeRequest, RangeResponse, Txn, TxnResponse, WatchRequest, WatchRes
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+pub use discovery::Discovery;
 pub use endpoint::{EndpointError, Tls};
 
 /// First pause before a read is repeated; doubles up to a second.
@@ -38,6 +42,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub struct EtcdOptions {
     /// URLs, or `host:port` for plain HTTP.
     pub endpoints: Vec<String>,
+    /// Where to find the members when there are no endpoints.
+    pub discovery: Option<Discovery>,
     /// User and password.
     pub user: Option<(String, String)>,
     /// For `https` endpoints.
@@ -47,51 +53,89 @@ pub struct EtcdOptions {
 }
 
 /// A store in etcd. Clones share the connections.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct EtcdStore {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 pub(crate) struct Shared {
-    endpoints: Vec<Endpoint>,
+    /// Empty until the first request where the members have to be found.
+    endpoints: OnceCell<Vec<Endpoint>>,
+    /// How to find them.
+    discovery: Option<(Discovery, EtcdOptions)>,
     /// Index of the endpoint that answered last.
     preferred: AtomicUsize,
     timeout: Duration,
+}
+
+impl std::fmt::Debug for EtcdStore {
+    /// Without what must not get into a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EtcdStore").field("endpoints", &self.shared.endpoints.get()).finish_non_exhaustive()
+    }
 }
 
 impl EtcdStore {
     /// A store at these endpoints. Does not connect yet.
     ///
     /// # Errors
-    /// A list without endpoints, an endpoint that is none, or certificates that cannot be used.
+    /// Neither endpoints nor a way to find them, an endpoint that is none, or certificates that cannot be used.
     pub fn new(options: &EtcdOptions) -> Result<Self, EndpointError> {
-        if options.endpoints.is_empty() {
-            return Err(EndpointError::None);
-        }
-        let endpoints =
-            options.endpoints.iter().map(|url| Endpoint::new(url, options)).collect::<Result<_, _>>()?;
-        let shared = Shared { endpoints, preferred: AtomicUsize::new(0), timeout: options.timeout };
+        let (endpoints, discovery) = match &options.discovery {
+            Some(discovery) if options.endpoints.is_empty() => {
+                (OnceCell::new(), Some((discovery.clone(), options.clone())))
+            }
+            _ => (OnceCell::new_with(Some(endpoints(options)?)), None),
+        };
+        let shared =
+            Shared { endpoints, discovery, preferred: AtomicUsize::new(0), timeout: options.timeout };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
 
+fn endpoints(options: &EtcdOptions) -> Result<Vec<Endpoint>, EndpointError> {
+    if options.endpoints.is_empty() {
+        return Err(EndpointError::None);
+    }
+    options.endpoints.iter().map(|url| Endpoint::new(url, options)).collect()
+}
+
 impl Shared {
+    /// The members; found now if they have to be. Nothing found is no reason not to look again at the next request.
+    async fn endpoints(&self) -> Result<&[Endpoint], StoreError> {
+        let find = async {
+            let Some((discovery, options)) = &self.discovery else { return Ok(Vec::new()) };
+            let found = match tokio::time::timeout(self.timeout, discovery.members()).await {
+                Ok(Ok(found)) => endpoints(&EtcdOptions { endpoints: found, ..options.clone() })
+                    .map_err(|error| error.to_string()),
+                Ok(Err(reason)) => Err(reason),
+                Err(_) => Err(format!("no answer within {:?}", self.timeout)),
+            };
+            found.map_err(|reason| {
+                StoreError::Unavailable(format!(
+                    "failed to discover etcd endpoints through SRV discovery: {reason}"
+                ))
+            })
+        };
+        self.endpoints.get_or_try_init(|| find).await.map(Vec::as_slice)
+    }
+
     /// Carries out `work` at some endpoint within the deadline. `repeatable` says that doing it twice does no harm.
     async fn call<T, F, R>(&self, repeatable: bool, work: F) -> Result<T, StoreError>
     where
         F: Fn(Connected) -> R,
         R: Future<Output = Result<T, etcd_client::Error>>,
     {
+        let endpoints = self.endpoints().await?;
         let deadline = Instant::now() + self.timeout;
         let mut pause = FIRST_PAUSE;
         loop {
             let first = self.preferred.load(Ordering::Relaxed);
-            let indexes = (0..self.endpoints.len()).map(|step| (first + step) % self.endpoints.len());
+            let indexes = (0..endpoints.len()).map(|step| (first + step) % endpoints.len());
             let mut failures = Vec::new();
             let mut worth_repeating = false;
-            let mut left = self.endpoints.len();
-            for (index, endpoint) in indexes.filter_map(|index| Some((index, self.endpoints.get(index)?))) {
+            let mut left = endpoints.len();
+            for (index, endpoint) in indexes.filter_map(|index| Some((index, endpoints.get(index)?))) {
                 // a silent member must leave time for the others, where asking them does no harm
                 let remaining = deadline.saturating_duration_since(Instant::now());
                 let share = match u32::try_from(left) {
@@ -103,7 +147,7 @@ impl Shared {
                     Ok(result) => result.map_err(failure::classify),
                     Err(_) => {
                         // the next request begins with another one
-                        self.preferred.store((index + 1) % self.endpoints.len(), Ordering::Relaxed);
+                        self.preferred.store((index + 1) % endpoints.len(), Ordering::Relaxed);
                         Err(Failure::Lost(format!("no answer within {share:?}")))
                     }
                 };
@@ -134,7 +178,7 @@ impl Shared {
 
     /// Forgets logins that the server no longer knows.
     async fn forget_logins(&self) {
-        for endpoint in &self.endpoints {
+        for endpoint in self.endpoints.get().into_iter().flatten() {
             endpoint.forget().await;
         }
     }
