@@ -148,7 +148,7 @@ impl Capability {
     }
 
     /// Appends code, length and value. A value over 255 octets cannot be said and is left out.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+    pub fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[self.code(), 0]);
         match self {
