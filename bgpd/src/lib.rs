@@ -5,3 +5,4 @@
 
 pub mod fib;
 pub mod next_hop;
+pub mod transport;

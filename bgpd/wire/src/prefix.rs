@@ -103,6 +103,14 @@ impl Prefix {
         }
     }
 
+    /// One address: a /32 or /128.
+    pub fn host(addr: IpAddr) -> Self {
+        match addr {
+            IpAddr::V4(addr) => Prefix::V4(Ipv4Prefix::from_bits(addr.into(), 32)),
+            IpAddr::V6(addr) => Prefix::V6(Ipv6Prefix::from_bits(addr.into(), 128)),
+        }
+    }
+
     /// Network address.
     pub fn addr(self) -> IpAddr {
         match self {
