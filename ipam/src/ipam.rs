@@ -4,8 +4,8 @@ use crate::IpamError;
 use crate::carry::carry;
 use datastore::Datastore;
 use ipam_plan::{
-    AssignIpRequest, Assigned, AutoAssignOutcome, AutoAssignRequest, ClaimOutcome, Lookup, Plan, PlanError,
-    PoolUtilization, Release, ReleaseOutcome,
+    AssignIpRequest, Assigned, AutoAssignOutcome, AutoAssignRequest, ClaimOutcome, EnsureBlockRequest,
+    EnsuredBlocks, Lookup, OwnerChange, Plan, PlanError, PoolUtilization, Release, ReleaseOutcome,
 };
 use model::ipam::{AllocationBlock, IpamConfig};
 use model::key::Owner;
@@ -40,6 +40,17 @@ impl Ipam {
     /// Assigns one given address (`ipam.md` §6).
     pub async fn assign_ip(&self, request: AssignIpRequest) -> Result<Assigned, IpamError> {
         self.run(ipam_plan::assign_ip(request)).await
+    }
+
+    /// Has a node have a block of each family asked for, claiming one where it has none with an address free
+    /// (`ipam.md` §5.5).
+    pub async fn ensure_block(&self, request: EnsureBlockRequest) -> Result<EnsuredBlocks, IpamError> {
+        self.run(ipam_plan::ensure_block(request)).await
+    }
+
+    /// Changes who is noted to use an address, such as at the end of a live migration (`ipam.md` §8).
+    pub async fn change_owner(&self, change: OwnerChange) -> Result<(), IpamError> {
+        self.run(ipam_plan::change_owner(change)).await
     }
 
     /// Gives addresses back (`ipam.md` §7.2).

@@ -10,8 +10,9 @@ mod ipam;
 pub use error::IpamError;
 pub use ipam::Ipam;
 pub use ipam_plan::{
-    AssignIpRequest, Assigned, AutoAssignOutcome, AutoAssignRequest, BlockUtilization, ClaimOutcome,
-    FamilyOutcome, Lookup, ORPHANS, PlanError, PoolUtilization, Release, ReleaseOutcome, Shortfall,
+    AssignIpRequest, Assigned, AutoAssignOutcome, AutoAssignRequest, Belief, BlockUtilization, ClaimOutcome,
+    EnsureBlockRequest, EnsuredBlocks, FamilyOutcome, HostReserved, Lookup, ORPHANS, OwnerChange,
+    OwnerUpdate, PlanError, Pod, PoolUtilization, Release, ReleaseOutcome, Shortfall,
 };
 pub use model::ipam::IpamConfig;
 

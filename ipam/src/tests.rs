@@ -153,6 +153,7 @@ async fn every_operation_reaches_its_plan() {
         attributes: [("pod".to_owned(), "x".to_owned())].into(),
         intended_use: None,
         max_per_handle: 0,
+        host_reserved: None,
     };
     let address = ipam.assign_ip(given).await.unwrap().address;
     assert_eq!(ipam.lookup(address).await.unwrap().unwrap().attributes["pod"], "x");

@@ -231,6 +231,7 @@ impl World {
                     attributes,
                     intended_use: Some(PoolUse::Workload),
                     max_per_handle: 0,
+                    host_reserved: None,
                 }));
                 assigned.map(|assigned| vec![Cidr::host(assigned.address).to_string()])
             }

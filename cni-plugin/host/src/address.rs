@@ -183,6 +183,7 @@ impl Own {
                     attributes: self.attributes.clone(),
                     intended_use: Some(PoolUse::Workload),
                     max_per_handle: 0,
+                    host_reserved: None,
                 };
                 vec![Prefixed::host(self.ipam.assign_ip(given).await?.address)]
             }

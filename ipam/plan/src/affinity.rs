@@ -75,7 +75,7 @@ fn pool_around<'a>(scene: &'a Scene, range: &Cidr) -> Result<&'a Pool, PlanError
 /// Claims a block on the working copy; false if it is somebody else's.
 fn claim(workspace: &mut Workspace, owner: &Owner, cidr: &Cidr, port: &Port) -> bool {
     match workspace.block(cidr) {
-        None => match block::claimed(cidr, owner, port.now(), 0) {
+        None => match block::claimed(cidr, owner, port.now(), 0, None) {
             Some(fresh) => workspace.put_block(fresh),
             None => return false,
         },

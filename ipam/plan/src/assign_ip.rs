@@ -22,6 +22,9 @@ async fn run(port: Port, request: AssignIpRequest) -> Result<Assigned, PlanError
     let reads = handle.iter().map(|key| RangeRequest::key(key.path())).collect();
     let (scene, answers) = Scene::read(&port, reads).await?;
     let pool = enabled_pool_of(&scene.pools, request.address).ok_or(PlanError::NotInPool)?;
+    if request.host_reserved.is_some() && !scene.config.strict_affinity {
+        return Err(PlanError::StrictAffinityNeeded);
+    }
     if let Some(intended) = request.intended_use {
         pool.check_use(request.address, intended)?;
     }
@@ -64,7 +67,8 @@ fn decide(
     let mut step = "assign-ip";
     match workspace.block(cidr) {
         None => {
-            let fresh = block::claimed(cidr, owner, port.now(), 0).ok_or(PlanError::NotInPool)?;
+            let fresh = block::claimed(cidr, owner, port.now(), 0, request.host_reserved.as_ref())
+                .ok_or(PlanError::NotInPool)?;
             workspace.put_block(fresh);
             workspace.confirm(owner, cidr);
             step = "claim-ip";

@@ -4,16 +4,17 @@
 //! it has no allocation, every allocation points at an attribute, and `sequence_for` knows only allocated ordinals.
 //! Each function that changes a block for a write also counts its sequence number up, as every update must.
 
-use crate::request::Assigned;
+use crate::request::{Assigned, HostReserved};
 use crate::reservations::Reservations;
 use jiff::{SignedDuration, Timestamp};
 use model::ipam::{AllocationBlock, Attribute};
 use model::key::Owner;
-use model::net::Cidr;
+use model::net::{Cidr, Family};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Handle of the addresses a Windows node keeps for itself in each of its blocks; they do not make a block used.
-const WINDOWS_RESERVED: &str = "windows-reserved-ipam-handle";
+pub(crate) const WINDOWS_RESERVED: &str = "windows-reserved-ipam-handle";
 
 /// The address of an ordinal.
 pub(crate) fn address_of(cidr: &Cidr, ordinal: usize) -> Option<IpAddr> {
@@ -30,11 +31,58 @@ pub(crate) fn handle_of(attribute: &Attribute) -> Option<&str> {
     attribute.handle.as_deref().map(|handle| handle.split('\r').next().unwrap_or_default())
 }
 
-/// A block as its owner claims it: all free. Its sequence number begins at the time, but after `after`, that of a
-/// block it replaces; numbers never go back.
-pub(crate) fn claimed(cidr: &Cidr, owner: &Owner, now: Timestamp, after: u64) -> Option<AllocationBlock> {
+/// A block as its owner claims it: all free but for what the owner keeps of an IPv4 block. Its sequence number begins
+/// at the time, but after `after`, that of a block it replaces; numbers never go back.
+pub(crate) fn claimed(
+    cidr: &Cidr,
+    owner: &Owner,
+    now: Timestamp,
+    after: u64,
+    kept: Option<&HostReserved>,
+) -> Option<AllocationBlock> {
     let sequence_number = u64::try_from(now.as_nanosecond()).unwrap_or(0).max(after.saturating_add(1));
-    AllocationBlock::new(*cidr, Some(owner), Some(now), sequence_number)
+    let mut block = AllocationBlock::new(*cidr, Some(owner), Some(now), sequence_number)?;
+    if let Some(kept) = kept.filter(|_| cidr.family() == Family::V4) {
+        keep(&mut block, kept);
+    }
+    Some(block)
+}
+
+fn keep(block: &mut AllocationBlock, kept: &HostReserved) {
+    let end = block.size().saturating_sub(kept.last);
+    let is_kept = |ordinal: usize| ordinal < kept.first || ordinal >= end;
+    block.attributes.push(Attribute {
+        handle: Some(kept.handle.clone()),
+        secondary: BTreeMap::from([("note".to_owned(), kept.note.clone())]),
+        ..Attribute::default()
+    });
+    for (ordinal, slot) in block.allocations.iter_mut().enumerate() {
+        if is_kept(ordinal) {
+            *slot = Some(0);
+        }
+    }
+    block.unallocated.retain(|ordinal| !is_kept(*ordinal));
+}
+
+/// Changes what is noted about an allocated ordinal, and only about it.
+pub(crate) fn annotate(block: &mut AllocationBlock, ordinal: usize, attribute: &Attribute) {
+    let index = index_of(block, attribute);
+    if let Some(slot) = block.allocations.get_mut(ordinal)
+        && slot.is_some()
+    {
+        *slot = Some(index);
+    }
+    drop_unused_attributes(block);
+    touch(block);
+}
+
+/// The place of an attribute, which is added if need be.
+fn index_of(block: &mut AllocationBlock, attribute: &Attribute) -> usize {
+    let known = block.attributes.iter().position(|known| known == attribute);
+    known.unwrap_or_else(|| {
+        block.attributes.push(attribute.clone());
+        block.attributes.len() - 1
+    })
 }
 
 /// The addresses of a handle.
@@ -81,11 +129,7 @@ pub(crate) fn assign_at(block: &mut AllocationBlock, ordinal: usize, attribute: 
 }
 
 fn allocate(block: &mut AllocationBlock, ordinals: &[usize], attribute: &Attribute) {
-    let index =
-        block.attributes.iter().position(|known| known == attribute).unwrap_or(block.attributes.len());
-    if index == block.attributes.len() {
-        block.attributes.push(attribute.clone());
-    }
+    let index = index_of(block, attribute);
     for ordinal in ordinals {
         if let Some(slot) = block.allocations.get_mut(*ordinal) {
             *slot = Some(index);

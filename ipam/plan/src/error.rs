@@ -116,6 +116,35 @@ pub enum PlanError {
         /// What is stored.
         actual: u64,
     },
+    /// The address belongs to nobody.
+    #[error("resource does not exist: {0} with error: IP is unassigned")]
+    NotAssigned(IpAddr),
+    /// The address is kept under another handle than the caller believes.
+    #[error("IP {address} is not assigned to handle {given} (current handle: {actual})")]
+    OtherHandle {
+        /// The address.
+        address: IpAddr,
+        /// What the caller believes.
+        given: String,
+        /// What is stored.
+        actual: String,
+    },
+    /// An owner of the address is not who the caller believes it is.
+    #[error("the {which} owner of IP {address} is {found}: nothing changed")]
+    OtherOwner {
+        /// The address.
+        address: IpAddr,
+        /// `active` or `alternate`.
+        which: &'static str,
+        /// Who it is.
+        found: String,
+    },
+    /// A node that keeps addresses of its blocks for itself, where blocks may be lent.
+    #[error("global strict affinity should not be false for Windows node")]
+    StrictAffinityNeeded,
+    /// No block is absent, and none can be taken over.
+    #[error("No Free Blocks")]
+    NoFreeBlocks,
     /// The address was released and waits.
     #[error("address {0} is in cooldown")]
     InCooldown(IpAddr),

@@ -16,8 +16,10 @@ mod assign_ip;
 mod auto_assign;
 mod block;
 mod candidates;
+mod ensure_block;
 mod error;
 mod inspect;
+mod owner;
 mod plan;
 mod pool;
 mod release;
@@ -32,13 +34,15 @@ pub use affinity::{
 };
 pub use assign_ip::assign_ip;
 pub use auto_assign::auto_assign;
+pub use ensure_block::{EnsureBlockRequest, EnsuredBlocks, ensure_block};
 pub use error::{PlanError, Shortfall};
 pub use inspect::{blocks, lookup, utilization};
+pub use owner::{Belief, OwnerChange, OwnerUpdate, Pod, change_owner};
 pub use plan::{Ask, Plan, Purpose, Step, Waiting};
 pub use release::{ips_by_handle, release_by_handles, release_ips};
 pub use request::{
     AssignIpRequest, Assigned, AutoAssignOutcome, AutoAssignRequest, BlockUtilization, ClaimOutcome,
-    FamilyOutcome, Lookup, PoolUtilization, Release, ReleaseOutcome,
+    FamilyOutcome, HostReserved, Lookup, PoolUtilization, Release, ReleaseOutcome,
 };
 pub use settings::{config, set_config};
 

@@ -1,6 +1,7 @@
 //! Pools, and which of them a request may use.
 
 use crate::PlanError;
+use crate::request::HostReserved;
 use model::net::{Cidr, Family};
 use model::v3::{AssignmentMode, IPPoolSpec, PoolUse};
 use model::{Kind, Resource};
@@ -101,6 +102,8 @@ pub(crate) struct Asker<'a, N, S> {
     /// Labels of the workload's namespace.
     pub(crate) namespace_labels: &'a S,
     pub(crate) intended: PoolUse,
+    /// What it keeps of each IPv4 block.
+    pub(crate) host_reserved: Option<&'a HostReserved>,
 }
 
 /// The pools of a family that a request may use, in listing order: `ipam.md` §3 of the contract.
@@ -112,8 +115,11 @@ pub(crate) fn select<N: Labels, S: Labels>(
 ) -> Result<Vec<Pool>, PlanError> {
     let enabled: Vec<&Pool> =
         pools.iter().filter(|pool| pool.enabled && pool.cidr.family() == family).collect();
-    let qualified: Vec<&Pool> =
-        enabled.iter().copied().filter(|pool| pool.block_prefix <= family.bits()).collect();
+    let longest = match asker.host_reserved {
+        Some(kept) if family == Family::V4 => kept.longest_prefix(family.bits()),
+        _ => family.bits(),
+    };
+    let qualified: Vec<&Pool> = enabled.iter().copied().filter(|pool| pool.block_prefix <= longest).collect();
     if qualified.is_empty() {
         return Err(PlanError::NoQualifiedPool);
     }

@@ -1,5 +1,6 @@
 //! What may be asked of the address manager, and what it answers.
 
+use crate::block::WINDOWS_RESERVED;
 use crate::error::Shortfall;
 use model::key::Owner;
 use model::net::{Cidr, Family};
@@ -34,6 +35,8 @@ pub struct AutoAssignRequest {
     pub max_per_handle: u32,
     /// Labels of the workload's namespace, for pools that select namespaces; none: no label.
     pub namespace_labels: BTreeMap<String, String>,
+    /// What the owner keeps for itself of each IPv4 block it claims for this request.
+    pub host_reserved: Option<HostReserved>,
     /// Whether fewer addresses than asked for are welcome. If not, a request that cannot be met in full writes
     /// nothing and fails with [`PlanError::Short`](crate::PlanError::Short).
     pub accept_fewer: bool,
@@ -54,6 +57,7 @@ impl AutoAssignRequest {
             max_blocks: 0,
             max_per_handle: 0,
             namespace_labels: BTreeMap::new(),
+            host_reserved: None,
             accept_fewer: false,
         }
     }
@@ -70,6 +74,34 @@ impl AutoAssignRequest {
             Family::V4 => &self.v4_pools,
             Family::V6 => &self.v6_pools,
         }
+    }
+}
+
+/// Addresses at both ends of a block that the host itself uses: they are never given out (`ipam.md` §8 of the contract).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostReserved {
+    /// How many at the beginning.
+    pub first: usize,
+    /// How many at the end.
+    pub last: usize,
+    /// The handle they are kept under, in the block only.
+    pub handle: String,
+    /// A note to keep with them.
+    pub note: String,
+}
+
+impl HostReserved {
+    /// What a Windows node keeps: network, gateway and two more for its switch.
+    pub fn windows() -> Self {
+        Self { first: 3, last: 1, handle: WINDOWS_RESERVED.to_owned(), note: "windows host rsvd".to_owned() }
+    }
+
+    /// The longest prefix of a block with an address besides these, of addresses of so many bits: Calico's rule, by
+    /// which four reserved addresses need a block of eight.
+    pub(crate) fn longest_prefix(&self, bits: u8) -> u8 {
+        let count = self.first.saturating_add(self.last);
+        let needed = usize::BITS - count.leading_zeros();
+        bits.saturating_sub(u8::try_from(needed).unwrap_or(bits))
     }
 }
 
@@ -139,6 +171,8 @@ pub struct AssignIpRequest {
     pub attributes: BTreeMap<String, String>,
     /// What it is for; none: any pool will do.
     pub intended_use: Option<PoolUse>,
+    /// As in [`AutoAssignRequest::host_reserved`].
+    pub host_reserved: Option<HostReserved>,
     /// As in [`AutoAssignRequest::max_per_handle`]; makes a repetition for the same handle succeed.
     pub max_per_handle: u32,
 }

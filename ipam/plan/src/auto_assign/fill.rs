@@ -1,7 +1,7 @@
 //! Filling one family's part of a request: own blocks, new blocks, borrowed addresses.
 
 use super::Verdict;
-use super::look::{Deed, FamilyView, Look, Repair};
+use super::look::{Aim, Deed, FamilyView, Look, Repair};
 use crate::PlanError;
 use crate::block;
 use crate::request::{Assigned, FamilyOutcome};
@@ -75,8 +75,14 @@ impl Look<'_> {
         if outcome.shortfall().is_none() {
             return Ok(Verdict::Complete);
         }
+        if self.aim == Aim::Block {
+            return Err(PlanError::NoFreeBlocks);
+        }
         if self.scene.config.strict_affinity {
             outcome.messages.push("No more free affine blocks and strict affinity enabled".to_owned());
+            if let Some(kept) = &self.request.host_reserved {
+                outcome.messages.push(format!("HostReservedAttr: {}", kept.handle));
+            }
             return Ok(Verdict::Complete);
         }
         self.borrow(view, outcome)
@@ -149,7 +155,11 @@ impl Look<'_> {
     /// Makes a block that does not exist the owner's; false if nothing of it could be handed out.
     pub(super) fn create(&mut self, cidr: &Cidr) -> bool {
         let owner = &self.request.owner;
-        let Some(block) = block::claimed(cidr, owner, self.port.now(), 0) else { return false };
+        let Some(block) =
+            block::claimed(cidr, owner, self.port.now(), 0, self.request.host_reserved.as_ref())
+        else {
+            return false;
+        };
         if !block::has_free(&block, &self.scene.reserved) {
             return false;
         }
@@ -161,6 +171,10 @@ impl Look<'_> {
 
     /// Assigns what is missing from a block, as far as it goes.
     pub(super) fn take(&mut self, cidr: &Cidr, outcome: &mut FamilyOutcome) {
+        if self.aim == Aim::Block {
+            outcome.assigned.push(Assigned { address: cidr.addr(), block: *cidr });
+            return;
+        }
         let missing = outcome.requested.saturating_sub(outcome.assigned.len());
         let Some(block) = self.workspace.edit_block(cidr) else { return };
         let ordinals = block::assign_next(block, missing, &self.attribute, &self.scene.reserved);

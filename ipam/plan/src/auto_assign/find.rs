@@ -94,7 +94,11 @@ impl Look<'_> {
             // an owner of a kind we do not know: not ours to judge
             return Ok(false);
         }
-        let Some(fresh) = block::claimed(cidr, owner, now, found.sequence_number) else { return Ok(false) };
+        let Some(fresh) =
+            block::claimed(cidr, owner, now, found.sequence_number, self.request.host_reserved.as_ref())
+        else {
+            return Ok(false);
+        };
         if !block::has_free(&fresh, &self.scene.reserved) {
             return Ok(false);
         }

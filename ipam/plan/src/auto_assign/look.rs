@@ -54,7 +54,17 @@ pub(super) enum Repair {
     Unselected(Cidr),
 }
 
+/// What a look is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Aim {
+    /// Addresses.
+    Addresses,
+    /// A block with an address free; it stands in the outcome for an address.
+    Block,
+}
+
 pub(super) struct Look<'a> {
+    pub(super) aim: Aim,
     pub(super) port: &'a Port,
     pub(super) request: &'a AutoAssignRequest,
     pub(super) scene: Scene,
@@ -70,7 +80,11 @@ pub(super) struct Look<'a> {
 }
 
 impl<'a> Look<'a> {
-    pub(super) async fn new(port: &'a Port, request: &'a AutoAssignRequest) -> Result<Look<'a>, PlanError> {
+    pub(super) async fn new(
+        port: &'a Port,
+        request: &'a AutoAssignRequest,
+        aim: Aim,
+    ) -> Result<Look<'a>, PlanError> {
         let wanted: Vec<Family> =
             [Family::V4, Family::V6].into_iter().filter(|family| request.wanted(*family) > 0).collect();
         let mut reads: Vec<RangeRequest> = wanted
@@ -85,6 +99,9 @@ impl<'a> Look<'a> {
         reads.extend(handle.iter().chain(&node).map(|key| RangeRequest::key(key.path())));
 
         let (scene, answers) = Scene::read(port, reads).await?;
+        if request.host_reserved.is_some() && !scene.config.strict_affinity {
+            return Err(PlanError::StrictAffinityNeeded);
+        }
         let mut workspace = Workspace::new(port.clone(), scene.config.ip_cooldown_seconds);
         let mut next = wanted.len();
         if let Some(handle) = handle {
@@ -101,6 +118,7 @@ impl<'a> Look<'a> {
             node_labels: node_labels.as_ref(),
             namespace_labels: &request.namespace_labels,
             intended: request.intended_use,
+            host_reserved: request.host_reserved.as_ref(),
         };
         let mut families = Vec::new();
         for (index, family) in wanted.into_iter().enumerate() {
@@ -127,6 +145,7 @@ impl<'a> Look<'a> {
             ..Attribute::default()
         };
         let mut look = Look {
+            aim,
             port,
             request,
             scene,

@@ -14,7 +14,7 @@ use crate::plan::{Plan, Port};
 use crate::release;
 use crate::request::{AutoAssignOutcome, AutoAssignRequest, FamilyOutcome, Release};
 use crate::{MAX_CONFLICTS, PlanError};
-use look::Look;
+use look::{Aim, Look};
 use model::net::Family;
 
 /// How a look at the store ended.
@@ -33,18 +33,31 @@ pub fn auto_assign(request: AutoAssignRequest) -> Plan<Result<AutoAssignOutcome,
     Plan::new(|port| run(port, request))
 }
 
-async fn run(port: Port, request: AutoAssignRequest) -> Result<AutoAssignOutcome, PlanError> {
+/// Has the owner have a block with an address free of each family that the request wants an address of; the outcome has
+/// these blocks in place of addresses.
+pub(crate) async fn ensure(port: Port, request: AutoAssignRequest) -> Result<AutoAssignOutcome, PlanError> {
+    let mut written = prepare(&request)?;
+    // Families that were written stay: a claimed block does no harm.
+    fulfil(&port, &request, Aim::Block, &mut written).await.map(|()| written)
+}
+
+/// Checks a request; the outcome of nothing yet.
+fn prepare(request: &AutoAssignRequest) -> Result<AutoAssignOutcome, PlanError> {
     if request.v4_pools.iter().any(|pool| pool.family() != Family::V4) {
         return Err(PlanError::MixedFamilies(4, 6));
     }
     if request.v6_pools.iter().any(|pool| pool.family() != Family::V6) {
         return Err(PlanError::MixedFamilies(6, 4));
     }
-    let mut written = AutoAssignOutcome {
+    Ok(AutoAssignOutcome {
         v4: FamilyOutcome::new(Family::V4, request.v4),
         v6: FamilyOutcome::new(Family::V6, request.v6),
-    };
-    let result = fulfil(&port, &request, &mut written).await;
+    })
+}
+
+async fn run(port: Port, request: AutoAssignRequest) -> Result<AutoAssignOutcome, PlanError> {
+    let mut written = prepare(&request)?;
+    let result = fulfil(&port, &request, Aim::Addresses, &mut written).await;
     if result.is_err() {
         // only a request too large for one transaction can have written something already
         let addresses = written.v4.assigned.iter().chain(&written.v6.assigned);
@@ -62,6 +75,7 @@ async fn run(port: Port, request: AutoAssignRequest) -> Result<AutoAssignOutcome
 async fn fulfil(
     port: &Port,
     request: &AutoAssignRequest,
+    aim: Aim,
     written: &mut AutoAssignOutcome,
 ) -> Result<(), PlanError> {
     let mut conflicts = 0;
@@ -69,7 +83,7 @@ async fn fulfil(
         return Ok(());
     }
     loop {
-        let mut look = Look::new(port, request).await?;
+        let mut look = Look::new(port, request, aim).await?;
         loop {
             let mut trial = written.clone();
             let verdict =

@@ -14,6 +14,7 @@ fn request(node: &str, handle: &str, address: &str) -> AssignIpRequest {
         attributes: [("node".to_owned(), node.to_owned())].into(),
         intended_use: Some(PoolUse::Workload),
         max_per_handle: 0,
+        host_reserved: None,
     }
 }
 

@@ -72,6 +72,7 @@ fn utilization_counts_reserved_addresses_once() {
         attributes: Default::default(),
         intended_use: None,
         max_per_handle: 0,
+        host_reserved: None,
     };
     world.run(crate::assign_ip(request)).unwrap();
     let report = world.run(utilization(Vec::new())).unwrap();

@@ -6,11 +6,13 @@ mod assign;
 mod blocks;
 mod half_states;
 mod looking;
+mod owners;
 mod plans;
 mod pools;
 mod release;
 mod simulator;
 mod walks;
+mod windows;
 
 use crate::plan::{Plan, Purpose, Step};
 use crate::request::{AutoAssignOutcome, AutoAssignRequest};

@@ -390,6 +390,7 @@ impl History {
             attributes: BTreeMap::new(),
             intended_use: Some(PoolUse::Workload),
             max_per_handle: 0,
+            host_reserved: None,
         });
         (Errand::Add(handle), boxed(plan, |assigned| Ending::Got(vec![assigned.address])))
     }

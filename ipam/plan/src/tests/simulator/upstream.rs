@@ -133,7 +133,7 @@ impl Upstream {
                 }
             }
         };
-        let fresh = block::claimed(cidr, owner, self.port.now(), 0).expect("a block");
+        let fresh = block::claimed(cidr, owner, self.port.now(), 0, None).expect("a block");
         let created =
             self.swap(&Key::Block(*cidr), 0, Some(fresh.encode()), "upstream-block").await.is_some();
         let ours = created
