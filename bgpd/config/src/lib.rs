@@ -10,13 +10,26 @@
 //!
 //! Source: `bgp.md` §2–§7 and §9–§12, `resources.md` §1.15–§1.17 of the contract.
 
+mod build;
+mod configuration;
 mod diff;
+mod filter;
+mod interner;
+mod node;
+mod options;
+mod peer;
 mod plan;
+mod pool;
+mod reading;
+mod sessions;
+mod settings;
+mod standing;
 mod view;
 mod warning;
 mod workload;
 
 pub use diff::{PlanDiff, SessionChange, SessionStep};
+pub use options::{ANNOTATION_PREFIX, OPTIONS, OptionInfo, Scope};
 pub use plan::{
     BGP_PORT, Listen, LogLevel, MaxPrefixAction, MaxPrefixes, NextHopMode, NodePlan, Routing, SecretRef,
     SessionKey, SessionPlan, SessionType, Signing,
