@@ -28,3 +28,6 @@ pub use event::{Action, ConnId, Down, Endpoints, Event, Reason, Received, Reset,
 pub use negotiate::{Negotiated, PeerRestart};
 pub use peer::Peer;
 pub use settings::{AddPath, Authentication, Change, Distance, GracefulRestart, RemoteAs, Settings, Timers};
+
+#[cfg(test)]
+mod tests;

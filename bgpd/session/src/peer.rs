@@ -124,7 +124,11 @@ impl Peer {
                     self.send_keepalive(id);
                     false
                 }
-                _ => connection.origin == self.collision_winner(connection.negotiated()),
+                _ => {
+                    // one of theirs supersedes their older one, and ours where the collision would go to them
+                    let winner = self.collision_winner(connection.negotiated());
+                    connection.origin == Origin::Incoming || winner == Origin::Incoming
+                }
             },
         }
     }

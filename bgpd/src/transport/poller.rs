@@ -5,7 +5,7 @@
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -18,6 +18,12 @@ struct Descriptor(Epoll);
 impl AsRawFd for Descriptor {
     fn as_raw_fd(&self) -> RawFd {
         self.0.0.as_raw_fd()
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.0.as_fd()
     }
 }
 
@@ -56,9 +62,11 @@ impl Wanted {
 }
 
 impl Poller {
+    #[allow(unsafe_code)]
     pub fn new() -> io::Result<Self> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let epoll = AsyncFd::try_with_interest(Descriptor(epoll), Interest::READABLE)?;
+        let epoll = Descriptor(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
+        // SAFETY: the descriptor is open and stays the same one for as long as it lives: nothing closes or replaces it.
+        let epoll = unsafe { AsyncFd::register_with_interest(epoll, Interest::READABLE)? };
         Ok(Poller { epoll, events: vec![EpollEvent::empty(); ROUND] })
     }
 

