@@ -308,6 +308,9 @@ pub struct EventGroups {
     pub routes: bool,
     /// Neighbours.
     pub neighbours: bool,
+    /// Of routes, only what others did: changes made through the handle that follows are left out, before they
+    /// cost anything.
+    pub others_only: bool,
 }
 
 /// One network namespace's kernel.

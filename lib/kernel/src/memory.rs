@@ -35,6 +35,7 @@ pub(crate) struct State {
     /// By number; a vanished one is no longer here.
     namespaces: BTreeMap<u64, Namespace>,
     next_number: u64,
+    next_handle: u64,
     faults: Faults,
     /// Every operation attempted, by namespace name, faults included.
     log: Vec<(String, Op)>,
@@ -51,12 +52,12 @@ impl World {
     /// Adds a namespace that can be opened at `path`.
     pub fn add(&self, path: &str) -> Result<MemoryKernel, KernelError> {
         let netns = self.lock().add(path)?;
-        Ok(MemoryKernel { world: self.clone(), netns })
+        Ok(self.handle(netns))
     }
 
     /// The kernel of the caller's namespace.
     pub fn host(&self) -> MemoryKernel {
-        MemoryKernel { world: self.clone(), netns: self.current.clone() }
+        self.handle(self.current.clone())
     }
 
     /// Destroys the namespace at `path`, with its links and their peers elsewhere, as when the last process
@@ -78,6 +79,12 @@ impl World {
     /// Every operation attempted so far with the path of its namespace, in order.
     pub fn log(&self) -> Vec<(String, Op)> {
         self.lock().log.clone()
+    }
+
+    fn handle(&self, netns: Netns) -> MemoryKernel {
+        let mut state = self.lock();
+        state.next_handle += 1;
+        MemoryKernel { world: self.clone(), netns, number: state.next_handle }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -110,7 +117,7 @@ impl Namespaces for World {
         let found =
             self.lock().namespaces.values().find(|namespace| namespace.path == path).map(|n| n.netns.clone());
         match found {
-            Some(netns) => Ok(Arc::new(MemoryKernel { world: self.clone(), netns })),
+            Some(netns) => Ok(Arc::new(self.handle(netns))),
             None => Err(KernelError::Namespace {
                 path: path.to_string(),
                 reason: "does not exist; the container may be gone".to_string(),
@@ -124,6 +131,8 @@ impl Namespaces for World {
 pub struct MemoryKernel {
     world: World,
     netns: Netns,
+    /// Tells handles apart, as the real kernel does sockets; clones are one.
+    number: u64,
 }
 
 impl MemoryKernel {
@@ -150,7 +159,11 @@ impl Kernel for MemoryKernel {
         let mut results: Vec<Result<(), KernelError>> = Vec::with_capacity(ops.len());
         for op in ops {
             let stopped = stop_on_error && results.last().is_some_and(Result::is_err);
-            results.push(if stopped { Err(KernelError::Skipped) } else { state.attempt(&self.netns, op) });
+            results.push(if stopped {
+                Err(KernelError::Skipped)
+            } else {
+                state.attempt(&self.netns, self.number, op)
+            });
         }
         Box::pin(ready(results))
     }
@@ -211,7 +224,7 @@ impl Kernel for MemoryKernel {
         &self,
         groups: EventGroups,
     ) -> BoxFuture<'_, Result<BoxStream<'static, KernelEvent>, KernelError>> {
-        let stream = self.with(|namespace| namespace.subscribe(groups));
+        let stream = self.with(|namespace| namespace.subscribe(groups, self.number));
         Box::pin(ready(stream.map(StreamExt::boxed)))
     }
 }

@@ -3,8 +3,11 @@
 //! It is read directly, one datagram at a time as the consumer asks, so that a slow consumer fills the
 //! kernel's bounded buffer and is told of the loss, instead of an unbounded queue.
 
+pub(crate) mod filter;
+
 use crate::api::KernelError;
 use crate::netns::Netns;
+use filter::Filter;
 use futures::stream::{Stream, poll_fn};
 use netlink_sys::{AsyncSocket, SocketAddr, TokioSocket};
 use nix::errno::Errno;
@@ -19,11 +22,12 @@ const RECEIVE_BUFFER: usize = 8 << 20;
 const DATAGRAM: usize = 64 << 10;
 
 /// Follows these groups of a netlink family in a namespace from now on. `read` makes events of a datagram, `overrun`
-/// is what stands for lost ones.
+/// is what stands for lost ones. `filter` is asked by the kernel for each datagram; none lets all through.
 pub(crate) fn follow<E: Send + Unpin + 'static>(
     netns: &Netns,
     family: isize,
     groups: &[u32],
+    filter: Option<&Filter>,
     overrun: fn() -> E,
     read: fn(&[u8], &mut VecDeque<E>),
 ) -> Result<impl Stream<Item = E> + Send + use<E>, KernelError> {
@@ -35,6 +39,9 @@ pub(crate) fn follow<E: Send + Unpin + 'static>(
             let mut socket = TokioSocket::new(family)?;
             socket.socket_mut().bind(&SocketAddr::new(0, 0))?;
             enlarge_receive_buffer(&socket);
+            if let Some(filter) = filter {
+                filter.attach(&socket)?;
+            }
             for group in groups {
                 socket.socket_mut().add_membership(*group)?;
             }

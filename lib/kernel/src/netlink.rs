@@ -44,6 +44,8 @@ type Answer = Option<(i32, Option<String>)>;
 pub struct Netlink {
     netns: Netns,
     handle: ConnectionHandle<RouteNetlinkMessage>,
+    /// What the kernel knows the socket by, and tells as the author of changes.
+    port: u32,
     /// Held while replies are outstanding.
     turn: Mutex<()>,
 }
@@ -54,23 +56,24 @@ impl Netlink {
     pub fn open(netns: &Netns) -> Result<Self, KernelError> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| KernelError::Socket("opened outside a tokio runtime".to_string()))?;
-        let (connection, handle) = netns
+        let (connection, handle, port) = netns
             .run(|| -> std::io::Result<_> {
                 // The socket registers with the runtime of the caller, and belongs to the helper's namespace.
                 let _entered = runtime.enter();
                 let (mut connection, handle, _) = netlink_proto::new_connection(NETLINK_ROUTE)?;
                 connection.set_forward_ack(true);
                 connection.set_forward_done(true);
+                let port = connection.socket_mut().socket_mut().bind_auto()?.port_number();
                 let socket = connection.socket_mut().socket_ref();
                 // Dumps are filtered in the kernel, errors explain themselves and do not repeat the request.
                 socket.set_netlink_get_strict_chk(true)?;
                 socket.set_ext_ack(true)?;
                 socket.set_cap_ack(true)?;
-                Ok((connection, handle))
+                Ok((connection, handle, port))
             })?
             .map_err(|error| KernelError::Socket(error.to_string()))?;
         runtime.spawn(connection);
-        Ok(Self { netns: netns.clone(), handle, turn: Mutex::new(()) })
+        Ok(Self { netns: netns.clone(), handle, port, turn: Mutex::new(()) })
     }
 
     /// Opens a socket in the namespace of the calling thread.
@@ -272,7 +275,7 @@ impl Kernel for Netlink {
         &self,
         groups: EventGroups,
     ) -> BoxFuture<'_, Result<BoxStream<'static, KernelEvent>, KernelError>> {
-        Box::pin(async move { events::follow(&self.netns, groups).map(StreamExt::boxed) })
+        Box::pin(async move { events::follow(&self.netns, groups, self.port).map(StreamExt::boxed) })
     }
 }
 

@@ -205,7 +205,7 @@ impl Nftables {
     /// # Errors
     /// Where the socket cannot be made.
     pub fn events(&self) -> Result<impl Stream<Item = NftEvent> + Send + use<>, KernelError> {
-        multicast::follow(&self.netns, NETLINK_NETFILTER, &[GROUP], || NftEvent::Overrun, take)
+        multicast::follow(&self.netns, NETLINK_NETFILTER, &[GROUP], None, || NftEvent::Overrun, take)
     }
 
     fn send(&self, bytes: &[u8]) -> Result<(), KernelError> {

@@ -23,6 +23,8 @@ struct Rig {
     a: Arc<dyn Kernel>,
     b: Arc<dyn Kernel>,
     real: bool,
+    /// Opens namespaces again, by the path a handle gives.
+    namespaces: Arc<dyn crate::Namespaces>,
     /// Takes the real namespaces away at the end.
     _names: Vec<Named>,
     _folder: Option<tempfile::TempDir>,
@@ -41,7 +43,7 @@ impl Rig {
     fn memory() -> Self {
         let world = World::new().unwrap();
         let (a, b) = (Arc::new(world.add("a").unwrap()), Arc::new(world.add("b").unwrap()));
-        Self { a, b, real: false, _names: Vec::new(), _folder: None }
+        Self { a, b, real: false, namespaces: Arc::new(world), _names: Vec::new(), _folder: None }
     }
 
     /// Within a runtime.
@@ -55,7 +57,13 @@ impl Rig {
             Arc::new(Netlink::open(&netns).unwrap())
         };
         let (a, b) = (make("a"), make("b"));
-        Self { a, b, real: true, _names: names, _folder: Some(folder) }
+        let namespaces = Arc::new(crate::SystemNamespaces);
+        Self { a, b, real: true, namespaces, _names: names, _folder: Some(folder) }
+    }
+
+    /// The first namespace as another program has it.
+    fn another_handle_of_a(&self) -> Arc<dyn Kernel> {
+        self.namespaces.open(self.a.netns().path()).unwrap()
     }
 
     /// A veth pair between the two, both ends up: `near` here, `far` there.

@@ -18,7 +18,7 @@ const V6_METRIC: u32 = 1024;
 
 impl State {
     /// Carries out one operation, or lets a planned fault strike.
-    pub(super) fn attempt(&mut self, netns: &Netns, op: Op) -> Result<(), KernelError> {
+    pub(super) fn attempt(&mut self, netns: &Netns, author: u64, op: Op) -> Result<(), KernelError> {
         self.log.push((netns.path().to_string(), op.clone()));
         if let Some(error) = self.faults.strikes(&op) {
             return Err(error);
@@ -28,11 +28,16 @@ impl State {
             let reason = "has vanished".to_string();
             return Err(KernelError::Namespace { path: netns.path().to_string(), reason });
         };
-        self.carry_out(number, &op).map_err(|errno| KernelError::Refused {
-            errno: errno as i32,
-            what: op.to_string(),
-            detail: None,
-        })
+        self.set_author(number, Some(author));
+        let done = self.carry_out(number, &op);
+        self.set_author(number, None);
+        done.map_err(|errno| KernelError::Refused { errno: errno as i32, what: op.to_string(), detail: None })
+    }
+
+    fn set_author(&mut self, number: u64, author: Option<u64>) {
+        if let Some(namespace) = self.namespaces.get_mut(&number) {
+            namespace.author = author;
+        }
     }
 
     /// Destroys a namespace: its links go, and with them their other ends.

@@ -26,7 +26,10 @@ pub(super) struct Namespace {
     pub(super) neighbours: Vec<Neighbour>,
     pub(super) sysctls: Sysctls,
     next_index: u32,
-    followers: Vec<(EventGroups, UnboundedSender<KernelEvent>)>,
+    /// Who follows what, by the number of the handle.
+    followers: Vec<(EventGroups, u64, UnboundedSender<KernelEvent>)>,
+    /// The handle whose operation is carried out.
+    pub(super) author: Option<u64>,
 }
 
 impl Namespace {
@@ -42,6 +45,7 @@ impl Namespace {
             sysctls: Sysctls::new(),
             next_index: 1,
             followers: Vec::new(),
+            author: None,
         };
         let lo = Link {
             index: namespace.take_index(),
@@ -162,9 +166,9 @@ impl Namespace {
         Ok(())
     }
 
-    pub(super) fn subscribe(&mut self, groups: EventGroups) -> UnboundedReceiver<KernelEvent> {
+    pub(super) fn subscribe(&mut self, groups: EventGroups, handle: u64) -> UnboundedReceiver<KernelEvent> {
         let (sender, receiver) = unbounded();
-        self.followers.push((groups, sender));
+        self.followers.push((groups, handle, sender));
         receiver
     }
 
@@ -172,11 +176,12 @@ impl Namespace {
         use KernelEvent::{
             Address, AddressGone, Link, LinkGone, Neighbour, NeighbourGone, Overrun, Route, RouteGone,
         };
-        self.followers.retain(|(groups, follower)| {
+        let author = self.author;
+        self.followers.retain(|(groups, handle, follower)| {
             let wanted = match event {
                 Link(_) | LinkGone(_) => groups.links,
                 Address(_) | AddressGone(_) => groups.addresses,
-                Route(_) | RouteGone(_) => groups.routes,
+                Route(_) | RouteGone(_) => groups.routes && !(groups.others_only && author == Some(*handle)),
                 Neighbour(_) | NeighbourGone(_) => groups.neighbours,
                 Overrun => true,
             };

@@ -2,7 +2,7 @@
 
 use super::{Message, decode};
 use crate::api::{EventGroups, KernelError, KernelEvent};
-use crate::multicast;
+use crate::multicast::{self, filter::Filter};
 use crate::netns::Netns;
 use futures::stream::Stream;
 use netlink_packet_core::{NetlinkBuffer, NetlinkMessage, NetlinkPayload};
@@ -11,14 +11,16 @@ use netlink_proto::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::MulticastGroup;
 use std::collections::VecDeque;
 
-/// Follows the changes of a namespace from now on.
+/// Follows the changes of a namespace from now on; `own` is the port of the handle's other socket.
 pub(super) fn follow(
     netns: &Netns,
     groups: EventGroups,
+    own: u32,
 ) -> Result<impl Stream<Item = KernelEvent> + Send + use<>, KernelError> {
+    let filter = groups.others_only.then(|| Filter::routes_of_others(own));
     let groups: Vec<u32> = members(groups).into_iter().map(|group| group as u32).collect();
     let read = |datagram: &[u8], into: &mut VecDeque<KernelEvent>| take(datagram, into);
-    multicast::follow(netns, NETLINK_ROUTE, &groups, || KernelEvent::Overrun, read)
+    multicast::follow(netns, NETLINK_ROUTE, &groups, filter.as_ref(), || KernelEvent::Overrun, read)
 }
 
 fn members(groups: EventGroups) -> Vec<MulticastGroup> {

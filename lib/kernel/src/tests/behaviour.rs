@@ -433,7 +433,8 @@ fn ipv6_switched_off_on_a_link_takes_neither_address_nor_route() {
 #[test]
 fn changes_are_told_as_they_happen() {
     on_both(|rig| async move {
-        let all = EventGroups { links: true, addresses: true, routes: true, neighbours: true };
+        let all =
+            EventGroups { links: true, addresses: true, routes: true, neighbours: true, others_only: false };
         let mut events = rig.a.events(all).await.unwrap();
         let mut only_links =
             rig.b.events(EventGroups { links: true, ..EventGroups::default() }).await.unwrap();
@@ -486,5 +487,34 @@ fn what_no_message_can_hold_is_refused_before_it_is_sent() {
             let text = error.first().and_then(|e| e.as_ref().err()).map(ToString::to_string).unwrap();
             assert!(text.contains("1 to 15 bytes"), "{text}");
         }
+    });
+}
+
+#[test]
+fn routes_of_our_own_can_be_left_out() {
+    on_both(|rig| async move {
+        let (near, _) = rig.pair("x", "y").await;
+        let groups = EventGroups { routes: true, others_only: true, ..EventGroups::default() };
+        let mut events = rig.a.events(groups).await.unwrap();
+        let route = |text: &str| Route { protocol: 81, ..on_link(text, near.index) };
+        for text in ["10.0.0.5/32", "fd00::5/128"] {
+            ok(&rig.a, vec![Op::AddRoute(route(text)), Op::ReplaceRoute(route(text))]).await;
+            ok(&rig.a, vec![Op::DelRoute(route(text))]).await;
+        }
+        let other = rig.another_handle_of_a();
+        let theirs = route("10.0.0.6/32");
+        ok(&other, vec![Op::AddRoute(theirs.clone())]).await;
+        ok(&rig.a, vec![Op::AddRoute(route("10.0.0.7/32"))]).await;
+        ok(&other, vec![Op::DelRoute(theirs.clone())]).await;
+        let ours = |event: &KernelEvent| match event {
+            KernelEvent::Route(route) | KernelEvent::RouteGone(route) => route.protocol == 81,
+            _ => false,
+        };
+        let mut seen = Vec::new();
+        while seen.len() < 2 {
+            let event = tokio::time::timeout(Duration::from_secs(10), events.next()).await.unwrap().unwrap();
+            seen.extend(Some(event).filter(ours));
+        }
+        assert_eq!(seen, [KernelEvent::Route(theirs.clone()), KernelEvent::RouteGone(theirs)]);
     });
 }
