@@ -15,6 +15,7 @@
 mod error;
 mod labels;
 mod lexer;
+mod need;
 mod parser;
 mod program;
 mod selector;
@@ -22,4 +23,5 @@ mod tree;
 
 pub use error::ParseError;
 pub use labels::Labels;
+pub use need::Need;
 pub use selector::Selector;

@@ -2,6 +2,7 @@
 
 use crate::error::ParseError;
 use crate::labels::Labels;
+use crate::need::{self, Need};
 use crate::parser;
 use crate::program::Program;
 use crate::tree::{Term, Tree};
@@ -44,6 +45,12 @@ impl Selector {
     /// The labels that are tested, once a test.
     pub fn labels(&self) -> impl Iterator<Item = &str> {
         self.tree.terms().filter_map(Term::label)
+    }
+
+    /// Labels of which everything that matches has at least one, for an index; `None` where something without labels
+    /// may match.
+    pub fn needs(&self) -> Option<Vec<Need>> {
+        need::of(&self.tree)
     }
 
     /// Whether `global()` occurs anywhere.

@@ -96,6 +96,11 @@ impl Tree {
         self.nodes.get(id)
     }
 
+    /// All nodes, children before their parents.
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
     /// All tests, in no particular order.
     pub(crate) fn terms(&self) -> impl Iterator<Item = &Term> {
         self.nodes.iter().filter_map(|node| match node {

@@ -137,6 +137,18 @@ proptest! {
     }
 
     #[test]
+    fn what_matches_has_one_of_the_needs(expression in expression(), labels in labels()) {
+        let selector = parse(&expression.write(true));
+        if let Some(needs) = selector.needs() && selector.matches(&labels) {
+            let met = |need: &crate::Need| {
+                let value = crate::Labels::get(&labels, &need.label);
+                value.is_some_and(|value| need.value.as_deref().is_none_or(|wanted| wanted == value))
+            };
+            prop_assert!(needs.iter().any(met), "{}: {:?} with {:?}", selector, needs, labels);
+        }
+    }
+
+    #[test]
     fn canonical_text_is_a_fixpoint(expression in expression(), tight: bool) {
         // negations that touch in the text are folded by reading it once more, as upstream does
         let folded = parse(&parse(&expression.write(tight)).to_string());
