@@ -1,0 +1,3 @@
+//! Datastore changes in, what the dataplane of one node has to know out.
+
+pub mod label_index;
