@@ -24,4 +24,4 @@ mod tree;
 pub use error::ParseError;
 pub use labels::Labels;
 pub use need::Need;
-pub use selector::Selector;
+pub use selector::{Selector, unique_id};

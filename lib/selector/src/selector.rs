@@ -12,6 +12,13 @@ use sha2::{Digest, Sha224};
 use std::fmt;
 use std::str::FromStr;
 
+/// `<prefix>:` and the hash of `<prefix>:<content>`: what names of IP sets are made from.
+/// Source: `felix.md` §3.5 of the contract.
+pub fn unique_id(prefix: &str, content: &str) -> String {
+    let digest = Sha224::digest(format!("{prefix}:{content}"));
+    format!("{prefix}:{}", URL_SAFE_NO_PAD.encode(digest))
+}
+
 /// A parsed selector. Its `Display` is the canonical text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Selector {
@@ -38,8 +45,7 @@ impl Selector {
     /// `s:` and the hash of the canonical text: what names of IP sets are made from.
     /// Source: `resources.md` §2 of the contract.
     pub fn unique_id(&self) -> String {
-        let digest = Sha224::digest(format!("s:{self}"));
-        format!("s:{}", URL_SAFE_NO_PAD.encode(digest))
+        unique_id("s", &self.to_string())
     }
 
     /// The labels that are tested, once a test.

@@ -12,6 +12,15 @@ pub enum Protocol {
     Name(String),
 }
 
+impl std::fmt::Display for Protocol {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Protocol::Number(number) => write!(f, "{number}"),
+            Protocol::Name(name) => f.write_str(name),
+        }
+    }
+}
+
 impl Default for Protocol {
     fn default() -> Self {
         Protocol::Name(String::new())
