@@ -1,5 +1,17 @@
 //! Datastore changes in, what the dataplane of one node has to know out.
+//!
+//! * [`graph`]: the whole; objects go in, differences come out.
+//! * [`label_index`]: which endpoints a selector matches.
+//! * [`selectors`]: what the selectors of a policy mean, namespaces and service accounts included.
+//! * [`rule`], [`policy`], [`endpoint`]: objects as the dataplane needs them.
+//! * [`sets`]: members of the sets that rules name.
 
+pub mod endpoint;
+pub mod graph;
 pub mod label_index;
+pub mod policy;
 pub mod rule;
 pub mod selectors;
+pub mod sets;
+
+pub use graph::{Changes, Graph, ItemKey};

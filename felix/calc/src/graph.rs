@@ -1,0 +1,377 @@
+//! The calculation: what is stored goes in one object at a time, what the dataplane has to know comes out as the
+//! difference to what it was told before.
+//!
+//! State decides, never history: whatever the order of changes, the outputs add up to what a fresh start on the final
+//! state would say.
+
+use crate::endpoint::{Endpoint, EndpointKey, LocalEndpoint};
+use crate::label_index::{ItemId, Label, LabelIndex, SelectorId, Slab};
+use crate::policy::{Policy, PolicyKey, Profile, Tier, compare_tiers};
+use crate::rule::{SetDefinition, SetId};
+use crate::sets::{Contents, SetChange, Sets};
+use model::v3::{Action, TierSpec};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// Something with labels and addresses that selectors are about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ItemKey {
+    /// An endpoint.
+    Endpoint(EndpointKey),
+    /// A network set: namespace (empty for those of the cluster) and name.
+    NetworkSet(String, String),
+}
+
+/// What became of the dataplane's objects. Sets that were created or grew come before what names them, those that were
+/// removed after it: the consumer applies in this order, `Remove` of sets last.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Changes {
+    /// Sets.
+    pub sets: Vec<(SetId, SetChange)>,
+    /// Profiles that local endpoints name; `None` for one that none names any more.
+    pub profiles: Vec<(Arc<str>, Option<Arc<Profile>>)>,
+    /// Local endpoints with everything that applies to them; `None` for one that is gone.
+    pub endpoints: Vec<(EndpointKey, Option<Arc<LocalEndpoint>>)>,
+}
+
+/// The graph of one node.
+#[derive(Debug, Default)]
+pub struct Graph {
+    index: LabelIndex,
+    sets: Sets,
+    items: Slab<Item>,
+    by_key: HashMap<ItemKey, ItemId>,
+    /// Local endpoints.
+    locals: HashMap<ItemId, Local>,
+    policies: HashMap<PolicyKey, PolicyState>,
+    by_selector: HashMap<SelectorId, BTreeSet<PolicyKey>>,
+    tiers: BTreeMap<String, TierSpec>,
+    profiles: HashMap<Arc<str>, ProfileState>,
+    dirty_endpoints: BTreeSet<EndpointKey>,
+    dirty_profiles: BTreeSet<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Item {
+    contents: Contents,
+}
+
+#[derive(Debug)]
+struct Local {
+    key: EndpointKey,
+    endpoint: Arc<Endpoint>,
+}
+
+#[derive(Debug)]
+struct PolicyState {
+    policy: Arc<Policy>,
+    selector: SelectorId,
+    /// Local endpoints it applies to; its sets are in use while there are any.
+    locals: u32,
+}
+
+#[derive(Debug, Default)]
+struct ProfileState {
+    /// `None` where it is named and not there: denies everything.
+    profile: Option<Arc<Profile>>,
+    /// Local endpoints that name it.
+    locals: u32,
+}
+
+impl Graph {
+    /// Nothing known.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An item came or changed. `local` is the endpoint itself where it is one of this node.
+    pub fn set_item(
+        &mut self,
+        key: ItemKey,
+        labels: Vec<Label>,
+        parents: Vec<Arc<str>>,
+        contents: Contents,
+        local: Option<Arc<Endpoint>>,
+    ) {
+        let id = match self.by_key.get(&key) {
+            Some(id) => *id,
+            None => {
+                let id = self.items.add(Item { contents: Contents::default() });
+                self.by_key.insert(key.clone(), id);
+                id
+            }
+        };
+        self.set_local(id, &key, local);
+        let changed = self.items.get(id).is_some_and(|item| item.contents != contents);
+        if changed {
+            self.offer_all(id, false);
+        }
+        let mut events = Vec::new();
+        self.index.set_item(id, labels, parents, &mut |selector, item, begins| events.push((selector, item, begins)));
+        if changed {
+            if let Some(item) = self.items.get_mut(id) {
+                item.contents = contents;
+            }
+            self.offer_all(id, true);
+        }
+        self.follow(events, !changed);
+    }
+
+    /// An item went.
+    pub fn remove_item(&mut self, key: &ItemKey) {
+        let Some(id) = self.by_key.remove(key) else { return };
+        let mut events = Vec::new();
+        self.index.remove_item(id, &mut |selector, item, begins| events.push((selector, item, begins)));
+        self.follow(events, true);
+        self.set_local(id, key, None);
+        self.items.remove(id);
+    }
+
+    /// A policy came, changed or went. One that could not be read went.
+    pub fn set_policy(&mut self, key: &PolicyKey, policy: Option<Policy>) {
+        let same = self.policies.get(key).map(|state| &*state.policy) == policy.as_ref();
+        if same {
+            return;
+        }
+        let before = self.policies.remove(key);
+        // what both name stays in use: nothing of it is told
+        if let Some(policy) = policy {
+            let (selector, _) = self.index.add_selector(&policy.selector);
+            let locals = self.mark_locals_of(selector);
+            if locals > 0 {
+                self.acquire_sets(&policy.sets);
+            }
+            self.by_selector.entry(selector).or_default().insert(key.clone());
+            self.policies.insert(key.clone(), PolicyState { policy: Arc::new(policy), selector, locals });
+        }
+        let Some(before) = before else { return };
+        self.mark_locals_of(before.selector);
+        let selector = self.policies.get(key).map(|state| state.selector);
+        if selector != Some(before.selector)
+            && let Some(keys) = self.by_selector.get_mut(&before.selector)
+        {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_selector.remove(&before.selector);
+            }
+        }
+        if before.locals > 0 {
+            self.release_sets(&before.policy.sets);
+        }
+        self.index.release_selector(before.selector);
+    }
+
+    /// A tier came, changed or went.
+    pub fn set_tier(&mut self, name: &str, tier: Option<TierSpec>) {
+        if self.tiers.get(name) == tier.as_ref() {
+            return;
+        }
+        match tier {
+            Some(tier) => self.tiers.insert(name.to_owned(), tier),
+            None => self.tiers.remove(name),
+        };
+        let of_tier: BTreeSet<SelectorId> = self
+            .policies
+            .values()
+            .filter(|state| state.locals > 0 && state.policy.tier == name)
+            .map(|state| state.selector)
+            .collect();
+        for selector in of_tier {
+            self.mark_locals_of(selector);
+        }
+    }
+
+    /// A profile came, changed or went: its rules (none when they could not be read) and the labels it gives.
+    pub fn set_profile(&mut self, name: &str, profile: Option<Profile>, labels: Option<&BTreeMap<String, String>>) {
+        let mut events = Vec::new();
+        self.index.set_parent(name, labels, &mut |selector, item, begins| events.push((selector, item, begins)));
+        self.follow(events, true);
+        let profile = profile.map(Arc::new);
+        let name: Arc<str> = name.into();
+        let state = self.profiles.entry(name.clone()).or_default();
+        if state.profile == profile {
+            self.forget_profile_if_unused(&name);
+            return;
+        }
+        let before = std::mem::replace(&mut state.profile, profile.clone());
+        if state.locals > 0 {
+            self.dirty_profiles.insert(name.clone());
+            if let Some(profile) = &profile {
+                self.acquire_sets(&profile.sets);
+            }
+            if let Some(before) = before {
+                self.release_sets(&before.sets);
+            }
+        }
+        self.forget_profile_if_unused(&name);
+    }
+
+    /// What the dataplane has to be told.
+    pub fn take(&mut self) -> Changes {
+        let endpoints = std::mem::take(&mut self.dirty_endpoints);
+        let endpoints = endpoints.into_iter().map(|key| {
+            let resolved = self.resolve(&key);
+            (key, resolved)
+        });
+        let endpoints = endpoints.collect();
+        let profiles = std::mem::take(&mut self.dirty_profiles);
+        let profiles = profiles.into_iter().map(|name| {
+            let state = self.profiles.get(&name).filter(|state| state.locals > 0);
+            // a profile that is not there allows nothing
+            let profile = state.map(|state| state.profile.clone().unwrap_or_default());
+            (name, profile)
+        });
+        Changes { sets: self.sets.take(), profiles: profiles.collect(), endpoints }
+    }
+
+    /// Kinds of endpoints, for measurements.
+    pub fn identities(&self) -> usize {
+        self.index.identities()
+    }
+
+    /// Index events: sets first, because what policies acquire afterwards counts members as they are now.
+    fn follow(&mut self, events: Vec<(SelectorId, ItemId, bool)>, offer: bool) {
+        if offer {
+            for (selector, item, begins) in &events {
+                if let Some(item) = self.items.get(*item) {
+                    self.sets.offer(*selector, &item.contents, *begins);
+                }
+            }
+        }
+        for (selector, item, begins) in events {
+            let Some(keys) = self.by_selector.get(&selector) else { continue };
+            let Some(local) = self.locals.get(&item) else { continue };
+            self.dirty_endpoints.insert(local.key.clone());
+            for key in keys.clone() {
+                self.count_local(&key, begins);
+            }
+        }
+    }
+
+    fn count_local(&mut self, key: &PolicyKey, begins: bool) {
+        let Some(state) = self.policies.get_mut(key) else { return };
+        state.locals = if begins { state.locals + 1 } else { state.locals.saturating_sub(1) };
+        let policy = state.policy.clone();
+        match (begins, state.locals) {
+            (true, 1) => self.acquire_sets(&policy.sets),
+            (false, 0) => self.release_sets(&policy.sets),
+            _ => {}
+        }
+    }
+
+    fn acquire_sets(&mut self, definitions: &[SetDefinition]) {
+        let items = &self.items;
+        let contents = |item: ItemId| items.get(item).map(|item| &item.contents);
+        for definition in definitions {
+            self.sets.acquire(definition, &mut self.index, &contents);
+        }
+    }
+
+    fn release_sets(&mut self, definitions: &[SetDefinition]) {
+        for definition in definitions {
+            self.sets.release(&definition.id, &mut self.index);
+        }
+    }
+
+    fn offer_all(&mut self, id: ItemId, begins: bool) {
+        let Some(item) = self.items.get(id) else { return };
+        for selector in self.index.selectors_of(id) {
+            self.sets.offer(*selector, &item.contents, begins);
+        }
+    }
+
+    /// Makes an item a local endpoint, another one, or none. Its labels are those of before.
+    fn set_local(&mut self, id: ItemId, key: &ItemKey, local: Option<Arc<Endpoint>>) {
+        let ItemKey::Endpoint(key) = key else { return };
+        let was = self.locals.get(&id).map(|local| local.endpoint.clone());
+        if was == local {
+            return;
+        }
+        self.dirty_endpoints.insert(key.clone());
+        for name in local.iter().flat_map(|endpoint| endpoint.profiles()) {
+            self.use_profile(name, true);
+        }
+        for name in was.iter().flat_map(|endpoint| endpoint.profiles()) {
+            self.use_profile(name, false);
+        }
+        let (is, was) = (local.is_some(), was.is_some());
+        match local {
+            Some(endpoint) => self.locals.insert(id, Local { key: key.clone(), endpoint }),
+            None => self.locals.remove(&id),
+        };
+        if is != was {
+            let policies: Vec<PolicyKey> =
+                self.index.selectors_of(id).iter().filter_map(|selector| self.by_selector.get(selector)).flatten().cloned().collect();
+            for key in policies {
+                self.count_local(&key, is);
+            }
+        }
+    }
+
+    fn use_profile(&mut self, name: &str, begins: bool) {
+        let name: Arc<str> = name.into();
+        let state = self.profiles.entry(name.clone()).or_default();
+        state.locals = if begins { state.locals + 1 } else { state.locals.saturating_sub(1) };
+        let profile = state.profile.clone();
+        match (begins, state.locals) {
+            (true, 1) => {
+                self.dirty_profiles.insert(name);
+                if let Some(profile) = profile {
+                    self.acquire_sets(&profile.sets);
+                }
+            }
+            (false, 0) => {
+                self.dirty_profiles.insert(name.clone());
+                if let Some(profile) = profile {
+                    self.release_sets(&profile.sets);
+                }
+                self.forget_profile_if_unused(&name);
+            }
+            _ => {}
+        }
+    }
+
+    fn forget_profile_if_unused(&mut self, name: &Arc<str>) {
+        if self.profiles.get(name).is_some_and(|state| state.profile.is_none() && state.locals == 0) {
+            self.profiles.remove(name);
+        }
+    }
+
+    /// Marks the local endpoints a selector matches; how many there are.
+    fn mark_locals_of(&mut self, selector: SelectorId) -> u32 {
+        let mut count = 0;
+        // a node has few endpoints of its own, a cluster many
+        for (id, local) in &self.locals {
+            if self.index.selectors_of(*id).binary_search(&selector).is_ok() {
+                self.dirty_endpoints.insert(local.key.clone());
+                count += 1;
+            }
+        }
+        count
+    }
+
+    fn resolve(&self, key: &EndpointKey) -> Option<Arc<LocalEndpoint>> {
+        let id = self.by_key.get(&ItemKey::Endpoint(key.clone()))?;
+        let local = self.locals.get(id)?;
+        let mut by_tier: BTreeMap<&str, Vec<Arc<Policy>>> = BTreeMap::new();
+        let keys = self.index.selectors_of(*id).iter().filter_map(|selector| self.by_selector.get(selector)).flatten();
+        for policy in keys.filter_map(|key| self.policies.get(key)).map(|state| &state.policy) {
+            by_tier.entry(&policy.tier).or_default().push(policy.clone());
+        }
+        let mut tiers: Vec<(&str, Option<&TierSpec>, Vec<Arc<Policy>>)> =
+            by_tier.into_iter().map(|(name, policies)| (name, self.tiers.get(name), policies)).collect();
+        tiers.sort_by(|a, b| compare_tiers((a.0, a.1), (b.0, b.1)));
+        let tiers = tiers
+            .into_iter()
+            .map(|(name, spec, mut policies)| {
+                policies.sort_by(|a, b| a.compare(b));
+                let default_action = spec.map_or(Action::Deny, |spec| spec.default_action);
+                Tier { name: name.to_owned(), default_action, policies }
+            })
+            .collect();
+        Some(Arc::new(LocalEndpoint { endpoint: local.endpoint.clone(), tiers }))
+    }
+}
+
+#[cfg(test)]
+mod tests;
