@@ -17,7 +17,7 @@ pub enum EndpointKey {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Endpoint {
     /// Of a workload.
-    Workload(WorkloadEndpointSpec),
+    Workload(Box<WorkloadEndpointSpec>),
     /// Of the host.
     Host(HostEndpointSpec),
 }

@@ -5,10 +5,11 @@
 //! state would say.
 
 use crate::endpoint::{Endpoint, EndpointKey, LocalEndpoint};
-use crate::label_index::{ItemId, Label, LabelIndex, SelectorId, Slab};
+use crate::label_index::{ItemId, Label, LabelIndex, SelectorId};
 use crate::policy::{Policy, PolicyKey, Profile, Tier, compare_tiers};
 use crate::rule::{SetDefinition, SetId};
 use crate::sets::{Contents, SetChange, Sets};
+use crate::slab::Slab;
 use model::v3::{Action, TierSpec};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -107,7 +108,9 @@ impl Graph {
             self.offer_all(id, false);
         }
         let mut events = Vec::new();
-        self.index.set_item(id, labels, parents, &mut |selector, item, begins| events.push((selector, item, begins)));
+        self.index.set_item(id, labels, parents, &mut |selector, item, begins| {
+            events.push((selector, item, begins))
+        });
         if changed {
             if let Some(item) = self.items.get_mut(id) {
                 item.contents = contents;
@@ -182,9 +185,15 @@ impl Graph {
     }
 
     /// A profile came, changed or went: its rules (none when they could not be read) and the labels it gives.
-    pub fn set_profile(&mut self, name: &str, profile: Option<Profile>, labels: Option<&BTreeMap<String, String>>) {
+    pub fn set_profile(
+        &mut self,
+        name: &str,
+        profile: Option<Profile>,
+        labels: Option<&BTreeMap<String, String>>,
+    ) {
         let mut events = Vec::new();
-        self.index.set_parent(name, labels, &mut |selector, item, begins| events.push((selector, item, begins)));
+        self.index
+            .set_parent(name, labels, &mut |selector, item, begins| events.push((selector, item, begins)));
         self.follow(events, true);
         let profile = profile.map(Arc::new);
         let name: Arc<str> = name.into();
@@ -300,8 +309,14 @@ impl Graph {
             None => self.locals.remove(&id),
         };
         if is != was {
-            let policies: Vec<PolicyKey> =
-                self.index.selectors_of(id).iter().filter_map(|selector| self.by_selector.get(selector)).flatten().cloned().collect();
+            let policies: Vec<PolicyKey> = self
+                .index
+                .selectors_of(id)
+                .iter()
+                .filter_map(|selector| self.by_selector.get(selector))
+                .flatten()
+                .cloned()
+                .collect();
             for key in policies {
                 self.count_local(&key, is);
             }
@@ -354,21 +369,25 @@ impl Graph {
         let id = self.by_key.get(&ItemKey::Endpoint(key.clone()))?;
         let local = self.locals.get(id)?;
         let mut by_tier: BTreeMap<&str, Vec<Arc<Policy>>> = BTreeMap::new();
-        let keys = self.index.selectors_of(*id).iter().filter_map(|selector| self.by_selector.get(selector)).flatten();
+        let keys = self
+            .index
+            .selectors_of(*id)
+            .iter()
+            .filter_map(|selector| self.by_selector.get(selector))
+            .flatten();
         for policy in keys.filter_map(|key| self.policies.get(key)).map(|state| &state.policy) {
             by_tier.entry(&policy.tier).or_default().push(policy.clone());
         }
-        let mut tiers: Vec<(&str, Option<&TierSpec>, Vec<Arc<Policy>>)> =
-            by_tier.into_iter().map(|(name, policies)| (name, self.tiers.get(name), policies)).collect();
-        tiers.sort_by(|a, b| compare_tiers((a.0, a.1), (b.0, b.1)));
-        let tiers = tiers
-            .into_iter()
-            .map(|(name, spec, mut policies)| {
-                policies.sort_by(|a, b| a.compare(b));
-                let default_action = spec.map_or(Action::Deny, |spec| spec.default_action);
-                Tier { name: name.to_owned(), default_action, policies }
-            })
-            .collect();
+        let mut names: Vec<(&str, Option<&TierSpec>)> =
+            by_tier.keys().map(|name| (*name, self.tiers.get(*name))).collect();
+        names.sort_by(|a, b| compare_tiers(*a, *b));
+        let tier = |(name, spec): (&str, Option<&TierSpec>)| {
+            let mut policies = by_tier.remove(name).unwrap_or_default();
+            policies.sort_by(|a, b| a.compare(b));
+            let default_action = spec.map_or(Action::Deny, |spec| spec.default_action);
+            Tier { name: name.to_owned(), default_action, policies }
+        };
+        let tiers = names.into_iter().map(tier).collect();
         Some(Arc::new(LocalEndpoint { endpoint: local.endpoint.clone(), tiers }))
     }
 }

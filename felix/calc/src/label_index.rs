@@ -8,6 +8,7 @@
 //! Labels are inherited from parents (profiles): an item's own label goes before a parent's, an earlier parent's before
 //! a later one's.
 
+use crate::slab::{Slab, count, index};
 use selector::{Labels, Need, Selector};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -108,7 +109,13 @@ impl LabelIndex {
     }
 
     /// Adds an item, or gives it other labels and parents.
-    pub fn set_item(&mut self, item: ItemId, mut labels: Vec<Label>, parents: Vec<Arc<str>>, on_change: OnChange<'_>) {
+    pub fn set_item(
+        &mut self,
+        item: ItemId,
+        mut labels: Vec<Label>,
+        parents: Vec<Arc<str>>,
+        on_change: OnChange<'_>,
+    ) {
         labels.sort();
         labels.dedup_by(|later, earlier| later.0 == earlier.0);
         let key = IdentityKey { labels, parents };
@@ -142,7 +149,12 @@ impl LabelIndex {
     }
 
     /// Gives a parent its labels, or takes it away with `None`.
-    pub fn set_parent(&mut self, name: &str, labels: Option<&BTreeMap<String, String>>, on_change: OnChange<'_>) {
+    pub fn set_parent(
+        &mut self,
+        name: &str,
+        labels: Option<&BTreeMap<String, String>>,
+        on_change: OnChange<'_>,
+    ) {
         let labels = labels.map(|labels| {
             labels.iter().map(|(key, value)| (Arc::from(key.as_str()), Arc::from(value.as_str()))).collect()
         });
@@ -235,7 +247,8 @@ impl LabelIndex {
 
     /// The items a selector matches, in no particular order.
     pub fn items(&self, id: SelectorId) -> impl Iterator<Item = ItemId> {
-        let candidates = self.selectors.get(id).map(|entry| self.candidates(&entry.selector)).unwrap_or_default();
+        let candidates =
+            self.selectors.get(id).map(|entry| self.candidates(&entry.selector)).unwrap_or_default();
         let matched = move |identity: &&Identity| identity.selectors.binary_search(&id).is_ok();
         candidates
             .into_iter()
@@ -290,7 +303,9 @@ impl LabelIndex {
         for need in &needs {
             let Some(label) = self.labels.get(&need.label[..]) else { continue };
             match &need.value {
-                Some(value) => found.extend(label.values.get(&value[..]).into_iter().flat_map(|v| &v.identities)),
+                Some(value) => {
+                    found.extend(label.values.get(&value[..]).into_iter().flat_map(|v| &v.identities))
+                }
                 None => found.extend(label.values.values().flat_map(|value| &value.identities)),
             }
         }
@@ -321,7 +336,8 @@ impl LabelIndex {
 
     fn add_identity(&mut self, key: IdentityKey) -> IdentityId {
         let key = Arc::new(key);
-        let identity = Identity { key: key.clone(), resolved: Vec::new(), items: Vec::new(), selectors: Vec::new() };
+        let identity =
+            Identity { key: key.clone(), resolved: Vec::new(), items: Vec::new(), selectors: Vec::new() };
         let id = self.identities.add(identity);
         for parent in &key.parents {
             self.parents.entry(parent.clone()).or_default().identities.insert(id);
@@ -347,7 +363,11 @@ impl LabelIndex {
     }
 
     fn drop_parent_if_unused(&mut self, name: &str) {
-        if self.parents.get(name).is_some_and(|parent| parent.labels.is_none() && parent.identities.is_empty()) {
+        if self
+            .parents
+            .get(name)
+            .is_some_and(|parent| parent.labels.is_none() && parent.identities.is_empty())
+        {
             self.parents.remove(name);
         }
     }
@@ -357,7 +377,8 @@ impl LabelIndex {
         self.unpost(id);
         let Some(identity) = self.identities.get(id) else { return };
         let mut resolved: BTreeMap<Arc<str>, Arc<str>> = BTreeMap::new();
-        let inherited = identity.key.parents.iter().filter_map(|name| self.parents.get(name)?.labels.as_ref()).flatten();
+        let inherited =
+            identity.key.parents.iter().filter_map(|name| self.parents.get(name)?.labels.as_ref()).flatten();
         let own = identity.key.labels.iter().map(|(key, value)| (key, value));
         for (key, value) in own.chain(inherited) {
             resolved.entry(key.clone()).or_insert_with(|| value.clone());
@@ -460,63 +481,6 @@ fn difference(was: &[SelectorId], is: &[SelectorId], mut each: impl FnMut(Select
 fn remove_from(list: &mut Vec<SelectorId>, id: SelectorId) {
     if let Some(at) = list.iter().position(|other| *other == id) {
         list.swap_remove(at);
-    }
-}
-
-fn count(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
-}
-
-fn index(position: u32) -> usize {
-    usize::try_from(position).unwrap_or(usize::MAX)
-}
-
-/// Values under small numbers that are used again.
-#[derive(Debug)]
-pub(crate) struct Slab<T> {
-    entries: Vec<Option<T>>,
-    free: Vec<u32>,
-}
-
-impl<T> Default for Slab<T> {
-    fn default() -> Self {
-        Slab { entries: Vec::new(), free: Vec::new() }
-    }
-}
-
-impl<T> Slab<T> {
-    pub(crate) fn add(&mut self, value: T) -> u32 {
-        match self.free.pop() {
-            Some(id) => {
-                if let Some(slot) = self.entries.get_mut(index(id)) {
-                    *slot = Some(value);
-                }
-                id
-            }
-            None => {
-                self.entries.push(Some(value));
-                count(self.entries.len() - 1)
-            }
-        }
-    }
-
-    pub(crate) fn get(&self, id: u32) -> Option<&T> {
-        self.entries.get(index(id))?.as_ref()
-    }
-
-    pub(crate) fn get_mut(&mut self, id: u32) -> Option<&mut T> {
-        self.entries.get_mut(index(id))?.as_mut()
-    }
-
-    pub(crate) fn remove(&mut self, id: u32) -> Option<T> {
-        let value = self.entries.get_mut(index(id))?.take()?;
-        self.free.push(id);
-        Some(value)
-    }
-
-    pub(crate) fn ids(&self) -> impl Iterator<Item = u32> {
-        let used = |(at, entry): (usize, &Option<T>)| entry.as_ref().map(|_| count(at));
-        self.entries.iter().enumerate().filter_map(used)
     }
 }
 

@@ -13,5 +13,6 @@ pub mod policy;
 pub mod rule;
 pub mod selectors;
 pub mod sets;
+mod slab;
 
 pub use graph::{Changes, Graph, ItemKey};

@@ -112,7 +112,11 @@ pub enum RuleError {
 ///
 /// # Errors
 /// When a field cannot be read; the policy counts as absent then.
-pub fn compile(rule: &v3::Rule, index: usize, scope: Scope<'_>) -> Result<(Rule, Vec<SetDefinition>), RuleError> {
+pub fn compile(
+    rule: &v3::Rule,
+    index: usize,
+    scope: Scope<'_>,
+) -> Result<(Rule, Vec<SetDefinition>), RuleError> {
     let mut sets = Vec::new();
     let protocol = number("protocol", rule.protocol.as_ref())?;
     let mut side = |name, side| compile_side(name, side, scope, protocol, &mut sets);
@@ -164,7 +168,8 @@ fn compile_side(
     protocol: Option<u8>,
     sets: &mut Vec<SetDefinition>,
 ) -> Result<Side, RuleError> {
-    let selected = selectors::of_side(scope, side).map_err(|source| RuleError::Selector { side: name, source })?;
+    let selected =
+        selectors::of_side(scope, side).map_err(|source| RuleError::Selector { side: name, source })?;
     let mut set_of = |selector: &Selector| {
         let id: SetId = selector.unique_id().into();
         sets.push(SetDefinition { id: id.clone(), selector: selector.clone(), port: None });

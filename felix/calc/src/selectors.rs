@@ -55,7 +55,8 @@ pub fn of_policy(
     match scope {
         Scope::Namespace(namespace) => text = and(&text, &in_namespace(namespace)),
         Scope::Cluster if !namespace_selector.is_empty() => {
-            let namespaces = parse("namespaceSelector", namespace_selector)?.with_label_prefix(NAMESPACE_PREFIX);
+            let namespaces =
+                parse("namespaceSelector", namespace_selector)?.with_label_prefix(NAMESPACE_PREFIX);
             text = and(&text, &namespaces.to_string());
             // every `all()` becomes "is in a namespace", in the policy's own selector too, as upstream's
             text = text.replace("all()", &format!("has({NAMESPACE})"));
@@ -63,8 +64,8 @@ pub fn of_policy(
         Scope::Cluster => {}
     }
     if !service_account_selector.is_empty() {
-        let accounts =
-            parse("serviceAccountSelector", service_account_selector)?.with_label_prefix(SERVICE_ACCOUNT_PREFIX);
+        let accounts = parse("serviceAccountSelector", service_account_selector)?
+            .with_label_prefix(SERVICE_ACCOUNT_PREFIX);
         text = and(&text, &accounts.to_string());
         if scope == Scope::Cluster {
             text = text.replace("all()", &format!("has({SERVICE_ACCOUNT})"));
@@ -181,7 +182,8 @@ mod tests {
     #[test]
     fn the_name_of_a_set_is_the_recorded_one() {
         // `felix.md` §3.1 gives this set's name
-        let selected = of_side(Scope::Namespace("default"), &side(|s| s.selector = "app == 'web'".into())).unwrap();
+        let selected =
+            of_side(Scope::Namespace("default"), &side(|s| s.selector = "app == 'web'".into())).unwrap();
         let id = selected.positive.unwrap().unique_id();
         assert!(id.starts_with("s:cttW8MqAIeVWez-m8dwR9b3"), "{id}");
     }
@@ -209,7 +211,10 @@ mod tests {
     #[test]
     fn an_empty_side_means_everything_also_in_a_namespace() {
         for scope in [SHOP, Scope::Cluster] {
-            assert_eq!(of_side(scope, &EntityRule::default()).unwrap(), Selected { positive: None, negative: None });
+            assert_eq!(
+                of_side(scope, &EntityRule::default()).unwrap(),
+                Selected { positive: None, negative: None }
+            );
             assert_eq!(positive(scope, |s| s.nets = vec!["10.0.0.0/8".into()]), None);
         }
     }
@@ -237,7 +242,8 @@ mod tests {
             selector: selector.into(),
         };
         assert_eq!(
-            positive(Scope::Cluster, |s| s.service_accounts = Some(accounts(&["a", "b"], "t == 'x'"))).unwrap(),
+            positive(Scope::Cluster, |s| s.service_accounts = Some(accounts(&["a", "b"], "t == 'x'")))
+                .unwrap(),
             r#"(pcsa.t == "x" && projectcalico.org/serviceaccount in {"a", "b"})"#
         );
         // a match that says nothing selects nothing in particular
@@ -253,7 +259,10 @@ mod tests {
         );
         assert_eq!(in_namespace.negative, None);
         let alone = of_side(Scope::Cluster, &side(|s| s.not_selector = "a == 'b'".into())).unwrap();
-        assert_eq!((alone.positive, alone.negative.map(|s| s.to_string())), (None, Some(r#"a == "b""#.into())));
+        assert_eq!(
+            (alone.positive, alone.negative.map(|s| s.to_string())),
+            (None, Some(r#"a == "b""#.into()))
+        );
     }
 
     #[test]

@@ -95,7 +95,12 @@ enum Pending {
 
 impl Sets {
     /// One more rule names this set.
-    pub fn acquire<'a>(&mut self, definition: &SetDefinition, index: &mut LabelIndex, contents: &dyn Fn(ItemId) -> Option<&'a Contents>) {
+    pub fn acquire<'a>(
+        &mut self,
+        definition: &SetDefinition,
+        index: &mut LabelIndex,
+        contents: &dyn Fn(ItemId) -> Option<&'a Contents>,
+    ) {
         if let Some(set) = self.sets.get_mut(&definition.id) {
             set.users += 1;
             return;

@@ -23,9 +23,11 @@ pub(crate) fn of(tree: &Tree) -> Option<Vec<Need>> {
             // what does not match may lack every label
             Node::Not(_) => None,
             Node::And(children) => children.iter().filter_map(child).min_by_key(|needs| cost(needs)),
-            Node::Or(children) => {
-                children.iter().map(child).collect::<Option<Vec<_>>>().map(|all| all.into_iter().flatten().collect())
-            }
+            Node::Or(children) => children
+                .iter()
+                .map(child)
+                .collect::<Option<Vec<_>>>()
+                .map(|all| all.into_iter().flatten().collect()),
         };
         needs.push(need);
     }
@@ -90,7 +92,8 @@ mod tests {
             ("a == '1' || b != '2'", None),
             ("(a == '1' || has(b)) && c in {'1', '2', '3'}", Some(vec!["c=1", "c=2", "c=3"])),
         ] {
-            let expected: Option<Vec<String>> = expected.map(|all| all.into_iter().map(String::from).collect());
+            let expected: Option<Vec<String>> =
+                expected.map(|all| all.into_iter().map(String::from).collect());
             assert_eq!(needs(text), expected, "{text}");
         }
     }

@@ -47,7 +47,8 @@ impl Dataplane {
 
     /// Every set that a rule in force names is there.
     fn is_closed(&self) {
-        let of_policies = self.endpoints.values().flat_map(|e| &e.tiers).flat_map(|t| &t.policies).flat_map(|p| &p.sets);
+        let of_policies =
+            self.endpoints.values().flat_map(|e| &e.tiers).flat_map(|t| &t.policies).flat_map(|p| &p.sets);
         let of_profiles = self.profiles.values().flat_map(|profile| &profile.sets);
         let wanted: BTreeSet<&SetId> = of_policies.chain(of_profiles).map(|set| &set.id).collect();
         assert_eq!(wanted, self.sets.keys().collect::<BTreeSet<_>>());
@@ -72,17 +73,21 @@ struct PolicyShape {
     sources: Vec<(usize, Option<u8>)>,
 }
 
+/// Labels by number.
+type Pairs = Vec<(u8, u8)>;
+
 #[derive(Debug, Clone)]
 enum Step {
     Workload(u8, Option<Workload>),
-    Set(u8, Option<(Vec<(u8, u8)>, Vec<u8>)>),
-    Profile(u8, Option<(Vec<(u8, u8)>, Vec<usize>)>),
+    Set(u8, Option<(Pairs, Vec<u8>)>),
+    Profile(u8, Option<(Pairs, Vec<usize>)>),
     Policy(u8, Option<PolicyShape>),
     Tier(u8, Option<Option<u8>>),
     Take,
 }
 
-const SELECTORS: &[&str] = &["all()", "a == '1'", "has(b)", "!has(a)", "a in {'1', '2'} && b == '1'", "a == '2'"];
+const SELECTORS: &[&str] =
+    &["all()", "a == '1'", "has(b)", "!has(a)", "a in {'1', '2'} && b == '1'", "a == '2'"];
 
 fn pairs() -> impl Strategy<Value = Vec<(u8, u8)>> {
     proptest::collection::vec((0u8..2, 1u8..3), 0..3)
@@ -90,8 +95,15 @@ fn pairs() -> impl Strategy<Value = Vec<(u8, u8)>> {
 
 fn step() -> impl Strategy<Value = Step> {
     let few = |max: u8| proptest::collection::vec(0..max, 0..3);
-    let workload = (any::<bool>(), pairs(), few(3), few(4), proptest::collection::vec((0u8..2, 1u16..3), 0..2))
-        .prop_map(|(local, labels, profiles, addresses, ports)| Workload { local, labels, profiles, addresses, ports });
+    let workload =
+        (any::<bool>(), pairs(), few(3), few(4), proptest::collection::vec((0u8..2, 1u16..3), 0..2))
+            .prop_map(|(local, labels, profiles, addresses, ports)| Workload {
+                local,
+                labels,
+                profiles,
+                addresses,
+                ports,
+            });
     let selector = 0..SELECTORS.len();
     let policy = (
         selector.clone(),
@@ -100,7 +112,13 @@ fn step() -> impl Strategy<Value = Step> {
         0u8..4,
         proptest::collection::vec((selector.clone(), proptest::option::of(0u8..2)), 0..3),
     )
-        .prop_map(|(selector, tier, order, types, sources)| PolicyShape { selector, tier, order, types, sources });
+        .prop_map(|(selector, tier, order, types, sources)| PolicyShape {
+            selector,
+            tier,
+            order,
+            types,
+            sources,
+        });
     prop_oneof![
         5 => (0u8..5, proptest::option::weighted(0.8, workload)).prop_map(|(n, w)| Step::Workload(n, w)),
         2 => (0u8..3, proptest::option::of((pairs(), few(4)))).prop_map(|(n, s)| Step::Set(n, s)),
@@ -151,12 +169,17 @@ fn apply(graph: &mut Graph, step: &Step) {
                 ports: workload
                     .ports
                     .iter()
-                    .map(|(name, port)| ContentPort { name: format!("p{name}").into(), protocol: 6, port: *port })
+                    .map(|(name, port)| ContentPort {
+                        name: format!("p{name}").into(),
+                        protocol: 6,
+                        port: *port,
+                    })
                     .collect(),
             };
             let local = workload.local.then(|| {
-                let spec = WorkloadEndpointSpec { profiles: profiles.clone(), ..WorkloadEndpointSpec::default() };
-                Arc::new(Endpoint::Workload(spec))
+                let spec =
+                    WorkloadEndpointSpec { profiles: profiles.clone(), ..WorkloadEndpointSpec::default() };
+                Arc::new(Endpoint::Workload(Box::new(spec)))
             });
             let parents = profiles.iter().map(|name| name.as_str().into()).collect();
             graph.set_item(key, labels(&workload.labels), parents, contents, local);
@@ -170,7 +193,8 @@ fn apply(graph: &mut Graph, step: &Step) {
         Step::Profile(number, profile) => {
             let name = format!("prof{number}");
             let Some((pairs, sources)) = profile else { return graph.set_profile(&name, None, None) };
-            let sources: Vec<(usize, Option<u8>)> = sources.iter().map(|selector| (*selector, None)).collect();
+            let sources: Vec<(usize, Option<u8>)> =
+                sources.iter().map(|selector| (*selector, None)).collect();
             let spec = ProfileSpec { ingress: rules(&sources), ..ProfileSpec::default() };
             let given = labels(pairs).iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
             graph.set_profile(&name, Some(Profile::compile(&spec).unwrap()), Some(&given));
@@ -192,7 +216,8 @@ fn apply(graph: &mut Graph, step: &Step) {
             graph.set_policy(&key, policy);
         }
         Step::Tier(number, tier) => {
-            let tier = tier.map(|order| TierSpec { order: order.map(f64::from), default_action: Action::Pass });
+            let tier =
+                tier.map(|order| TierSpec { order: order.map(f64::from), default_action: Action::Pass });
             graph.set_tier(&format!("t{number}"), tier);
         }
     }
@@ -262,7 +287,9 @@ fn tiers_and_policies_apply_in_their_order() {
     apply(&mut graph, &Step::Workload(0, Some(workload(&[]))));
     apply(&mut graph, &Step::Tier(1, Some(Some(2))));
     apply(&mut graph, &Step::Tier(2, Some(Some(1))));
-    for (number, tier, order) in [(0, 1, None), (1, 1, Some(2)), (2, 1, Some(1)), (3, 2, None), (4, 0, Some(0))] {
+    for (number, tier, order) in
+        [(0, 1, None), (1, 1, Some(2)), (2, 1, Some(1)), (3, 2, None), (4, 0, Some(0))]
+    {
         apply(&mut graph, &Step::Policy(number, Some(shape(0, tier, order))));
     }
     let expected = [("t2", vec!["p3"]), ("t1", vec!["p2", "p1", "p0"]), ("t0", vec!["p4"])];

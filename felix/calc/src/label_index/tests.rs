@@ -74,7 +74,12 @@ impl Naive {
         let mut all = BTreeSet::new();
         for number in self.users.keys() {
             let selector = Selector::parse(SELECTORS[*number]).unwrap();
-            all.extend(self.items.keys().filter(|item| selector.matches(&self.labels(**item))).map(|i| (*number, *i)));
+            all.extend(
+                self.items
+                    .keys()
+                    .filter(|item| selector.matches(&self.labels(**item)))
+                    .map(|i| (*number, *i)),
+            );
         }
         all
     }

@@ -90,13 +90,18 @@ fn plain_fields_are_carried_over() {
 #[test]
 fn what_is_not_enforced_is_named() {
     assert_eq!(compiled(|r| r.http = Some(HttpMatch::default())).0.unenforced, Some("http"));
-    assert_eq!(compiled(|r| r.destination.services = Some(ServiceMatch::default())).0.unenforced, Some("services"));
+    assert_eq!(
+        compiled(|r| r.destination.services = Some(ServiceMatch::default())).0.unenforced,
+        Some("services")
+    );
     assert_eq!(compiled(|_| {}).0.unenforced, None);
 }
 
 #[test]
 fn what_cannot_be_read_names_its_field() {
-    let error = |edit: &dyn Fn(&mut v3::Rule)| compile(&rule(|r| edit(r)), 0, Scope::Cluster).unwrap_err().to_string();
+    let error = |edit: &dyn Fn(&mut v3::Rule)| {
+        compile(&rule(|r| edit(r)), 0, Scope::Cluster).unwrap_err().to_string()
+    };
     for (said, field) in [
         (error(&|r| r.source.nets = vec!["10.0.0.0/33".into()]), "source.nets: \"10.0.0.0/33\""),
         (error(&|r| r.protocol = Some(Protocol::Name("XYZ".into()))), "protocol: \"XYZ\""),
