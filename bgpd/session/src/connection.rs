@@ -42,13 +42,15 @@ pub(crate) struct Connection {
     pub expires: Option<Time>,
     /// When the next KEEPALIVE is due.
     pub keepalive: Option<Time>,
+    /// The other side's first KEEPALIVE is here, but another connection may yet win a collision.
+    pub confirmed: bool,
     /// When the other side has taken nothing for too long.
     pub send_hold: Option<Time>,
 }
 
 impl Connection {
     pub fn new(id: ConnId, origin: Origin, stage: Stage) -> Self {
-        Connection { id, origin, stage, expires: None, keepalive: None, send_hold: None }
+        Connection { id, origin, stage, expires: None, keepalive: None, confirmed: false, send_hold: None }
     }
 
     pub fn state(&self) -> State {

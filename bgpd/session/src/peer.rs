@@ -93,6 +93,8 @@ impl Peer {
                 }
             }
         }
+        // a rival may be gone
+        self.establish_confirmed(now);
     }
 
     /// The other side has connected (event 17). `None` refuses: the shell closes without a word.
@@ -108,6 +110,7 @@ impl Peer {
         let id = self.new_id();
         self.connections.push(Connection::new(id, Origin::Incoming, Stage::DelayOpen(endpoints)));
         self.open(id, endpoints, now);
+        self.establish_confirmed(now);
         Some(id)
     }
 

@@ -1,10 +1,14 @@
 //! The session as its shell sees it.
 
+mod collision;
 mod deferral;
 mod graceful;
 mod negotiation;
+mod pair;
+mod random;
 mod settings;
 mod table;
+mod world;
 
 use crate::*;
 use bgp_wire::{Capability, Family, Notification, Open, PerFamily};

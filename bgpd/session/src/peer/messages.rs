@@ -1,7 +1,7 @@
 //! Messages that came, by the state they found (RFC 4271 §8.2.2), and collisions (§6.8).
 
 use super::Peer;
-use crate::connection::{Origin, Stage};
+use crate::connection::{Connection, Origin, Stage};
 use crate::event::{Action, ConnId, Reason, Received, State, Time};
 use crate::negotiate::{self, Negotiated};
 use crate::verdict;
@@ -24,7 +24,16 @@ impl Peer {
                     self.actions.push_back(Action::Refresh(id, family, refresh.subtype));
                 }
             }
-            (State::OpenConfirm, Received::Keepalive) => self.establish(id, now),
+            (State::OpenConfirm, Received::Keepalive) => {
+                connection.confirmed = true;
+                connection.heard(now);
+                self.establish_confirmed(now);
+            }
+            // The other side has settled the collision that we still wait for.
+            (State::OpenConfirm, message) if connection.confirmed => {
+                self.establish(id, now);
+                self.received(id, message, now);
+            }
             (State::OpenSent, Received::Open(open)) => self.opened(id, &open, now),
             (State::Connect | State::Active, Received::Open(open)) => {
                 if let Stage::DelayOpen(endpoints) = connection.stage {
@@ -93,6 +102,18 @@ impl Peer {
         let ours = (u32::from(self.settings.router_id), self.settings.local_as);
         let theirs = negotiated.map(|n| (u32::from(n.router_id), n.remote_as));
         if theirs.is_none_or(|theirs| ours > theirs) { Origin::Outgoing } else { Origin::Incoming }
+    }
+
+    /// A connection that both sides confirmed becomes the session, unless another could still win a collision against
+    /// it: the other side may be about to decide for that one, and a session that goes again at once helps nobody.
+    pub(super) fn establish_confirmed(&mut self, now: Time) {
+        let confirmed = self.connections.iter().find(|c| c.confirmed && c.state() == State::OpenConfirm);
+        let Some(confirmed) = confirmed else { return };
+        let winner = self.collision_winner(confirmed.negotiated());
+        let rival = |c: &Connection| c.state() == State::OpenSent && c.origin == winner;
+        if confirmed.origin == winner || !self.connections.iter().any(rival) {
+            self.establish(confirmed.id, now);
+        }
     }
 
     fn establish(&mut self, id: ConnId, now: Time) {
