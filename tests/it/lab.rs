@@ -4,7 +4,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::etcd::{Client, Server, free_port};
-use ocicat_tests::process::{Background, Ending, Output, run, wait_for};
+use ocicat_tests::process::{Background, Ending, Output, run, tool, wait_for};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -227,10 +227,7 @@ fn a_second_up_makes_a_killed_or_damaged_lab_anew() {
     assert!(text.contains("taking away what it left"), "{text}");
     assert_eq!(lab.run(&["status"]).ending, Ending::Exit(0));
 
-    let state: Value =
-        serde_json::from_str(&std::fs::read_to_string(lab.directory().join("state.json")).unwrap()).unwrap();
-    let etcd = state["processes"][0]["pid"].as_i64().unwrap();
-    kill(Pid::from_raw(etcd.try_into().unwrap()), Signal::SIGKILL).unwrap();
+    kill(first_program(&lab), Signal::SIGKILL).unwrap();
     wait_for("the lab to be unwell", Duration::from_secs(5), || {
         (lab.run(&["status"]).ending == Ending::Exit(1)).then_some(())
     })
@@ -321,10 +318,7 @@ fn a_given_etcd_is_used_and_left_as_it_was() {
     assert_left_as_it_was(&server.client, "a down that was killed");
 
     lab.up(&["--etcd", &url]);
-    let text = std::fs::read_to_string(lab.directory().join("state.json")).unwrap();
-    let state: Value = serde_json::from_str(&text).unwrap();
-    let relay = state["processes"][0]["pid"].as_i64().unwrap();
-    kill(Pid::from_raw(relay.try_into().unwrap()), Signal::SIGKILL).unwrap();
+    kill(first_program(&lab), Signal::SIGKILL).unwrap();
     lab.good(&["down"]);
     assert_left_as_it_was(&server.client, "a relay that was killed");
 }
@@ -364,6 +358,60 @@ fn an_etcd_that_cannot_be_used_is_told_in_time() {
         assert!(output.ending == Ending::Exit(1) && output.stderr.contains(says), "{}", output.stderr);
         assert!(!lab.directory().exists());
     }
+}
+
+/// Process id of the lab's first program.
+fn first_program(lab: &Lab) -> Pid {
+    let text = std::fs::read_to_string(lab.directory().join("state.json")).unwrap();
+    let state: Value = serde_json::from_str(&text).unwrap();
+    Pid::from_raw(state["processes"][0]["pid"].as_i64().unwrap().try_into().unwrap())
+}
+
+#[test]
+fn a_datastore_that_falls_silent_holds_no_command() {
+    let lab = Lab::new();
+    lab.up(&[]);
+    kill(first_program(&lab), Signal::SIGSTOP).unwrap();
+    let status = lab.run(&["status"]);
+    assert_eq!(status.ending, Ending::Exit(1));
+    assert!(status.stdout.contains("no answer within 2 s"), "{}", status.stdout);
+    assert!(status.took < Duration::from_secs(10), "{:?}", status.took);
+    let asked = lab.run(&["exec", "node-1", "--", "ocicat", "get", "nodes"]);
+    assert!(asked.stderr.contains("no answer within 10.0 s"), "{}", asked.stderr);
+    assert_eq!(lab.up(&[])["ok"], true, "up makes it anew");
+    kill(first_program(&lab), Signal::SIGSTOP).unwrap();
+    lab.good(&["down"]);
+    lab.assert_gone(&BTreeSet::new());
+
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start_anywhere(data.path()).unwrap();
+    lab.up(&["--etcd", &server.url()]);
+    server.process().signal(Signal::SIGSTOP).unwrap();
+    let down = lab.run(&["down"]);
+    assert_eq!(down.ending, Ending::Exit(0));
+    assert!(down.stdout.contains("the datastore is not reached"), "{}", down.stdout);
+    assert!(down.took < Duration::from_secs(15), "{:?}", down.took);
+    lab.assert_gone(&BTreeSet::new());
+    let up = lab.run(&["up", "--etcd", &server.url()]);
+    assert_eq!(up.ending, Ending::Exit(1));
+    assert!(up.stderr.contains("does not answer (after 20 s: no answer within 2 s)"), "{}", up.stderr);
+    lab.good(&["down"]);
+    lab.assert_gone(&BTreeSet::new());
+}
+
+#[test]
+fn a_lab_without_space_left_is_looked_at_and_taken_away() {
+    let lab = Lab::new();
+    lab.up(&[]);
+    let directory = lab.directory();
+    // As many files as there are, and no more.
+    let there = nix::sys::statvfs::statvfs(&directory).unwrap();
+    let options = format!("remount,nr_inodes={}", there.files() - there.files_free());
+    tool("mount", &["-o", &options, &directory.display().to_string()]).unwrap();
+    assert_eq!(lab.run(&["status"]).ending, Ending::Exit(0));
+    let text = lab.good(&["down"]);
+    assert!(text.contains("No space left on device") && text.contains("are gone"), "{text}");
+    lab.assert_gone(&BTreeSet::new());
 }
 
 #[test]

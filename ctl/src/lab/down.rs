@@ -3,9 +3,10 @@
 
 use super::directory::Directory;
 use super::failpoint::failpoint;
-use super::plan::{Etcd, NODE_PROGRAMS, Plan};
+use super::plan::{Etcd, NODE_PROGRAMS, Plan, Workload};
 use super::progress::Progress;
-use super::state::{Phase, State};
+use super::state::{Attached, Created, Phase, State};
+use super::watch::{STEP, Watch};
 use super::{process, program, tool, workload};
 use anyhow::{Context, Result};
 use std::time::Duration;
@@ -17,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// Something cannot be removed; it is named, and what comes before it is gone.
-pub fn remove(directory: &Directory, progress: &mut Progress) -> Result<()> {
+pub fn remove(directory: &Directory, progress: &mut Progress, watch: &Watch) -> Result<()> {
+    watch.doing("reading the state file", STEP);
     if !directory.exists() {
         return Ok(());
     }
@@ -29,71 +31,94 @@ pub fn remove(directory: &Directory, progress: &mut Progress) -> Result<()> {
             None
         }
     };
-    if let Some(mut state) = state.clone() {
+    if let Some(mut state) = state {
         state.phase = Phase::Removing;
-        state.save(directory.path())?;
+        note(directory, &state, progress);
         let foreign = state.etcd != Etcd::Own && !(state.workloads.is_empty() && state.created.is_empty());
-        if foreign && leave_datastore(directory, &state, progress) {
+        if foreign && leave_datastore(directory, &state, progress, watch) {
             state.workloads.clear();
             state.created.clear();
-            state.save(directory.path())?;
+            note(directory, &state, progress);
         }
     }
     failpoint("down: datastore left");
+    watch.doing("ending the lab's processes", STEP);
     let killed = process::kill_all(directory.path(), &directory.namespaces())?;
     if killed > 0 {
         progress.say(&format!("{killed} {} ended", if killed == 1 { "process" } else { "processes" }));
     }
     failpoint("down: processes ended");
+    watch.doing("unmounting the lab's directory", STEP);
     directory.remove()?;
     progress.say("namespaces, links, mounts and files are gone");
     Ok(())
 }
 
+/// Notes how far it is. What cannot be noted, for want of space perhaps, is taken away all the same.
+fn note(directory: &Directory, state: &State, progress: &mut Progress) {
+    if let Err(error) = state.save(directory.path()) {
+        progress.say(&format!("{error:#}; going on without it"));
+    }
+}
+
 /// Takes out of a datastore that is not the lab's own what the lab put there; returns whether all of it is out. The
 /// datastore may be away: that is told and keeps nothing else from going.
-fn leave_datastore(directory: &Directory, state: &State, progress: &mut Progress) -> bool {
-    let mut failed = 0;
-    let mut attempt = |what: String, result: Result<()>, progress: &mut Progress| {
+fn leave_datastore(directory: &Directory, state: &State, progress: &mut Progress, watch: &Watch) -> bool {
+    let plan = Plan::new(state.etcd.clone());
+    let detach = state.workloads.iter().filter_map(|known| {
+        let planned = plan.workloads.iter().find(|workload| workload.name == known.name)?;
+        Some((format!("detach {}", known.name), Left::Workload(planned, known)))
+    });
+    let delete = state
+        .created
+        .iter()
+        .map(|created| (format!("delete {} {}", created.kind, created.name), Left::Resource(created)));
+    let mut all = true;
+    let mut reached = false;
+    for (what, left) in detach.chain(delete) {
+        watch.doing(format!("{what} in the given datastore"), STEP);
+        // Asked first, and again after a failure: the time of many refusals is saved.
+        if !reached && let Err(error) = reach_datastore(directory, state) {
+            progress.say(&format!(
+                "the datastore is not reached ({error:#}): what the lab put there stays there"
+            ));
+            return false;
+        }
+        let result = left.take_out(directory, &plan);
+        reached = result.is_ok();
         if let Err(error) = result {
-            failed += 1;
+            all = false;
             progress.say(&format!("{what}: {error:#}"));
         }
-    };
-    // Unreachable once is unreachable for all: the time of many refusals is saved.
-    if let Err(error) = reach_datastore(directory, state) {
-        progress
-            .say(&format!("the datastore is not reached ({error:#}): what the lab put there stays there"));
-        return false;
     }
-    let plan = Plan::new(state.etcd.clone());
-    let config = state.etcd.cni_config();
-    for known in &state.workloads {
-        let Some(planned) = plan.workloads.iter().find(|workload| workload.name == known.name) else {
-            continue;
-        };
-        let result = directory
-            .place(&known.node)
-            .and_then(|node| workload::del(directory, &node, planned, known, &config));
-        attempt(format!("detach {}", known.name), result, progress);
-    }
-    let environment = super::node_environment(&state.etcd);
-    let ocicat = format!("{NODE_PROGRAMS}/ocicat");
-    for created in &state.created {
-        let words = [ocicat.as_str(), "delete", &created.kind, &created.name, "--skip-not-exists"];
-        let result = plan
-            .nodes
-            .first()
-            .context("no node")
-            .and_then(|node| directory.place(&node.name))
-            .and_then(|node| tool::run(&node, directory.path(), &words, &environment, ""))
-            .and_then(|said| said.good(&format!("delete {} {}", created.kind, created.name)).map(drop));
-        attempt(format!("{} {}", created.kind, created.name), result, progress);
-    }
-    if failed == 0 {
+    if all {
         progress.say("the given datastore has nothing of the lab left");
     }
-    failed == 0
+    all
+}
+
+/// What the lab has put into a given datastore.
+enum Left<'a> {
+    Workload(&'a Workload, &'a Attached),
+    Resource(&'a Created),
+}
+
+impl Left<'_> {
+    fn take_out(&self, directory: &Directory, plan: &Plan) -> Result<()> {
+        match self {
+            Left::Workload(planned, known) => {
+                let node = directory.place(&known.node)?;
+                workload::del(directory, &node, planned, known, &plan.etcd.cni_config())
+            }
+            Left::Resource(created) => {
+                let node = directory.place(&plan.nodes.first().context("no node")?.name)?;
+                let ocicat = format!("{NODE_PROGRAMS}/ocicat");
+                let words = [ocicat.as_str(), "delete", &created.kind, &created.name, "--skip-not-exists"];
+                let environment = super::node_environment(&plan.etcd);
+                tool::run(&node, directory.path(), &words, &environment, "")?.good("it").map(drop)
+            }
+        }
+    }
 }
 
 /// Makes sure that the relays run, as they do unless somebody ended them, and that the datastore answers.

@@ -23,6 +23,7 @@ mod state;
 mod status;
 mod tool;
 mod up;
+mod watch;
 mod workload;
 
 use anyhow::{Context, Result, bail};
@@ -34,6 +35,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use watch::{STEP, Watch, watched};
 
 /// Where the lab lives, for those who want several.
 const DIRECTORY_VARIABLE: &str = "OCICAT_LAB_DIR";
@@ -85,10 +87,11 @@ pub enum LabCommand {
 /// Runs one lab command.
 pub fn run(command: LabCommand) -> ExitCode {
     let done = match command {
-        LabCommand::Up { etcd, json } => up(etcd.as_deref(), json),
-        LabCommand::Status { json } => status(json),
-        LabCommand::Exec { name, command } => exec(&name, command),
-        LabCommand::Down => down(),
+        LabCommand::Up { etcd, json } => watched(move |watch| up(etcd.as_deref(), json, watch)),
+        LabCommand::Status { json } => watched(move |watch| status(json, watch)),
+        LabCommand::Exec { name, command } => watched(move |watch| exec(&name, command, watch)),
+        LabCommand::Down => watched(down),
+        // Runs until it is killed.
         LabCommand::Relay { netns, listen, to } => {
             relay::run(&netns, &listen, &to).map(|()| ExitCode::SUCCESS)
         }
@@ -114,25 +117,28 @@ fn changeable() -> Result<Directory> {
     directory()
 }
 
-fn up(etcd: Option<&str>, json: bool) -> Result<ExitCode> {
+fn up(etcd: Option<&str>, json: bool, watch: &Watch) -> Result<ExitCode> {
     let wanted = etcd.map_or(Ok(Etcd::Own), Etcd::parse).map_err(anyhow::Error::msg)?;
     let directory = changeable()?;
     let _turn = directory.turn()?;
     let mut progress = Progress::new(json);
-    let found = status::examine(&directory).unwrap_or_default();
+    let found = status::examine(&directory, watch).unwrap_or_default();
     match found {
         Some(found) if found.healthy() && found.etcd != wanted => {
             bail!("a lab with another datastore is up; `ocicat lab down` first")
         }
         Some(found) if found.healthy() => progress.say("the lab is up already"),
-        found => make_anew(&directory, found, wanted, &mut progress)?,
+        found => make_anew(&directory, found, wanted, &mut progress, watch)?,
     }
     let state = State::load(directory.path())?.context("the state file has gone")?;
+    watch.doing("sending packets", STEP);
     let probes = up::probe(&directory, &state)?;
     let good = matrix::complete(&probes);
     let lost = probes.iter().filter(|probe| probe.round_trip_micros.is_none()).count();
     progress.say(&format!("{} packets sent and {} came back", probes.len(), probes.len() - lost));
+    watch.doing("looking at the datastore", STEP);
     let report = report::Report::new(&directory, &state, &probes, &progress);
+    watch.for_a_person();
     print(&if json { report.json() } else { report.text() });
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -142,6 +148,7 @@ fn make_anew(
     found: Option<status::Report>,
     etcd: Etcd,
     progress: &mut Progress,
+    watch: &Watch,
 ) -> Result<()> {
     let needs = up::Needs::find(&etcd)?;
     if directory.exists() {
@@ -152,29 +159,31 @@ fn make_anew(
             }
             _ => progress.say("the lab that is here is not whole; taking it away"),
         }
-        down::remove(directory, progress)?;
+        down::remove(directory, progress, watch)?;
     }
-    up::Making::new(directory, etcd, needs, progress).run().with_context(|| {
+    up::Making::new(directory, etcd, needs, progress, watch).run().with_context(|| {
         let logs = directory.path().join("log");
         format!("not brought up; logs are in {}, `ocicat lab down` takes away what is there", logs.display())
     })
 }
 
-fn down() -> Result<ExitCode> {
+fn down(watch: &Watch) -> Result<ExitCode> {
     let directory = changeable()?;
     let _turn = directory.turn()?;
     let mut progress = Progress::new(false);
     if directory.exists() {
-        down::remove(&directory, &mut progress)?;
+        down::remove(&directory, &mut progress, watch)?;
     } else {
         print("no lab is here\n");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn status(json: bool) -> Result<ExitCode> {
+fn status(json: bool, watch: &Watch) -> Result<ExitCode> {
     let directory = directory()?;
-    let Some(report) = status::examine(&directory)? else {
+    let report = status::examine(&directory, watch)?;
+    watch.for_a_person();
+    let Some(report) = report else {
         print(if json { "null\n" } else { "no lab is here; `ocicat lab up` makes one\n" });
         return Ok(ExitCode::FAILURE);
     };
@@ -195,7 +204,8 @@ fn status(json: bool) -> Result<ExitCode> {
     Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn exec(name: &str, words: Vec<OsString>) -> Result<ExitCode> {
+fn exec(name: &str, words: Vec<OsString>, watch: &Watch) -> Result<ExitCode> {
+    watch.doing(format!("entering {name}"), STEP);
     let directory = directory()?;
     let state = State::load(directory.path())?.context("no lab is here; `ocicat lab up` makes one")?;
     let plan = Plan::new(state.etcd.clone());

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 pub const READY: Duration = Duration::from_secs(20);
 /// How long one question may take.
 const ANSWER: Duration = Duration::from_secs(2);
+/// Bytes of an answer that are read.
+const LONGEST_ANSWER: usize = 64 << 10;
 /// Where Debian's package puts the server.
 const ETCD: &str = "/usr/bin/etcd";
 /// Lines of a log shown with an error.
@@ -78,22 +80,43 @@ pub fn wait_ready(
 }
 
 /// Asks etcd for its health.
+///
+/// # Errors
+/// It says that it has none, or nothing within two seconds.
 pub fn health(outside: &Place, address: &str) -> Result<()> {
     let address: SocketAddr = address.parse()?;
-    outside.run(|| {
-        let mut stream = TcpStream::connect_timeout(&address, ANSWER)?;
-        stream.set_read_timeout(Some(ANSWER))?;
-        stream.write_all(format!("GET /health HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        if answer.is_empty() {
-            bail!("the connection was closed at once");
+    let answer = outside.run(|| Ok(ask(address)?))?;
+    if answer.is_empty() {
+        bail!("the connection was closed at once");
+    }
+    if !answer.contains(r#""health":"true""#) {
+        bail!("not healthy: {}", answer.lines().last().unwrap_or_default());
+    }
+    Ok(())
+}
+
+fn ask(address: SocketAddr) -> std::io::Result<String> {
+    let until = Instant::now() + ANSWER;
+    let late = || std::io::Error::other(format!("no answer within {} s", ANSWER.as_secs()));
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER)?;
+    stream.write_all(format!("GET /health HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())?;
+    let mut answer = Vec::new();
+    let mut part = [0; 1024];
+    while answer.len() < LONGEST_ANSWER {
+        // Not a time for each part: an answer that trickles is none.
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(late());
         }
-        if !answer.contains(r#""health":"true""#) {
-            bail!("not healthy: {}", answer.lines().last().unwrap_or_default());
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut part) {
+            Ok(0) => break,
+            Ok(count) => answer.extend(part.iter().take(count)),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Err(late()),
+            Err(error) => return Err(error),
         }
-        Ok(())
-    })
+    }
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 fn describe(program: &Program) -> String {
@@ -107,4 +130,53 @@ fn tail(directory: &Directory, program: &Program) -> String {
     let text = std::fs::read_to_string(directory.log(&program.name)).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    /// What is made of a server that does `serve` with its one client.
+    fn asked(serve: impl FnOnce(TcpStream) + Send + 'static) -> (std::io::Result<String>, Duration) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || serve(listener.accept().unwrap().0));
+        let begin = Instant::now();
+        let answer = ask(address);
+        let took = begin.elapsed();
+        server.join().unwrap();
+        (answer, took)
+    }
+
+    #[test]
+    fn an_answer_is_taken_whole() {
+        let (answer, _) = asked(|mut client| {
+            // A request that was not read resets the connection.
+            assert!(client.read(&mut [0; 1024]).unwrap() > 0);
+            client.write_all(b"HTTP/1.0 200 OK\r\n\r\n").unwrap();
+            client.write_all(br#"{"health":"true"}"#).unwrap();
+        });
+        assert!(answer.unwrap().ends_with(r#"{"health":"true"}"#));
+    }
+
+    #[test]
+    fn silence_and_trickles_end_in_time() {
+        let silent = |mut client: TcpStream| drop(client.read_to_end(&mut Vec::new()));
+        let trickle = |mut client: TcpStream| {
+            while client.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        };
+        for (answer, took) in [asked(silent), asked(trickle)] {
+            assert_eq!(answer.unwrap_err().to_string(), "no answer within 2 s");
+            assert!(took < ANSWER * 2, "{took:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_end_is_cut() {
+        let (answer, _) = asked(|mut client| while client.write_all(&[b'x'; 4096]).is_ok() {});
+        assert!(answer.unwrap().len() < LONGEST_ANSWER + 1024);
+    }
 }

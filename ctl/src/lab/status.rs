@@ -3,11 +3,16 @@
 use super::directory::Directory;
 use super::plan::{Etcd, NODE_PROGRAMS, OUTSIDE, Plan, UPLINK, WORKLOAD_LINK};
 use super::state::{Phase, State};
+use super::watch::Watch;
 use super::{process, program, workload};
 use anyhow::Result;
 use kernel::{Kernel, Netlink, Netns};
 use serde::Serialize;
 use std::path::Path;
+use std::time::Duration;
+
+/// How long a look at one thing may take.
+const LOOK: Duration = Duration::from_secs(15);
 
 /// One thing that should be there.
 #[derive(Debug, Clone, Serialize)]
@@ -58,7 +63,8 @@ impl Report {
 ///
 /// # Errors
 /// The state file cannot be read.
-pub fn examine(directory: &Directory) -> Result<Option<Report>> {
+pub fn examine(directory: &Directory, watch: &Watch) -> Result<Option<Report>> {
+    watch.doing("reading the state file", LOOK);
     let Some(state) = State::load(directory.path())? else { return Ok(None) };
     let plan = Plan::new(state.etcd.clone());
     let mut findings = Vec::new();
@@ -67,6 +73,7 @@ pub fn examine(directory: &Directory) -> Result<Option<Report>> {
     };
     find(OUTSIDE.to_string(), "namespace between the nodes".to_string(), directory.outside().map(drop));
     for program in plan.programs(directory.path(), Path::new("etcd"), Path::new("ocicat")) {
+        watch.doing(format!("asking {} for its health", program.name), LOOK);
         let started = state.processes.iter().find(|started| started.name == program.name);
         let about = started.map_or("never started".to_string(), |s| {
             format!("process {}, {}", s.identity.pid, program.ready)
@@ -79,6 +86,7 @@ pub fn examine(directory: &Directory) -> Result<Option<Report>> {
         find(program.name, about, result);
     }
     for node in &plan.nodes {
+        watch.doing(format!("looking at {}", node.name), LOOK);
         let about = format!("{} {}", node.ipv4().1, node.ipv6().1);
         let result = directory.place(&node.name).and_then(|place| {
             anyhow::ensure!(place.run(|| Ok(Path::new(NODE_PROGRAMS).is_dir()))?, "its own /run is missing");
@@ -87,6 +95,7 @@ pub fn examine(directory: &Directory) -> Result<Option<Report>> {
         find(node.name.clone(), about, result);
     }
     for planned in &plan.workloads {
+        watch.doing(format!("looking at {}", planned.name), LOOK);
         let known = state.workloads.iter().find(|known| known.name == planned.name);
         let about = known.map_or("never attached".to_string(), |known| {
             let addresses =

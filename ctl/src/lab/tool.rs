@@ -6,9 +6,11 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::io::{Read, Write};
+use std::mem::take;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// No program of ours may take longer.
@@ -59,7 +61,7 @@ pub fn run(
     for (name, value) in environment {
         command.env(name, value);
     }
-    let mut child = place.run(|| {
+    let child = place.run(|| {
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -68,34 +70,47 @@ pub fn run(
             .spawn()
             .with_context(|| format!("start {program}"))
     })?;
+    finish(child, input.to_string(), DEADLINE).with_context(|| words.join(" "))
+}
+
+/// One of the three things that an execution consists of for who waits for it.
+enum Part {
+    Status(std::io::Result<ExitStatus>),
+    Out(String),
+    Err(String),
+}
+
+/// Waits until the program has ended and everybody has closed its outputs. No thread of ours is waited for: one that
+/// cannot end, because the program cannot, goes with the process.
+fn finish(mut child: Child, input: String, deadline: Duration) -> Result<Said> {
+    let until = Instant::now() + deadline;
     let group = Pid::from_raw(child.id().cast_signed());
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            // A program that does not read its input is none the worse for it.
-            let _ = stdin.map(|mut pipe| pipe.write_all(input.as_bytes()));
-        });
-        let out = scope.spawn(move || collect(stdout));
-        let err = scope.spawn(move || collect(stderr));
-        let begin = Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break Some(status);
-            }
-            if begin.elapsed() > DEADLINE {
-                let _ = killpg(group, Signal::SIGKILL);
-                child.wait()?;
-                break None;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        };
-        let out = out.join().unwrap_or_default();
-        let err = err.join().unwrap_or_default();
-        match status {
-            Some(status) => Ok(Said { status, out, err }),
-            None => bail!("{} did not end within {} s: {}", words.join(" "), DEADLINE.as_secs(), err.trim()),
+    let (part, parts) = mpsc::channel();
+    let (to_out, to_err) = (part.clone(), part.clone());
+    std::thread::spawn(move || {
+        // A program that does not read its input is none the worse for it.
+        let _ = stdin.map(|mut pipe| pipe.write_all(input.as_bytes()));
+    });
+    std::thread::spawn(move || to_out.send(Part::Out(collect(stdout))));
+    std::thread::spawn(move || to_err.send(Part::Err(collect(stderr))));
+    std::thread::spawn(move || part.send(Part::Status(child.wait())));
+    let (mut status, mut out, mut err) = (None, None, None);
+    loop {
+        if let (Some(status), Some(out), Some(err)) = (&status, &mut out, &mut err) {
+            return Ok(Said { status: *status, out: take(out), err: take(err) });
         }
-    })
+        match parts.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(Part::Status(ended)) => status = Some(ended?),
+            Ok(Part::Out(text)) => out = Some(text),
+            Ok(Part::Err(text)) => err = Some(text),
+            Err(_) => {
+                let _ = killpg(group, Signal::SIGKILL);
+                let what = if status.is_some() { "its output was not closed" } else { "it did not end" };
+                bail!("{what} within {} s {}", deadline.as_secs_f32(), err.unwrap_or_default().trim());
+            }
+        }
+    }
 }
 
 fn collect(pipe: Option<impl Read>) -> String {
@@ -104,4 +119,47 @@ fn collect(pipe: Option<impl Read>) -> String {
         let _ = pipe.read_to_end(&mut bytes);
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(200);
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn shell(line: &str, input: &str, deadline: Duration) -> Result<Said> {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", line]).process_group(0);
+        let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        finish(pipes.spawn()?, input.to_string(), deadline)
+    }
+
+    #[test]
+    fn what_it_said_on_both_outputs_is_kept() {
+        let said = shell("cat; echo no >&2; exit 3", "yes", LONG).unwrap();
+        assert_eq!((said.status.code(), said.out.as_str(), said.err.as_str()), (Some(3), "yes", "no\n"));
+        let error = said.good("it").unwrap_err().to_string();
+        assert!(error.starts_with("it failed (exit status: 3): yes\nno"), "{error}");
+    }
+
+    #[test]
+    fn much_input_that_nobody_reads_is_no_obstacle() {
+        let said = shell("exit 0", &"x".repeat(1 << 20), LONG).unwrap();
+        assert!(said.status.success());
+    }
+
+    #[test]
+    fn one_that_does_not_end_is_killed() {
+        let begin = Instant::now();
+        let error = shell("sleep 1000", "", SOON).unwrap_err().to_string();
+        assert!(error.starts_with("it did not end within 0.2 s"), "{error}");
+        assert!(begin.elapsed() < LONG);
+    }
+
+    #[test]
+    fn one_that_leaves_its_outputs_to_another_does_not_hold_us() {
+        let error = shell("setsid sleep 3 & exit 0", "", SOON).unwrap_err().to_string();
+        assert!(error.starts_with("its output was not closed within 0.2 s"), "{error}");
+    }
 }

@@ -8,6 +8,7 @@ use super::place::Place;
 use super::plan::{Etcd, NODE_PROGRAMS, POOLS, Plan, Started};
 use super::progress::Progress;
 use super::state::{Phase, State};
+use super::watch::{STEP, Watch};
 use super::{bootstrap, program, tool, workload};
 use anyhow::{Context, Result};
 use std::net::IpAddr;
@@ -38,12 +39,19 @@ pub struct Making<'a> {
     needs: Needs,
     state: State,
     progress: &'a mut Progress,
+    watch: &'a Watch,
 }
 
 impl<'a> Making<'a> {
     /// Nothing is made yet.
-    pub fn new(directory: &'a Directory, etcd: Etcd, needs: Needs, progress: &'a mut Progress) -> Self {
-        Self { directory, plan: Plan::new(etcd.clone()), needs, state: State::new(etcd), progress }
+    pub fn new(
+        directory: &'a Directory,
+        etcd: Etcd,
+        needs: Needs,
+        progress: &'a mut Progress,
+        watch: &'a Watch,
+    ) -> Self {
+        Self { directory, plan: Plan::new(etcd.clone()), needs, state: State::new(etcd), progress, watch }
     }
 
     /// Makes everything.
@@ -51,6 +59,7 @@ impl<'a> Making<'a> {
     /// # Errors
     /// A step failed; what was made is left for a look.
     pub fn run(mut self) -> Result<()> {
+        self.watch.doing("the lab's directory", STEP);
         self.directory.make(&self.plan.nodes)?;
         self.step("the namespace between the nodes")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -90,6 +99,7 @@ impl<'a> Making<'a> {
     }
 
     fn step(&mut self, step: &str) -> Result<()> {
+        self.watch.doing(step, STEP);
         self.state.step = step.to_string();
         self.state.save(self.directory.path())?;
         failpoint(step);

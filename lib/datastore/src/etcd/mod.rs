@@ -109,7 +109,7 @@ impl Shared {
                 Ok(Ok(found)) => endpoints(&EtcdOptions { endpoints: found, ..options.clone() })
                     .map_err(|error| error.to_string()),
                 Ok(Err(reason)) => Err(reason),
-                Err(_) => Err(format!("no answer within {:?}", self.timeout)),
+                Err(_) => Err(format!("no answer within {:.1} s", self.timeout.as_secs_f64())),
             };
             found.map_err(|reason| {
                 StoreError::Unavailable(format!(
@@ -148,7 +148,7 @@ impl Shared {
                     Err(_) => {
                         // the next request begins with another one
                         self.preferred.store((index + 1) % endpoints.len(), Ordering::Relaxed);
-                        Err(Failure::Lost(format!("no answer within {share:?}")))
+                        Err(Failure::Lost(format!("no answer within {:.1} s", share.as_secs_f64())))
                     }
                 };
                 match answer {
