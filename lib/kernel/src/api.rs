@@ -154,6 +154,15 @@ pub enum Op {
     /// Make a netkit pair that carries frames as a veth pair does (mode L2) and lets everything pass; the near end is
     /// the primary. A kernel that does not know netkit (before Linux 6.7, or built without) refuses with `EOPNOTSUPP`.
     AddNetkit(VethPair),
+    /// Make a bridge of this name, without ports.
+    AddBridge(String),
+    /// Make a link a port of a bridge.
+    SetMaster {
+        /// Which.
+        link: LinkRef,
+        /// The bridge's index.
+        master: u32,
+    },
     /// Remove a link; missing is an error.
     DelLink(LinkRef),
     /// Change a link; `None` leaves a property alone.

@@ -48,6 +48,8 @@ impl fmt::Display for Op {
         match self {
             Op::AddVeth(pair) => write!(f, "add veth pair {} and {}", pair.name, pair.peer_name),
             Op::AddNetkit(pair) => write!(f, "add netkit pair {} and {}", pair.name, pair.peer_name),
+            Op::AddBridge(name) => write!(f, "add bridge {name}"),
+            Op::SetMaster { link, master } => write!(f, "make {link} a port of link {master}"),
             Op::DelLink(link) => write!(f, "delete {link}"),
             Op::SetLink { link, up, mac, mtu, alias } => {
                 write!(f, "set {link}")?;

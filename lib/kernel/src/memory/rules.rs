@@ -59,6 +59,8 @@ impl State {
         match op {
             Op::AddVeth(pair) => self.add_pair(number, pair, "veth"),
             Op::AddNetkit(pair) => self.add_pair(number, pair, "netkit"),
+            Op::AddBridge(name) => self.namespace(number)?.add_bridge(name),
+            Op::SetMaster { link, master } => self.namespace(number)?.set_master(link, *master),
             Op::DelLink(link) => {
                 let namespace = self.namespace(number)?;
                 let index = namespace.find(link)?;
@@ -169,6 +171,39 @@ impl State {
 }
 
 impl Namespace {
+    fn add_bridge(&mut self, name: &str) -> Result<(), Errno> {
+        crate::netlink::check_name(name).map_err(|_| Errno::ERANGE)?;
+        if self.has_name(name) {
+            return Err(Errno::EEXIST);
+        }
+        let index = self.take_index();
+        let [a, b, c, d] = index.to_be_bytes();
+        let shown = Link {
+            index,
+            name: name.to_string(),
+            alias: None,
+            mac: Some(Mac([0x06, 0, a, b, c, d])),
+            mtu: VETH_MTU,
+            up: false,
+            carrier: false,
+            kind: "bridge".to_string(),
+            peer: None,
+        };
+        self.add_link(MemoryLink { shown, peer: None });
+        Ok(())
+    }
+
+    /// Ports carry no frames here: that they may be ones is all that is checked.
+    fn set_master(&mut self, link: &LinkRef, master: u32) -> Result<(), Errno> {
+        let index = self.find(link)?;
+        let bridge = self.links.get(&master).ok_or(Errno::EINVAL)?;
+        if bridge.shown.kind != "bridge" || index == master {
+            return Err(if index == master { Errno::ELOOP } else { Errno::EOPNOTSUPP });
+        }
+        let port = self.links.get(&index).ok_or(Errno::ENODEV)?;
+        if port.shown.kind.is_empty() { Err(Errno::EINVAL) } else { Ok(()) }
+    }
+
     fn find(&self, link: &LinkRef) -> Result<u32, Errno> {
         match link {
             LinkRef::Index(index) => self.links.contains_key(index).then_some(*index),

@@ -18,7 +18,7 @@ use netlink_packet_route::route::{
     RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use rtnetlink::{LinkMessageBuilder, LinkNetkit, LinkUnspec, LinkVeth};
+use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkNetkit, LinkUnspec, LinkVeth};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -42,6 +42,14 @@ pub(super) fn operation(op: &Op) -> Result<Message, KernelError> {
         }
         Op::AddNetkit(pair) => {
             (RouteNetlinkMessage::NewLink(netkit(pair).map_err(invalid)?), NLM_F_CREATE | NLM_F_EXCL)
+        }
+        Op::AddBridge(name) => {
+            check_name(name).map_err(invalid)?;
+            (RouteNetlinkMessage::NewLink(LinkBridge::new(name).build()), NLM_F_CREATE | NLM_F_EXCL)
+        }
+        Op::SetMaster { link, master } => {
+            let message = by_ref(link).map_err(invalid)?.controller(*master);
+            (RouteNetlinkMessage::SetLink(message.build()), 0)
         }
         Op::DelLink(link) => (RouteNetlinkMessage::DelLink(by_ref(link).map_err(invalid)?.build()), 0),
         Op::SetLink { link, up, mac, mtu, alias } => {

@@ -518,3 +518,22 @@ fn routes_of_our_own_can_be_left_out() {
         assert_eq!(seen, [KernelEvent::Route(theirs.clone()), KernelEvent::RouteGone(theirs)]);
     });
 }
+
+#[test]
+fn a_bridge_takes_ports() {
+    on_both(|rig| async move {
+        let (near, _) = rig.pair("x", "y").await;
+        ok(&rig.a, vec![Op::AddBridge("br0".into()), up("br0")]).await;
+        let bridge = find(&rig.a, "br0").await;
+        assert_eq!(bridge.kind, "bridge");
+        assert_eq!(errno(&rig.a, Op::AddBridge("br0".into())).await, Errno::EEXIST);
+        let port = |name: &str, master| Op::SetMaster { link: LinkRef::Name(name.into()), master };
+        ok(&rig.a, vec![port("x", bridge.index)]).await;
+        assert_eq!(errno(&rig.a, port("nosuch", bridge.index)).await, Errno::ENODEV);
+        assert_eq!(errno(&rig.a, port("lo", bridge.index)).await, Errno::EINVAL);
+        assert_eq!(errno(&rig.a, port("br0", near.index)).await, Errno::EOPNOTSUPP);
+        assert_eq!(errno(&rig.a, port("x", 4711)).await, Errno::EINVAL);
+        ok(&rig.a, vec![Op::DelLink(LinkRef::Name("br0".into()))]).await;
+        assert!(find(&rig.a, "x").await.up);
+    });
+}
