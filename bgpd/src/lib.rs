@@ -5,4 +5,11 @@
 
 pub mod fib;
 pub mod next_hop;
+pub mod source;
 pub mod transport;
+
+/// Generated messages and service stubs of `proto/bgp.proto`.
+#[allow(missing_docs, clippy::all, clippy::unwrap_used, clippy::expect_used)]
+pub mod proto {
+    tonic::include_proto!("ocicat.bgp.v1");
+}
