@@ -3,8 +3,8 @@
 //! Three layers, each usable alone:
 //!
 //! * **Pairs.** [`Datastore`] is etcd's vocabulary (`lib/mvcc`) as an object-safe trait: ranges, transactions, watches,
-//!   leases. Backends: [`memory::MemoryStore`] for tests and simulations, [`etcd::EtcdStore`] for clusters. Both run one
-//!   behaviour suite. [`connect`] makes the one that a [`ConnectConfig`] describes.
+//!   leases. Backends: [`memory::MemoryStore`] for tests and simulations, [`etcd::EtcdStore`] for clusters; both run one
+//!   behaviour suite. [`directory::DirectoryStore`] shows files and is only read. [`connect`] makes the one that a [`ConnectConfig`] describes.
 //! * **Resources.** [`Client`] creates, reads, updates and deletes `projectcalico.org/v3` resources with Calico's
 //!   transactions, rules and errors. Its pieces are public, so that other parts can put several objects into one
 //!   transaction: [`codec`] for the stored form, [`prepare_create`] and [`prepare_update`] for one write.
@@ -19,6 +19,7 @@ mod bootstrap;
 mod client;
 pub mod codec;
 mod config;
+pub mod directory;
 mod error;
 pub mod etcd;
 mod follow;

@@ -99,7 +99,7 @@ pub(crate) fn check_update(resource: &Resource) -> Result<Revision, ClientError>
 }
 
 /// Everything about a resource that can be decided by looking at it alone.
-fn admit(resource: &mut Resource, operation: Operation<'_>) -> Result<(), ClientError> {
+pub(crate) fn admit(resource: &mut Resource, operation: Operation<'_>) -> Result<(), ClientError> {
     rules::complete_name(resource)?;
     model::admission::admit(resource, operation)?;
     rules::check_identity(resource)?;

@@ -162,9 +162,21 @@ impl Document {
     /// # Errors
     /// Names kind and version of what is not known, and what is no resource at all.
     pub fn resources(self, source_name: &str) -> Result<Vec<RawResource>, DocumentError> {
+        self.resources_of(source_name, Kind::is_writable)
+    }
+
+    /// As [`Document::resources`], with the kinds that count.
+    ///
+    /// # Errors
+    /// As [`Document::resources`].
+    pub fn resources_of(
+        self,
+        source_name: &str,
+        counts: impl Fn(Kind) -> bool,
+    ) -> Result<Vec<RawResource>, DocumentError> {
         let mut found = Vec::new();
         let index = self.index;
-        expand(self.value, &mut found).map_err(|kind| DocumentError {
+        expand(self.value, &counts, &mut found).map_err(|kind| DocumentError {
             source_name: source_name.to_owned(),
             index,
             kind,
@@ -173,9 +185,13 @@ impl Document {
     }
 }
 
-fn expand(value: Value, found: &mut Vec<RawResource>) -> Result<(), DocumentErrorKind> {
+fn expand(
+    value: Value,
+    counts: &impl Fn(Kind) -> bool,
+    found: &mut Vec<RawResource>,
+) -> Result<(), DocumentErrorKind> {
     let mut object = match value {
-        Value::Array(items) => return items.into_iter().try_for_each(|item| expand(item, found)),
+        Value::Array(items) => return items.into_iter().try_for_each(|item| expand(item, counts, found)),
         Value::Object(object) => object,
         Value::Null => return Err(unknown("", "")),
         Value::Bool(_) => return Err(DocumentErrorKind::NoResource { found: "true or false" }),
@@ -190,7 +206,7 @@ fn expand(value: Value, found: &mut Vec<RawResource>) -> Result<(), DocumentErro
     if api_version != API_VERSION {
         return Err(unknown(&kind, &api_version));
     }
-    if let Some(kind) = Kind::from_name(&kind).filter(|kind| kind.is_writable()) {
+    if let Some(kind) = Kind::from_name(&kind).filter(|kind| counts(*kind)) {
         found.push(RawResource { kind, value: Value::Object(object) });
         return Ok(());
     }
@@ -198,14 +214,14 @@ fn expand(value: Value, found: &mut Vec<RawResource>) -> Result<(), DocumentErro
         .keys()
         .find(|key| !matches!(key.as_str(), "kind" | "apiVersion" | "metadata" | "items"))
         .cloned();
-    let listed = kind.strip_suffix("List").and_then(Kind::from_name).filter(|kind| kind.is_writable());
+    let listed = kind.strip_suffix("List").and_then(Kind::from_name).filter(|kind| counts(*kind));
     match (listed, object.shift_remove("items")) {
         (Some(_), _) if unlisted.is_some() => {
             Err(DocumentErrorKind::UnknownListField(unlisted.unwrap_or_default()))
         }
         (Some(_), None | Some(Value::Null)) => Ok(()),
         (Some(listed), Some(Value::Array(items))) => {
-            items.into_iter().try_for_each(|item| expand(with_kind(item, listed), found))
+            items.into_iter().try_for_each(|item| expand(with_kind(item, listed), counts, found))
         }
         (Some(_), Some(_)) => Err(DocumentErrorKind::NoResource { found: "a list whose items are no array" }),
         (None, _) => Err(unknown(&kind, &api_version)),

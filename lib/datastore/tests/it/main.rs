@@ -8,6 +8,7 @@ mod behaviour;
 mod client;
 mod codec;
 mod differential;
+mod directory;
 mod discovery;
 mod etcd;
 mod failures;
