@@ -15,7 +15,7 @@ mod tests;
 pub(crate) use route::MAIN;
 pub use route::{Hop, Key, Target};
 
-use bgp_wire::Prefix;
+use bgp_wire::{Family, PerFamily, Prefix};
 use delta::DeltaMap;
 use kernel::{KernelError, Op};
 use retry::Retries;
@@ -56,7 +56,7 @@ pub struct Fib {
     /// Found at the start, kept as they are until settled.
     adopted: BTreeSet<Key>,
     retries: Retries,
-    settled: bool,
+    settled: PerFamily<bool>,
     /// Changes under way: their keys wait for the answer.
     under_way: BTreeSet<Key>,
 }
@@ -70,7 +70,7 @@ impl Fib {
     /// Routes found in the kernel at the start; those that are not ours are passed over.
     pub fn adopt<'a>(&mut self, routes: impl IntoIterator<Item = &'a kernel::Route>) {
         for (key, target) in routes.into_iter().filter_map(route::ours) {
-            if !self.settled {
+            if !self.settled.get(key.prefix().family()) {
                 self.adopted.insert(key);
             }
             self.delta.set_actual(key, target);
@@ -81,6 +81,15 @@ impl Fib {
     pub fn read_back<'a>(&mut self, routes: impl IntoIterator<Item = &'a kernel::Route>) {
         self.delta.replace_actual(routes.into_iter().filter_map(route::ours));
         self.adopted.retain(|key| self.delta.get_actual(key).is_some());
+    }
+
+    /// A route under our protocol number appeared without our doing: it goes again, or becomes what it should be.
+    pub fn appeared(&mut self, route: &kernel::Route) {
+        if let Some((key, target)) = route::ours(route)
+            && !self.under_way.contains(&key)
+        {
+            self.delta.set_actual(key, target);
+        }
     }
 
     /// A route of ours went without our doing.
@@ -108,15 +117,15 @@ impl Fib {
         self.remove_but(prefix, None);
     }
 
-    /// The neighbours have told all they know, or had the time to: what nobody wants any more may go.
-    pub fn settle(&mut self) {
-        self.settled = true;
-        self.adopted.clear();
+    /// The neighbours have told all they know of a family, or had the time to: what nobody wants any more may go.
+    pub fn settle(&mut self, family: Family) {
+        *self.settled.get_mut(family) = true;
+        self.adopted.retain(|key| key.prefix().family() != family);
     }
 
-    /// Whether [`Fib::settle`] was called.
+    /// Whether [`Fib::settle`] was called for all families.
     pub fn is_settled(&self) -> bool {
-        self.settled
+        self.settled.ipv4 && self.settled.ipv6
     }
 
     /// Whether a batch would be empty now and later, but for what is kept until settled.

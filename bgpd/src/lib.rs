@@ -4,6 +4,7 @@
 //! happens: sockets, the kernel, the datastore, and people who ask.
 
 pub mod fib;
+pub mod kernel_side;
 pub mod next_hop;
 pub mod source;
 pub mod transport;

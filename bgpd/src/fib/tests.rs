@@ -101,6 +101,10 @@ fn dump(kernel: &dyn Kernel) -> Vec<Route> {
     now_or_never(kernel.routes(filter)).unwrap()
 }
 
+fn settle(fib: &mut Fib) {
+    Family::ALL.into_iter().for_each(|family| fib.settle(family));
+}
+
 /// Our routes, in words.
 fn shown(kernel: &dyn Kernel) -> Vec<String> {
     let mut all: Vec<String> =
@@ -176,12 +180,44 @@ fn adopted_routes_stay_until_settled() {
     assert_eq!(log.len(), 1, "{log:?}");
     assert!(log[0].contains("10.9.0.0/26"));
     assert!(!fib.is_settled() && fib.is_in_sync());
-    fib.settle();
+    settle(&mut fib);
     flush(&mut fib, &kernel, at(0));
     let shown = shown(&kernel);
     assert_eq!(shown.len(), 3, "{shown:?}");
     assert!(shown[0].contains("10.1.0.0/26 via 192.0.2.9") && shown[1].contains("10.1.1.0/26 via 192.0.2.8"));
     assert!(fib.is_in_sync());
+}
+
+#[test]
+fn families_settle_apart() {
+    let (_world, kernel, link) = world();
+    let mut first = Fib::new();
+    first.set(prefix("10.1.0.0/26"), 1024, Target::via([hop("192.0.2.9", link)]));
+    first.set(prefix("fd01::/122"), 1024, Target::via([hop("fd00::9", link)]));
+    flush(&mut first, &kernel, at(0));
+    let mut fib = Fib::new();
+    fib.adopt(&dump(&kernel));
+    fib.settle(Family::Ipv6Unicast);
+    flush(&mut fib, &kernel, at(0));
+    assert_eq!(shown(&kernel).len(), 1);
+    assert!(shown(&kernel)[0].starts_with("10.1.0.0/26") && !fib.is_settled());
+}
+
+#[test]
+fn what_appears_under_our_number_is_put_right() {
+    let (_world, kernel, link) = world();
+    let mut fib = Fib::new();
+    settle(&mut fib);
+    fib.set(prefix("10.1.0.0/26"), 1024, Target::Blackhole);
+    flush(&mut fib, &kernel, at(0));
+    for to in ["10.1.0.0", "10.9.0.0"] {
+        let net = IpNet { addr: ip(to), prefix: 26 };
+        let strange = Route { protocol: PROTOCOL, metric: Some(1024), ..connected(net, link) };
+        good(&kernel, vec![Op::ReplaceRoute(strange.clone())]);
+        fib.appeared(&strange);
+    }
+    flush(&mut fib, &kernel, at(0));
+    assert_eq!(shown(&kernel), ["blackhole 10.1.0.0/26 metric 1024 table 254 proto 81"]);
 }
 
 #[test]
@@ -343,7 +379,7 @@ proptest! {
                     let routes = |op: &Op| matches!(op, Op::AddRoute(_) | Op::ReplaceRoute(_) | Op::DelRoute(_));
                     world.plan(Fault::on_op(routes, Errno::ENETUNREACH).times(times.into()));
                 }
-                Step::Settle => fib.settle(),
+                Step::Settle => settle(&mut fib),
                 Step::Restart => {
                     world.clear_faults();
                     fib = Fib::new();
@@ -355,11 +391,11 @@ proptest! {
             }
         }
         world.clear_faults();
-        fib.settle();
+        settle(&mut fib);
         flush(&mut fib, &kernel, at(1_000_000));
         prop_assert!(fib.is_in_sync());
         let mut fresh = Fib::new();
-        fresh.settle();
+        settle(&mut fresh);
         fresh.adopt(&dump(&kernel));
         let found: Vec<_> = (0..6u8)
             .flat_map(|number| fresh.installed(named(number)).map(move |(m, t)| (number, (m, t.clone()))).collect::<Vec<_>>())

@@ -76,7 +76,7 @@ fn every_form_is_read_back_as_it_was_sent() {
         }
         let outcome = flush(&mut fib, &kernel).await;
         assert_eq!((outcome.carried_out, outcome.refused), (forms.len(), vec![]));
-        fib.settle();
+        settle(&mut fib);
         fib.read_back(&read(&kernel).await);
         assert!(fib.is_in_sync(), "{:#?}", fib.batch(100, at(0)).0);
 
