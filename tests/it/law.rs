@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("syncer", &["mvcc"]),
     ("ipam-plan", &["model", "mvcc", "selector"]),
     ("felix-calc", &["model", "selector"]),
+    ("felix-render", &["felix-calc", "model"]),
     ("bgp-wire", &[]),
     ("bgp-session", &["bgp-wire"]),
     ("bgp-rib", &["bgp-wire"]),
@@ -81,6 +82,7 @@ const PURE: &[&str] = &[
     "bgp-config",
     "netfilter",
     "felix-calc",
+    "felix-render",
 ];
 
 /// Third-party crates that mean I/O; none may lie below a pure crate.
@@ -273,6 +275,7 @@ fn pure_crates_ask_neither_clock_nor_system() {
         "ipam/plan/src",
         "lib/netfilter/src",
         "felix/calc/src",
+        "felix/render/src",
         "bgpd/wire/src",
         "bgpd/session/src",
         "bgpd/rib/src",
