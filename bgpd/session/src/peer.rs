@@ -50,13 +50,12 @@ enum Phase {
 }
 
 impl Peer {
-    /// A stopped peer. `restarting` when the speaker has been started anew and still has routes of its last life in
-    /// the kernel; `seed` decides how timers are spread.
-    pub fn new(settings: Settings, restarting: bool, seed: u64) -> Self {
+    /// A stopped peer; `seed` decides how timers are spread.
+    pub fn new(settings: Settings, seed: u64) -> Self {
         Peer {
             settings,
             phase: Phase::Stopped,
-            restarting,
+            restarting: false,
             capabilities: true,
             retry: None,
             error_wait: ErrorWait::default(),
@@ -151,9 +150,9 @@ impl Peer {
         change
     }
 
-    /// Ends the time in which our OPENs say that we have just restarted (RFC 4724 §4.1).
-    pub fn restarted(&mut self) {
-        self.restarting = false;
+    /// Whether our OPENs say that we have just restarted, and still have routes of our last life (RFC 4724 §4.1).
+    pub fn set_restarting(&mut self, restarting: bool) {
+        self.restarting = restarting;
     }
 
     /// What to do next; `None` when all is done. To be asked after every event.

@@ -57,7 +57,7 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(settings: Settings) -> Self {
-        Bench { peer: Peer::new(settings, false, 1), now: secs(1000), done: Vec::new() }
+        Bench { peer: Peer::new(settings, 1), now: secs(1000), done: Vec::new() }
     }
 
     /// What the event made the peer do.

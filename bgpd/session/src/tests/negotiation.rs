@@ -167,12 +167,12 @@ fn the_restarter_says_so_until_it_has_settled() {
         open.capabilities.iter().any(|c| matches!(c, Capability::GracefulRestart(gr) if gr.restarting))
     };
     let mut bench = Bench::new(settings());
-    bench.peer = Peer::new(settings(), true, 1);
+    bench.peer.set_restarting(true);
     bench.event(Event::Start);
     bench.peer.accept(endpoints(50000), bench.now).unwrap();
     bench.drain();
     assert!(restarting(&bench));
-    bench.peer.restarted();
+    bench.peer.set_restarting(false);
     bench.peer.accept(endpoints(50001), bench.now).unwrap();
     bench.drain();
     assert!(!restarting(&bench));

@@ -58,7 +58,7 @@ impl World {
         let [a, b] = settings;
         World {
             now: secs(1),
-            peers: [Peer::new(a, false, seed), Peer::new(b, false, seed.wrapping_add(1))],
+            peers: [Peer::new(a, seed), Peer::new(b, seed.wrapping_add(1))],
             wires: Vec::new(),
             by_id: BTreeMap::new(),
             closed: BTreeSet::new(),
