@@ -6,6 +6,7 @@
 //! with an [`io::Failure`] or without one; nothing below `main` prints or exits by itself.
 //! Source of texts and exit codes: `calicoctl.md` of the contract.
 
+mod bgp;
 mod cascade;
 mod cli;
 mod cni;

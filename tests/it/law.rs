@@ -62,6 +62,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "cni-host",
             "cni-protocol",
             "bgpd",
+            "bgp-config",
         ],
     ),
     ("tests", &["model", "mvcc", "datastore", "ipam", "ipam-plan"]),

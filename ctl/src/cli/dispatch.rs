@@ -3,6 +3,7 @@
 use super::{
     Admin, Asked, Command, ConfigArgs, DatastoreCommand, Global, House, IpamCommand, MigrateCommand,
 };
+use crate::bgp;
 use crate::crud::{self, Get, LabelFlags, Target};
 use crate::datastore_command;
 use crate::io::{Failure, Io};
@@ -27,6 +28,7 @@ pub fn dispatch(persona: Persona, asked: Asked, io: &mut Io) -> Result<ExitCode,
     };
     match command {
         Command::House(House::Lab { command }) => Ok(lab::run(command)),
+        Command::House(House::Bgp { command }) => bgp::run(&command, io).map(|()| ExitCode::SUCCESS),
         Command::House(House::Cni { plugin }) => Ok(crate::cni::main(vec![plugin.into()])),
         Command::Admin(command) => {
             start_log(persona, global.log_level.as_deref());

@@ -1,6 +1,7 @@
 //! The command tree as data: one struct a command, from which parser and help follow.
 //! Source: `calicoctl.md` §1, §3, §5, §6, §8 and §10 of the contract.
 
+use crate::bgp::BgpCommand;
 use crate::lab::LabCommand;
 use crate::version;
 use clap::{Args, Parser, Subcommand};
@@ -66,6 +67,12 @@ pub enum House {
         /// What to do with it.
         #[command(subcommand)]
         command: LabCommand,
+    },
+    /// Show what the BGP speaker does, and what it can be told
+    Bgp {
+        /// What to show.
+        #[command(subcommand)]
+        command: BgpCommand,
     },
     /// Be the CNI plugin (the thin binaries `calico` and `calico-ipam` execute this)
     Cni {
