@@ -47,7 +47,8 @@ pub struct Aggregator {
     pub router_id: Ipv4Addr,
 }
 
-/// An optional transitive attribute we do not know: passed on with the partial bit set (RFC 4271 §9).
+/// An optional transitive attribute we do not know: passed on with the partial bit set (RFC 4271 §9), which is set as soon
+/// as it has been read.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct UnknownAttribute {
     /// Attribute type code.
@@ -75,6 +76,9 @@ pub struct RareAttributes {
     pub large_communities: Box<[[u32; 3]]>,
     /// Unknown optional transitive attributes, in the order they came.
     pub unknown: Box<[UnknownAttribute]>,
+    /// Known attributes that somebody on the way did not know: their partial bit stays (RFC 4271 §5). One bit each, see
+    /// `table::partial_bit`.
+    pub(crate) partial: u8,
 }
 
 static NOTHING_RARE: LazyLock<RareAttributes> = LazyLock::new(RareAttributes::default);

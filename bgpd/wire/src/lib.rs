@@ -42,3 +42,6 @@ pub use prefix::{Ipv4Prefix, Ipv6Prefix, Nlri, Prefix};
 pub use refresh::{RefreshSubtype, RouteRefresh};
 pub use table::{Action, attribute_name};
 pub use update::{Forgiven, Parsed, Reach, UpdateView};
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use crate::attributes::{Aggregator, Attributes, Origin, RareAttributes, UnknownA
 use crate::codec::Codec;
 use crate::family::Family;
 use crate::open::AS_TRANS;
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Attribute flag: not well-known.
@@ -121,6 +122,17 @@ pub fn attribute_name(code: u8) -> Option<&'static str> {
     row(code).map(|row| row.name)
 }
 
+/// The bit of [`RareAttributes::partial`] for the known attributes that may be partial.
+pub(crate) fn partial_bit(code: u8) -> u8 {
+    match code {
+        7 => 1,
+        8 => 2,
+        16 => 4,
+        32 => 8,
+        _ => 0,
+    }
+}
+
 fn number(value: &[u8]) -> Result<u32, &'static str> {
     value.try_into().map(u32::from_be_bytes).map_err(|_| "the length is not 4")
 }
@@ -161,12 +173,14 @@ fn put_as_path(attributes: &Attributes, _: Family, codec: &Codec, out: &mut Vec<
 
 fn next_hop(reading: &mut Reading, value: &[u8], _: &Codec) -> Result<(), &'static str> {
     let octets: [u8; 4] = value.try_into().map_err(|_| "the length is not 4")?;
-    let address = Ipv4Addr::from(octets);
-    if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
-        return Err("not the address of a host");
-    }
-    reading.attributes.next_hop = IpAddr::V4(address);
-    Ok(())
+    let address = IpAddr::from(octets);
+    reading.attributes.next_hop = address;
+    if is_host(address) { Ok(()) } else { Err("not the address of a host") }
+}
+
+/// Whether a packet can be sent to it (RFC 4271 §6.3).
+pub(crate) fn is_host(address: IpAddr) -> bool {
+    !address.is_unspecified() && !address.is_multicast() && address != IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 fn put_next_hop(attributes: &Attributes, family: Family, _: &Codec, out: &mut Vec<u8>) -> bool {
@@ -316,15 +330,13 @@ fn put_as4_aggregator(attributes: &Attributes, _: Family, codec: &Codec, out: &m
 
 fn large_communities(reading: &mut Reading, value: &[u8], _: &Codec) -> Result<(), &'static str> {
     let entries = list::<12>(value, "the length is not a multiple of 12 above 0")?;
-    let mut communities: Vec<[u32; 3]> = Vec::with_capacity(entries.len());
-    for [a, b, c, d, e, f, g, h, i, j, k, l] in entries {
-        let community = [[*a, *b, *c, *d], [*e, *f, *g, *h], [*i, *j, *k, *l]].map(u32::from_be_bytes);
-        // RFC 8092 §3: duplicates are silently removed.
-        if !communities.contains(&community) {
-            communities.push(community);
-        }
-    }
-    reading.rare.large_communities = communities.into();
+    let community = |[a, b, c, d, e, f, g, h, i, j, k, l]: &[u8; 12]| {
+        [[*a, *b, *c, *d], [*e, *f, *g, *h], [*i, *j, *k, *l]].map(u32::from_be_bytes)
+    };
+    // RFC 8092 §3: duplicates are silently removed. A message of 64 KiB holds thousands, so no search for each.
+    let mut seen = HashSet::with_capacity(entries.len());
+    reading.rare.large_communities =
+        entries.iter().map(community).filter(|entry| seen.insert(*entry)).collect();
     Ok(())
 }
 
@@ -350,11 +362,13 @@ fn put_number(value: Option<u32>, out: &mut Vec<u8>) -> bool {
 
 /// Appends flags, code, length and value for every attribute there is, in order of their codes.
 pub(crate) fn encode(attributes: &Attributes, family: Family, codec: &Codec, out: &mut Vec<u8>) {
+    let rare = attributes.rare();
     for row in &ROWS {
-        attribute(out, row.flags, row.code, |out| (row.encode)(attributes, family, codec, out));
+        let partial = if rare.partial & partial_bit(row.code) == 0 { 0 } else { PARTIAL };
+        attribute(out, row.flags | partial, row.code, |out| (row.encode)(attributes, family, codec, out));
     }
-    for UnknownAttribute { code, flags, value } in &attributes.rare().unknown {
-        attribute(out, flags | PARTIAL, *code, |out| {
+    for UnknownAttribute { code, flags, value } in &rare.unknown {
+        attribute(out, *flags, *code, |out| {
             out.extend_from_slice(value);
             true
         });

@@ -11,7 +11,7 @@ use crate::family::Family;
 use crate::nlri::NlriBytes;
 use crate::notification::{MessageError, Notification, UpdateError};
 use crate::table::{
-    self, Action, EXTENDED_LENGTH, MP_REACH_NLRI, MP_UNREACH_NLRI, OPTIONAL, Reading, TRANSITIVE,
+    self, Action, EXTENDED_LENGTH, MP_REACH_NLRI, MP_UNREACH_NLRI, OPTIONAL, PARTIAL, Reading, TRANSITIVE,
 };
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -40,6 +40,8 @@ pub struct UpdateView<'a> {
     mp_announced: Option<Reach<'a>>,
     /// Other attributes than MP_UNREACH_NLRI are there.
     has_attributes: bool,
+    /// It announces routes of a family that the session does not carry.
+    foreign: bool,
     mp_unreach_family: Option<Family>,
 }
 
@@ -153,6 +155,7 @@ impl<'a> UpdateView<'a> {
             mp_withdrawn: None,
             mp_announced: None,
             has_attributes: false,
+            foreign: false,
             mp_unreach_family: None,
         };
         let (mut reach_seen, mut unreach_seen) = (false, false);
@@ -179,6 +182,7 @@ impl<'a> UpdateView<'a> {
         }
         // RFC 7606 §5.2: nobody can tell which routes an unreadable message that shows none was about.
         if view.has_attributes
+            && !view.foreign
             && view.reaches().next().is_none()
             && let parsed = view.read(None)
             && let Some(error) = parsed.forgiven.iter().find(|error| error.action > Action::DiscardAttribute)
@@ -204,7 +208,10 @@ impl<'a> UpdateView<'a> {
             .split_at_checked(usize::from(*len))
             .ok_or_else(|| error("the next hop runs over the end of the attribute"))?;
         let [_, nlri @ ..] = rest else { return Err(error("the reserved octet is missing")) };
-        let Some(family) = self.family([*high, *low, *safi]) else { return Ok(()) };
+        let Some(family) = self.family([*high, *low, *safi]) else {
+            self.foreign = true;
+            return Ok(());
+        };
         let (next_hop, link_local) = match (family, next_hop.len()) {
             (Family::Ipv4Unicast, 4) => (next_hop.first_chunk().map(|o: &[u8; 4]| IpAddr::from(*o)), None),
             (_, 16 | 32) if family == Family::Ipv6Unicast || self.codec.extended_next_hop => {
@@ -224,9 +231,15 @@ impl<'a> UpdateView<'a> {
             nlri: raw.end - nlri.octets(),
             end: raw.end,
         });
-        // Some speakers fill the second half with nothing, or put the link-local address into both.
-        let link_local = link_local.filter(|address| address.is_unicast_link_local());
-        self.mp_announced = Some(Reach { nlri, next_hop: Some(next_hop), link_local });
+        // Some speakers fill one half with nothing.
+        let link_local = link_local.filter(Ipv6Addr::is_unicast_link_local);
+        let reach = match link_local {
+            Some(link_local) if next_hop.is_unspecified() => {
+                Reach { nlri, next_hop: Some(link_local.into()), link_local: None }
+            }
+            _ => Reach { nlri, next_hop: Some(next_hop), link_local },
+        };
+        self.mp_announced = Some(reach);
         Ok(())
     }
 
@@ -316,6 +329,12 @@ impl<'a> UpdateView<'a> {
             }
         }
         self.mandatory(seen, reach, &mut forgiven);
+        if let Some(Reach { next_hop: Some(next_hop), .. }) = reach
+            && !table::is_host(*next_hop)
+        {
+            let reason = "its next hop is not the address of a host";
+            forgiven.push(Forgiven { code: MP_REACH_NLRI, action: Action::TreatAsWithdraw, reason });
+        }
         Parsed {
             treat_as_withdraw: forgiven.iter().any(|error| error.action > Action::DiscardAttribute),
             attributes: finish(reading, unknown, reach),
@@ -348,7 +367,7 @@ impl<'a> UpdateView<'a> {
                 return Err((Action::TreatAsWithdraw, "well-known, but nobody knows it"));
             }
             if raw.flags & TRANSITIVE != 0 {
-                let flags = raw.flags & !EXTENDED_LENGTH;
+                let flags = raw.flags & !EXTENDED_LENGTH | PARTIAL;
                 unknown.push(UnknownAttribute { code: raw.code, flags, value: raw.value.into() });
             }
             return Ok(());
@@ -371,21 +390,25 @@ impl<'a> UpdateView<'a> {
             // RFC 4760 §3: meaningless beside MP_REACH_NLRI.
             return Ok(());
         }
-        (row.decode)(reading, raw.value, &self.codec).map_err(|reason| (row.malformed, reason))
+        (row.decode)(reading, raw.value, &self.codec).map_err(|reason| (row.malformed, reason))?;
+        if raw.flags & PARTIAL != 0 {
+            reading.rare.partial |= table::partial_bit(raw.code);
+        }
+        Ok(())
     }
 }
 
 /// Joins what belongs together: AS4_PATH and AS4_AGGREGATOR (RFC 6793 §4.2.3), the next hop.
 fn finish(mut reading: Reading, unknown: Vec<UnknownAttribute>, reach: Option<&Reach<'_>>) -> Attributes {
     let narrow = u32::from(crate::open::AS_TRANS);
-    let as4_counts = reading.rare.aggregator.is_none_or(|aggregator| aggregator.asn == narrow);
-    if as4_counts {
-        if let Some(as4_path) = &reading.as4_path {
-            reading.attributes.as_path = std::mem::take(&mut reading.attributes.as_path).restored(as4_path);
-        }
-        if reading.rare.aggregator.is_some() && reading.as4_aggregator.is_some() {
-            reading.rare.aggregator = reading.as4_aggregator;
-        }
+    let aggregated_by = reading.rare.aggregator.map(|aggregator| aggregator.asn);
+    // A speaker that knows no AS4_AGGREGATOR has aggregated since: both AS4 attributes are of before that.
+    let outdated = reading.as4_aggregator.is_some() && aggregated_by.is_some_and(|asn| asn != narrow);
+    if let Some(as4_path) = reading.as4_path.filter(|_| !outdated) {
+        reading.attributes.as_path = std::mem::take(&mut reading.attributes.as_path).restored(&as4_path);
+    }
+    if aggregated_by == Some(narrow) && reading.as4_aggregator.is_some() {
+        reading.rare.aggregator = reading.as4_aggregator;
     }
     reading.rare.unknown = unknown.into();
     if let Some(Reach { next_hop: Some(next_hop), link_local, .. }) = reach {
