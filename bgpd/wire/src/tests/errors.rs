@@ -24,6 +24,7 @@ fn judge(attributes: &[Vec<u8>], codec: &Codec) -> Vec<(u8, Action)> {
 
 /// RFC 7606 §7, and the documents that define later attributes: right flags, a value that is malformed.
 #[test]
+#[expect(clippy::type_complexity, reason = "it is a table")]
 fn a_malformed_value_does_what_its_row_says() {
     let cases: &[(u8, u8, &[&[u8]], Action, &str)] = &[
         (0x40, 1, &[&[], &[0, 0], &[3], &[255]], Withdraw, "§7.1"),
