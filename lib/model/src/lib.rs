@@ -9,7 +9,7 @@
 //! stores it. [`admission`] fills in defaults and refuses what Calico refuses, in its words ([`error`]).
 //!
 //! On the way back, [`yaml`] and [`columns`] print what is stored. [`ipam`] holds the stored forms of blocks, handles
-//! and affinities, which are no resources; [`names`], [`net`] and [`number`] are small things everyone needs.
+//! and affinities, which are no resources; [`felix`] the parameters of the node agent; [`names`], [`net`] and [`number`] are small things everyone needs.
 //!
 //! Everything here is pure: same input, same output, no clock, no files, and no input whatever makes it panic.
 
@@ -17,6 +17,7 @@ pub mod admission;
 pub mod columns;
 pub mod document;
 pub mod error;
+pub mod felix;
 pub mod ipam;
 pub mod key;
 pub mod kind;

@@ -1,7 +1,9 @@
 //! FelixConfiguration. Source: `resources.md` §3 of the contract.
 
 mod checks;
+mod ebpf;
 mod patterns;
+mod routing;
 mod table;
 
 use super::is_set;
@@ -18,6 +20,11 @@ pub(crate) static SCHEMA: KindSchema = KindSchema {
     prepare: Some(prepare),
     ..KindSchema::new(Kind::FelixConfiguration, &table::SPEC)
 };
+
+/// The fields of a spec that set a parameter of the agent; all but `nodeSelector`.
+pub(crate) fn fields() -> &'static [crate::schema::Field] {
+    table::SPEC.fields
+}
 
 /// What Calico's client fills in, on every name; the deprecated flag speaks for the two settings that replaced it.
 fn prepare(resource: &mut Resource, _: Operation<'_>) -> Result<(), ValidationError> {

@@ -5,6 +5,7 @@
 
 use super::path::Path;
 use crate::error::FieldError;
+use crate::felix::Parameter;
 use crate::resource::Resource;
 use serde_json::{Map, Value};
 
@@ -201,6 +202,8 @@ pub struct Field {
     pub checks: [Option<Check>; MAX_CHECKS],
     /// What absence becomes on write.
     pub default: Default,
+    /// The parameter of the node agent that it sets.
+    pub parameter: Option<Parameter>,
 }
 
 impl Field {
@@ -214,6 +217,7 @@ impl Field {
             tags: [None; MAX_TAGS],
             checks: [None; MAX_CHECKS],
             default: Default::None,
+            parameter: None,
         }
     }
 
@@ -271,6 +275,12 @@ impl Field {
     /// With a default on write.
     pub const fn default(mut self, default: Default) -> Self {
         self.default = default;
+        self
+    }
+
+    /// Sets this parameter of the node agent.
+    pub const fn parameter(mut self, parameter: Parameter) -> Self {
+        self.parameter = Some(parameter);
         self
     }
 

@@ -53,6 +53,15 @@ pub fn is_interface_pattern(text: &str) -> bool {
     of_length(text, 1..=15, |b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-' | b'*'))
 }
 
+/// `count/unit`: 1 to 9999 each second, minute, hour or day.
+pub fn is_rate(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(count, unit)| {
+        of_length(count, 1..=4, |b| b.is_ascii_digit())
+            && !count.starts_with('0')
+            && matches!(unit, "second" | "minute" | "hour" | "day")
+    })
+}
+
 /// A selector that parses (`resources.md` §2).
 pub fn is_selector(text: &str) -> bool {
     selector::Selector::parse(text).is_ok()

@@ -7,7 +7,9 @@
 
 mod bgp;
 mod cluster;
+mod controllers;
 mod endpoint;
+mod kubernetes_policy;
 mod node;
 mod policy;
 mod pool;
@@ -19,7 +21,17 @@ pub use bgp::{
     CommunityMatch, GoDuration, NamedCommunity, PrefixAdvertisement, PrefixLength, SecretKeyRef, ServiceCidr,
 };
 pub use cluster::ClusterInformationSpec;
+pub use controllers::{
+    AgentStatus, AssignIps, AutoHostEndpoints, BgpStatus, CalicoNodeStatusSpec, CalicoNodeStatusStatus,
+    Controllers, DaemonStatus, HostEndpointTemplate, KubeControllersConfigurationSpec,
+    LoadBalancerController, MigrationController, NodeController, NodeStatusClass, PeerStatus,
+    PeriodicController, RouteSource, RouteStatus, RoutesStatus, Switch,
+};
 pub use endpoint::{EndpointPort, HostEndpointSpec, HostPort, IpNat, QosControls, WorkloadEndpointSpec};
+pub use kubernetes_policy::{
+    IpBlock, KubernetesEgress, KubernetesIngress, KubernetesPeer, KubernetesPort, LabelExpression,
+    LabelSelector, StagedKubernetesNetworkPolicySpec,
+};
 pub use node::{NodeAddress, NodeBgp, NodeInterface, NodeSpec, NodeStatus, NodeWireguard, OrchRef};
 pub use policy::{
     GlobalNetworkPolicySpec, NetworkPolicySpec, NetworkSetSpec, PolicyType, ProfileSpec, StagedAction,

@@ -203,3 +203,72 @@ fn durations_read_as_durations() {
     assert_eq!(GoDuration("-1s".into()).get(), None);
     assert_eq!(GoDuration("soon".into()).get(), None);
 }
+
+#[test]
+fn the_controllers_have_their_defaults_at_run_time() {
+    let empty: KubeControllersConfigurationSpec =
+        resource(Kind::KubeControllersConfiguration, json!({})).typed_spec().unwrap();
+    assert_eq!(empty, KubeControllersConfigurationSpec::default());
+    assert_eq!((empty.prometheus_metrics_port, empty.log_severity_screen.as_str()), (9094, "Info"));
+    assert_eq!(empty.etcd_v3_compaction_period.get(), Some(std::time::Duration::from_secs(600)));
+    assert_eq!(empty.controllers, Controllers::default(), "none runs");
+    let spec = json!({"etcdV3CompactionPeriod": "0s", "healthChecks": "Perhaps", "controllers": {
+        "node": {"hostEndpoint": {"autoCreate": "Enabled", "templates": [{"generateName": "t", "interfaceCIDRs": ["10.0.0.0/8"]}]}},
+        "policy": {}, "loadBalancer": {}, "migration": {"policyNameMigrator": "Disabled"}, "unheardOf": {}}});
+    let some: KubeControllersConfigurationSpec =
+        resource(Kind::KubeControllersConfiguration, spec).typed_spec().unwrap();
+    assert_eq!(some.health_checks, Switch::Disabled);
+    let node = some.controllers.node.unwrap();
+    assert_eq!(node.leak_grace(), Some(std::time::Duration::from_secs(900)));
+    assert_eq!((node.sync_labels, node.host_endpoint.auto_create), (Switch::Enabled, Switch::Enabled));
+    assert_eq!(node.host_endpoint.create_default_host_endpoint, Switch::Enabled);
+    assert_eq!(node.host_endpoint.templates[0].interface_cidrs, ["10.0.0.0/8"]);
+    assert_eq!(some.controllers.policy, Some(PeriodicController::default()));
+    assert_eq!(some.controllers.load_balancer.unwrap().assign_ips, AssignIps::AllServices);
+    assert_eq!(some.controllers.migration.unwrap().policy_name_migrator, Switch::Disabled);
+    assert!(some.controllers.namespace.is_none());
+    let off = NodeController { leak_grace_period: GoDuration("0s".into()), ..NodeController::default() };
+    assert_eq!(off.leak_grace(), None);
+}
+
+#[test]
+fn a_nodes_report_round_trips() {
+    let mut report = resource(
+        Kind::CalicoNodeStatus,
+        json!({"node": "n", "classes": ["BGP", "Weather"], "updatePeriodSeconds": 10}),
+    );
+    let status = json!({"lastUpdated": "2026-11-21T04:00:00Z",
+        "agent": {"birdV4": {"state": "Ready", "version": "2", "routerID": "10.0.0.1"}, "birdV6": {}},
+        "bgp": {"numberEstablishedV4": 1, "numberNotEstablishedV4": 0, "numberEstablishedV6": 0, "numberNotEstablishedV6": 2,
+            "peersV4": [{"peerIP": "10.0.0.2", "type": "NodeMesh", "state": "Established", "since": "s"}]},
+        "routes": {"routesV6": [{"type": "FIB", "destination": "fd00::/64", "learnedFrom": {"sourceType": "Kernel"}}]}});
+    report.object_mut().insert("status".into(), status.clone());
+    let spec: CalicoNodeStatusSpec = report.typed_spec().unwrap();
+    assert_eq!(spec.classes, [NodeStatusClass::BGP, NodeStatusClass::Unknown]);
+    let typed: CalicoNodeStatusStatus = report.typed_status().unwrap();
+    assert_eq!(serde_json::to_value(&typed).unwrap(), status);
+    let skeleton = resource(Kind::CalicoNodeStatus, json!({}));
+    assert_eq!(skeleton.typed_status::<CalicoNodeStatusStatus>().unwrap(), CalicoNodeStatusStatus::default());
+}
+
+#[test]
+fn a_staged_policy_of_kubernetes_round_trips() {
+    let spec = json!({
+        "stagedAction": "Set",
+        "podSelector": {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "k", "operator": "In", "values": ["v"]}]},
+        "ingress": [{"ports": [{"protocol": "UDP", "port": "dns"}, {"port": 80, "endPort": 90}],
+            "from": [{"podSelector": {}, "namespaceSelector": {"matchLabels": {"n": "s"}}}, {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}]}],
+        "egress": [{}],
+    });
+    let typed: StagedKubernetesNetworkPolicySpec =
+        resource(Kind::StagedKubernetesNetworkPolicy, spec.clone()).typed_spec().unwrap();
+    assert_eq!(serde_json::to_value(&typed).unwrap(), spec);
+    assert_eq!(typed.directions(), [PolicyType::Ingress, PolicyType::Egress]);
+    let peers = &typed.ingress[0].from;
+    assert_eq!(peers[0].pod_selector, Some(LabelSelector::default()), "empty is not absent");
+    assert_eq!(peers[1].pod_selector, None);
+    let plain = StagedKubernetesNetworkPolicySpec::default();
+    assert_eq!((plain.directions(), plain.staged_action), (vec![PolicyType::Ingress], StagedAction::Set));
+    let only = StagedKubernetesNetworkPolicySpec { policy_types: vec![PolicyType::Egress], ..plain };
+    assert_eq!(only.directions(), [PolicyType::Egress]);
+}

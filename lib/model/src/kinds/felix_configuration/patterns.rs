@@ -1,6 +1,6 @@
 //! Values with a form of their own, and the patterns by which Calico's messages call them.
 
-use crate::schema::text::{is_interface, of_length};
+use crate::schema::text::{is_interface, is_rate, of_length};
 use crate::schema::{Check, Tag};
 
 /// One of some words in any case, or nothing.
@@ -32,13 +32,7 @@ pub(super) const LOG_PREFIX: Check = Check::Pattern("^([a-zA-Z0-9%: /_-])*$", |t
 });
 
 /// `n/unit`
-pub(super) const LOG_RATE: Check = Check::Pattern(r"^[1-9]\d{0,3}/(?:second|minute|hour|day)$", |text| {
-    text.split_once('/').is_some_and(|(count, unit)| {
-        of_length(count, 1..=4, |b| b.is_ascii_digit())
-            && !count.starts_with('0')
-            && matches!(unit, "second" | "minute" | "hour" | "day")
-    })
-});
+pub(super) const LOG_RATE: Check = Check::Pattern(r"^[1-9]\d{0,3}/(?:second|minute|hour|day)$", is_rate);
 
 /// `feature=true,feature=false`
 pub(super) const FEATURE_DETECTION: Check =
