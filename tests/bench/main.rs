@@ -1,4 +1,4 @@
-//! Benchmarks: `bench [cni] [requests] [ipam] [--rounds N]`, as root; all of them where none is named.
+//! Benchmarks: `bench [cni] [requests] [ipam] [--rounds N]` (all of them where none is named) and `bench bgp …` ([`bgp`]), as root.
 //!
 //! Figures of different runs do not compare: the machine changes its speed. So every figure stands beside another of the
 //! same run, taken in turns ([`frame`]), and minima come before medians.
@@ -6,6 +6,7 @@
 // JSON is looked up by name, which cannot panic.
 #![allow(clippy::indexing_slicing)]
 
+mod bgp;
 mod cni;
 mod frame;
 mod ipam;
@@ -18,12 +19,19 @@ use ocicat_tests::sandbox;
 fn main() -> Result<()> {
     let mut rounds = 60;
     let mut chosen = Vec::new();
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args().skip(1).peekable();
+    let mut bgp = None;
+    match arguments.peek().map(String::as_str) {
+        // Started by ourselves, in the router's namespace.
+        Some("bgp-null") => return bgp::null::serve(),
+        Some("bgp") => bgp = Some(bgp::Wanted::parse(arguments.by_ref().skip(1))?),
+        _ => {}
+    }
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rounds" => rounds = arguments.next().context("--rounds N")?.parse().context("--rounds N")?,
             "cni" | "requests" | "ipam" => chosen.push(argument),
-            other => bail!("{other}: not one of cni, requests, ipam, --rounds N"),
+            other => bail!("{other}: not one of bgp, cni, requests, ipam, --rounds N"),
         }
     }
     let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|one| one == name);
@@ -31,6 +39,9 @@ fn main() -> Result<()> {
         println!("OCICAT_BIN_DIR is not set: these are figures of a debug build");
     }
     let programs = programs(Build::Plain)?;
+    if let Some(wanted) = bgp {
+        return sandbox::within(NAME, programs, || bgp::bench(&wanted));
+    }
     if wanted("cni") {
         sandbox::within(NAME, programs, || cni::one_at_a_time(rounds))?;
         sandbox::within(NAME, programs, || cni::eight_at_a_time(rounds.div_ceil(10)))?;
