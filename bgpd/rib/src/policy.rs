@@ -4,6 +4,10 @@
 //! goes on. What Calico's filters and its standing export rules say (`bgp.md` §5, §6, §7, §9, §10 of the contract) is
 //! compiled into this form by `bgpd/config`.
 
+pub(crate) mod evaluate;
+
+pub use evaluate::LOCAL_PREF_BASE;
+
 use bgp_wire::Prefix;
 use std::sync::Arc;
 
@@ -102,4 +106,16 @@ pub struct Policy {
     pub rules: Vec<Rule>,
     /// Where no rule decided.
     pub otherwise: Verdict,
+}
+
+impl Policy {
+    /// Everything passes as it is.
+    pub fn accept_all() -> Self {
+        Policy { rules: Vec::new(), otherwise: Verdict::Accept }
+    }
+
+    /// Nothing passes.
+    pub fn reject_all() -> Self {
+        Policy { rules: Vec::new(), otherwise: Verdict::Reject }
+    }
 }

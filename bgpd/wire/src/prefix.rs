@@ -39,7 +39,7 @@ pub struct Nlri {
 impl Ipv4Prefix {
     /// Masks host bits; a length over 32 is taken for 32, so what reads messages checks it before.
     #[inline]
-    pub(crate) fn from_bits(addr: u32, len: u8) -> Self {
+    pub fn from_bits(addr: u32, len: u8) -> Self {
         let len = len.min(32);
         Self { addr: addr & mask32(len), len }
     }
@@ -68,7 +68,7 @@ impl Ipv4Prefix {
 impl Ipv6Prefix {
     /// Masks host bits; a length over 128 is taken for 128, so what reads messages checks it before.
     #[inline]
-    pub(crate) fn from_bits(addr: u128, len: u8) -> Self {
+    pub fn from_bits(addr: u128, len: u8) -> Self {
         let len = len.min(128);
         Self { addr: (addr & mask128(len)).to_be_bytes(), len }
     }

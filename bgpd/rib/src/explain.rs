@@ -1,0 +1,248 @@
+//! Looking at the RIB: which routes there are, which won and why, who was told what and who was not.
+
+use crate::decision::{Candidate, Step, decide, step_between};
+use crate::export::NotSent;
+use crate::fib::FibRoute;
+use crate::group::Group;
+use crate::next_hop::NextHop;
+use crate::origin::Local;
+use crate::peer::PeerId;
+use crate::policy::Verdict;
+use crate::policy::evaluate::{Context, Subject};
+use crate::rib::Rib;
+use crate::routes::{Loop, Routes, looped};
+use crate::shared::Shared;
+use crate::table::{Address, Path};
+use bgp_wire::{Attributes, Family, Nlri, Prefix};
+use std::sync::Arc;
+
+/// What became of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It is the best.
+    Best,
+    /// As good as the best for forwarding, it shares the traffic; it was not chosen in this step.
+    Shares(Step),
+    /// The best path beat it in this step.
+    Lost(Step),
+    /// Import policy rejected it, by the rule of this name; without one, by its end.
+    Rejected(Option<Arc<str>>),
+    /// It comes from ourselves.
+    Looped(Loop),
+    /// Its next hop cannot be reached.
+    Unreachable(NextHop),
+}
+
+/// A path as it is known.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// Who announced it; [`PeerId::LOCAL`] for a route of our own.
+    pub peer: PeerId,
+    /// Path identifier it came with (RFC 7911), 0 without.
+    pub path_id: u32,
+    /// Attributes, import policy applied.
+    pub attributes: Attributes,
+    /// What is known of a route of our own.
+    pub local: Option<Local>,
+    /// Preference of its source.
+    pub preference: u32,
+    /// Kept from before the neighbour's session or refresh began.
+    pub stale: bool,
+    /// It is the best path of its destination.
+    pub best: bool,
+}
+
+/// Everything about one destination.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// Its paths, the best first, and what became of each.
+    pub paths: Vec<(Known, Fate)>,
+    /// For each neighbour that is up: the best path (with ADD-PATH, every path that was not told) as it would be sent, or why
+    /// it is not.
+    pub sent: Vec<(PeerId, Result<Attributes, NotSent>)>,
+    /// What shall stand in the kernel.
+    pub fib: Option<FibRoute>,
+    /// The rule of the kernel policy that decided.
+    pub kernel_rule: Option<Arc<str>>,
+}
+
+/// How many routes a neighbour has and is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Paths it announced, rejected ones among them.
+    pub received: usize,
+    /// Paths of these that are the best.
+    pub best: usize,
+    /// Routes it is told.
+    pub sent: usize,
+}
+
+impl Rib {
+    /// All about one destination; `None` if there is none.
+    pub fn explain(&self, prefix: Prefix) -> Option<Explanation> {
+        match prefix.family() {
+            Family::Ipv4Unicast => self.v4.explain(prefix, &self.shared),
+            Family::Ipv6Unicast => self.v6.explain(prefix, &self.shared),
+        }
+    }
+
+    /// All paths of a family, in no order that means anything.
+    pub fn routes(&self, family: Family) -> Box<dyn Iterator<Item = (Prefix, Known)> + '_> {
+        match family {
+            Family::Ipv4Unicast => Box::new(self.v4.known(&self.shared)),
+            Family::Ipv6Unicast => Box::new(self.v6.known(&self.shared)),
+        }
+    }
+
+    /// What a neighbour is told (Adj-RIB-Out), as of the last flush.
+    pub fn sent(&self, peer: PeerId, family: Family) -> Box<dyn Iterator<Item = (Nlri, &Attributes)> + '_> {
+        match family {
+            Family::Ipv4Unicast => Box::new(self.v4.sent(peer, &self.shared)),
+            Family::Ipv6Unicast => Box::new(self.v6.sent(peer, &self.shared)),
+        }
+    }
+
+    /// How many routes of a family a neighbour has and is told. Looks at the whole table.
+    pub fn counts(&self, peer: PeerId, family: Family) -> Counts {
+        let best = match family {
+            Family::Ipv4Unicast => self.v4.best_of(peer),
+            Family::Ipv6Unicast => self.v6.best_of(peer),
+        };
+        Counts {
+            received: *self.shared.peers.get(peer).paths.get(family) as usize,
+            best,
+            sent: self.sent(peer, family).count(),
+        }
+    }
+
+    /// Destinations of a family.
+    pub fn len(&self, family: Family) -> usize {
+        match family {
+            Family::Ipv4Unicast => self.v4.table.len(),
+            Family::Ipv6Unicast => self.v6.table.len(),
+        }
+    }
+
+    /// Whether there is no destination at all.
+    pub fn is_empty(&self) -> bool {
+        Family::ALL.into_iter().all(|family| self.len(family) == 0)
+    }
+}
+
+impl<A: Address> Routes<A> {
+    fn known(&self, shared: &Shared) -> impl Iterator<Item = (Prefix, Known)> {
+        self.table.numbers().flat_map(move |dest| {
+            let best = self.table.best(dest).map(|(number, _)| number);
+            let paths = self.table.paths_of(dest).filter(|(_, path)| !path.is(Path::DEAD));
+            let prefix = self.table.dest(dest).prefix();
+            paths.map(move |(number, path)| (prefix, known(path, best == Some(number), shared)))
+        })
+    }
+
+    fn sent<'a>(&'a self, peer: PeerId, shared: &'a Shared) -> impl Iterator<Item = (Nlri, &'a Attributes)> {
+        let group = self.group_of(peer);
+        self.table.numbers().filter_map(move |dest| Some((group?, dest))).flat_map(move |(group, dest)| {
+            let told = group.told_to(&self.table, peer.0 as u16, dest);
+            let prefix = self.table.dest(dest).prefix();
+            let told = told.into_iter();
+            told.map(move |(path_id, set)| (Nlri { path_id, prefix }, shared.sets.get(set).attributes()))
+        })
+    }
+
+    fn best_of(&self, peer: PeerId) -> usize {
+        let best = |dest: &u32| self.table.best(*dest).is_some_and(|(_, p)| u32::from(p.peer) == peer.0);
+        self.table.numbers().filter(best).count()
+    }
+
+    fn explain(&self, prefix: Prefix, shared: &Shared) -> Option<Explanation> {
+        let dest = self.table.find(prefix)?;
+        let mut all = Vec::new();
+        self.candidates(dest, shared, &mut all);
+        let mut equal = all.clone();
+        decide(&mut equal);
+        let best = self.table.best(dest).map(|(number, _)| number);
+        let paths = self.table.paths_of(dest).filter(|(_, path)| !path.is(Path::DEAD));
+        let paths = paths.map(|(number, path)| {
+            let fate = self.fate(prefix, number, path, (&all, &equal), shared);
+            (known(path, best == Some(number), shared), fate)
+        });
+        let policy = shared.kernel.get(A::FAMILY);
+        let kernel_rule = self.table.best(dest).and_then(|(_, path)| {
+            let set = shared.sets.get(path.set);
+            policy.rule_name(&policy.evaluate(&mut Subject::new(set), &Context { prefix, external: None }))
+        });
+        let groups = self.groups.iter().flatten();
+        let mut sent: Vec<_> = groups
+            .flat_map(|group| group.members.keys().map(move |peer| (PeerId(u32::from(*peer)), group)))
+            .filter_map(|(peer, group)| Some((peer, self.would_send(prefix, dest, peer, group, shared)?)))
+            .collect();
+        sent.sort_by_key(|(peer, _)| *peer);
+        Some(Explanation { paths: paths.collect(), sent, fib: self.fib_route(dest, shared), kernel_rule })
+    }
+
+    fn would_send(
+        &self,
+        prefix: Prefix,
+        dest: u32,
+        peer: PeerId,
+        group: &Group,
+        shared: &Shared,
+    ) -> Option<Result<Attributes, NotSent>> {
+        let (_, best) = self.table.best(dest)?;
+        if !group.add_path() {
+            return Some(group.export.explain(prefix, best, peer, shared));
+        }
+        let usable = self.table.paths_of(dest).filter(|(_, path)| shared.facts().usable(path));
+        let mut outcomes = usable.map(|(_, path)| group.export.explain(prefix, path, peer, shared));
+        let first = outcomes.next();
+        outcomes.find(Result::is_ok).filter(|_| !first.as_ref().is_some_and(Result::is_ok)).or(first)
+    }
+
+    fn fate(
+        &self,
+        prefix: Prefix,
+        number: u32,
+        path: &Path,
+        (all, equal): (&[Candidate], &[Candidate]),
+        shared: &Shared,
+    ) -> Fate {
+        let peer = PeerId(u32::from(path.peer));
+        let before = shared.sets.get(self.set_before(number));
+        if path.is(Path::LOOPED)
+            && let Some(why) = looped(peer, self.set_before(number), shared)
+        {
+            return Fate::Looped(why);
+        }
+        if path.is(Path::REJECTED) {
+            let import = shared.peers.get(peer).import.get(A::FAMILY);
+            let context = Context { prefix, external: Some(shared.peers.get(peer).is_external()) };
+            let outcome = import.evaluate(&mut Subject::new(before), &context);
+            return Fate::Rejected(import.rule_name(&outcome).filter(|_| outcome.verdict == Verdict::Reject));
+        }
+        let (Some(me), Some(best)) = (all.iter().find(|c| c.path == number), equal.first()) else {
+            let key = shared.next_hops.key(shared.sets.get(path.set).key.next_hop);
+            let unknown = NextHop { address: before.attributes().next_hop, peer: None };
+            return Fate::Unreachable(key.unwrap_or(unknown));
+        };
+        match step_between(best, me, all) {
+            None => Fate::Best,
+            Some(step) if equal.iter().take(shared.config.multipath).any(|c| c.path == number) => {
+                Fate::Shares(step)
+            }
+            Some(step) => Fate::Lost(step),
+        }
+    }
+}
+
+fn known(path: &Path, best: bool, shared: &Shared) -> Known {
+    let set = shared.sets.get(path.set);
+    Known {
+        peer: PeerId(u32::from(path.peer)),
+        path_id: path.path_id,
+        attributes: set.attributes().clone(),
+        local: set.key.local.as_deref().cloned(),
+        preference: set.key.preference,
+        stale: path.is(Path::STALE),
+        best,
+    }
+}

@@ -1,0 +1,552 @@
+//! Routes of one family: what came in (Adj-RIB-In), what was chosen (Loc-RIB), and who has to be told.
+//!
+//! Input changes paths and decides their destinations at once; destinations that may look different to anybody are queued,
+//! each once. [`Routes::flush`] takes the queue to the groups and forgets what is no more.
+
+use crate::decision::{Candidate, decide};
+use crate::group::{Change, Group, NOBODY};
+use crate::peer::{LimitExceeded, MaxPrefixAction, PeerId};
+use crate::policy::Verdict;
+use crate::policy::evaluate::{Context, Subject};
+use crate::set::Key;
+use crate::shared::Shared;
+use crate::table::{Address, Dest, Path, Table};
+use bgp_wire::{Nlri, Prefix};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Routes<A> {
+    pub table: Table<A>,
+    /// Sets from before import policy, of paths that it changed.
+    before: BTreeMap<u32, u32>,
+    pub groups: Vec<Option<Group>>,
+    queue: Vec<Change>,
+    pub fib_queue: Vec<u32>,
+    /// Neighbours that shall be in the group of their profile.
+    joining: Vec<PeerId>,
+    /// Neighbours whose paths have to be looked at again.
+    reconsider: BTreeSet<PeerId>,
+    /// Every destination has to be looked at again.
+    reconsider_all: bool,
+    candidates: Vec<Candidate>,
+}
+
+/// What import policy made of a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Imported {
+    set: u32,
+    flags: u16,
+}
+
+/// Attributes that several routes came with, and what they come to.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    peer: PeerId,
+    /// Before import policy.
+    set: u32,
+    /// [`Path::LOOPED`] or nothing.
+    flags: u16,
+    /// The same for all prefixes.
+    all: Option<Imported>,
+    /// The last outcome otherwise: which rules applied, and what came of it.
+    last: Option<(u64, Imported)>,
+}
+
+impl<A: Address> Routes<A> {
+    pub fn new(seed: u64) -> Self {
+        Routes {
+            table: Table::new(seed),
+            before: BTreeMap::new(),
+            groups: Vec::new(),
+            queue: Vec::new(),
+            fib_queue: Vec::new(),
+            joining: Vec::new(),
+            reconsider: BTreeSet::new(),
+            reconsider_all: false,
+            candidates: Vec::new(),
+        }
+    }
+
+    /// Makes ready to take routes with these attributes from a neighbour.
+    pub fn offer(&self, peer: PeerId, set: u32, shared: &mut Shared) -> Offer {
+        let flags = if looped(peer, set, shared).is_some() { Path::LOOPED } else { 0 };
+        let import = shared.peers.get(peer).import.get(A::FAMILY).clone();
+        let mut offer = Offer { peer, set, flags, all: None, last: None };
+        match import.always {
+            _ if peer == PeerId::LOCAL => offer.all = Some(Imported { set, flags }),
+            Some(Verdict::Accept) => offer.all = Some(Imported { set, flags }),
+            Some(Verdict::Reject) => offer.all = Some(Imported { set, flags: flags | Path::REJECTED }),
+            None if import.same_for_all_prefixes => {
+                if let Some(any) = Prefix::new([0, 0, 0, 0].into(), 0) {
+                    offer.all = Some(self.import(&mut offer, any, shared));
+                }
+            }
+            None => {}
+        }
+        offer
+    }
+
+    fn import(&self, offer: &mut Offer, prefix: Prefix, shared: &mut Shared) -> Imported {
+        if let Some(imported) = offer.all {
+            return imported;
+        }
+        let import = shared.peers.get(offer.peer).import.get(A::FAMILY).clone();
+        let context = Context { prefix, external: Some(shared.peers.get(offer.peer).is_external()) };
+        let set = shared.sets.get(offer.set);
+        let mut subject = Subject::new(set);
+        let outcome = import.evaluate(&mut subject, &context);
+        if outcome.verdict == Verdict::Reject {
+            return Imported { set: offer.set, flags: offer.flags | Path::REJECTED };
+        }
+        if outcome.applied == 0 && import.replayable {
+            return Imported { set: offer.set, flags: offer.flags };
+        }
+        if let Some((applied, imported)) = offer.last
+            && applied == outcome.applied
+            && import.replayable
+        {
+            return imported;
+        }
+        let (next_hop, local) = (set.key.next_hop, set.key.local.clone());
+        let preference = subject.preference;
+        let key = Key { attributes: subject.into_attributes(), preference, next_hop, local };
+        let set = shared.sets.intern(key, &mut shared.next_hops);
+        let changed = if set == offer.set { 0 } else { Path::CHANGED };
+        let imported = Imported { set, flags: offer.flags | changed };
+        offer.last = Some((outcome.applied, imported));
+        imported
+    }
+
+    /// Takes one route.
+    pub fn announce(&mut self, offer: &mut Offer, nlri: Nlri, shared: &mut Shared) -> Option<LimitExceeded> {
+        let imported = self.import(offer, nlri.prefix, shared);
+        let dest = self.table.find_or_make(nlri.prefix)?;
+        let source = offer.peer.0 as u16;
+        let mut exceeded = None;
+        let found = self.table.paths_of(dest).find(|(_, p)| p.peer == source && p.path_id == nlri.path_id);
+        let number = match found.map(|(number, path)| (number, *path)) {
+            Some((number, path)) if !path.is(Path::DEAD) => {
+                let same = path.set == imported.set && path.flags & !Path::STALE == imported.flags;
+                let same_before = path.is(Path::CHANGED).then(|| self.before.get(&number)).flatten();
+                if same && same_before.is_none_or(|before| *before == offer.set) {
+                    self.table.path_mut(number).flags = imported.flags;
+                    return None;
+                }
+                self.touch(dest, shared);
+                self.drop_sets(number, shared);
+                number
+            }
+            found => {
+                let (taken, told) = self.count(offer.peer, shared);
+                exceeded = told;
+                if !taken {
+                    if found.is_none() && self.table.dest(dest).head == 0 {
+                        self.touch(dest, shared);
+                    }
+                    return exceeded;
+                }
+                self.touch(dest, shared);
+                match found {
+                    Some((number, _)) => number,
+                    None => self
+                        .table
+                        .add_path(dest, Path { path_id: nlri.path_id, peer: source, ..Path::default() }),
+                }
+            }
+        };
+        self.put_sets(number, imported, offer.set, shared);
+        self.decide(dest, shared);
+        exceeded
+    }
+
+    /// Counts one more path of a peer; whether it is taken, and what the peer's owner has to be told.
+    fn count(&self, peer: PeerId, shared: &mut Shared) -> (bool, Option<LimitExceeded>) {
+        let Some(entry) = shared.peers.get_mut(peer) else { return (true, None) };
+        let paths = entry.paths.get_mut(A::FAMILY);
+        match entry.settings.max_prefixes {
+            Some(max) if *paths >= max.limit => {
+                let told = std::mem::replace(entry.told.get_mut(A::FAMILY), true);
+                let taken = max.action == MaxPrefixAction::Warn;
+                *paths += u32::from(taken);
+                (taken, (!told).then_some(LimitExceeded { family: A::FAMILY, max }))
+            }
+            _ => {
+                *paths += 1;
+                (true, None)
+            }
+        }
+    }
+
+    /// Takes back one route.
+    pub fn withdraw(&mut self, peer: PeerId, nlri: Nlri, shared: &mut Shared) {
+        let Some(dest) = self.table.find(nlri.prefix) else { return };
+        let source = peer.0 as u16;
+        let found = self.table.paths_of(dest).find(|(_, p)| p.peer == source && p.path_id == nlri.path_id);
+        if let Some((number, path)) = found
+            && !path.is(Path::DEAD)
+        {
+            self.remove(dest, number, shared);
+        }
+    }
+
+    fn remove(&mut self, dest: u32, number: u32, shared: &mut Shared) {
+        self.touch(dest, shared);
+        self.drop_sets(number, shared);
+        let peer = PeerId(u32::from(self.table.path(number).peer));
+        if let Some(entry) = shared.peers.get_mut(peer) {
+            let paths = entry.paths.get_mut(A::FAMILY);
+            *paths = paths.saturating_sub(1);
+            if entry.settings.max_prefixes.is_some_and(|max| *paths < max.limit) {
+                *entry.told.get_mut(A::FAMILY) = false;
+            }
+        }
+        if self.tells_paths() {
+            let path = self.table.path_mut(number);
+            (path.set, path.flags) = (0, Path::DEAD);
+        } else {
+            self.table.free_path(dest, number);
+        }
+        self.decide(dest, shared);
+    }
+
+    /// Whether some neighbour knows paths by their numbers.
+    fn tells_paths(&self) -> bool {
+        self.groups.iter().flatten().any(Group::add_path)
+    }
+
+    fn put_sets(&mut self, number: u32, imported: Imported, before: u32, shared: &mut Shared) {
+        let path = self.table.path_mut(number);
+        (path.set, path.flags) = (imported.set, imported.flags);
+        shared.sets.retain(imported.set, 1);
+        if imported.flags & Path::CHANGED != 0 {
+            shared.sets.retain(before, 1);
+            self.before.insert(number, before);
+        }
+    }
+
+    fn drop_sets(&mut self, number: u32, shared: &mut Shared) {
+        let path = self.table.path(number);
+        shared.sets.release(path.set);
+        if path.is(Path::CHANGED)
+            && let Some(before) = self.before.remove(&number)
+        {
+            shared.sets.release(before);
+        }
+    }
+
+    /// The set of a path before import policy.
+    pub fn set_before(&self, number: u32) -> u32 {
+        self.before.get(&number).copied().unwrap_or(self.table.path(number).set)
+    }
+
+    /// Queues a destination that is about to change.
+    #[inline]
+    fn touch(&mut self, dest: u32, shared: &Shared) {
+        let source = self.table.best(dest).map_or(NOBODY, |(_, path)| path.peer);
+        let entry = self.table.dest_mut(dest);
+        if !entry.is(Dest::<A>::QUEUED) {
+            entry.flags |= Dest::<A>::QUEUED;
+            self.queue.push(Change { dest, source });
+        }
+        if shared.config.fib && !entry.is(Dest::<A>::FIB_QUEUED) {
+            entry.flags |= Dest::<A>::FIB_QUEUED;
+            self.fib_queue.push(dest);
+        }
+    }
+
+    /// Puts the best path of a destination first.
+    #[inline]
+    fn decide(&mut self, dest: u32, shared: &Shared) {
+        let head = self.table.dest(dest).head;
+        let first = self.table.path(head);
+        if first.next == 0 {
+            let usable = head != 0 && shared.facts().usable(first);
+            self.table.set_best(dest, if usable { head } else { 0 });
+            return;
+        }
+        let mut candidates = std::mem::take(&mut self.candidates);
+        self.candidates(dest, shared, &mut candidates);
+        decide(&mut candidates);
+        self.table.set_best(dest, candidates.first().map_or(0, |best| best.path));
+        self.candidates = candidates;
+    }
+
+    /// Puts the usable paths of a destination into `into`.
+    pub fn candidates(&self, dest: u32, shared: &Shared, into: &mut Vec<Candidate>) {
+        into.clear();
+        let facts = shared.facts();
+        into.extend(self.table.paths_of(dest).filter_map(|(number, path)| facts.candidate(number, path)));
+    }
+
+    /// All paths that `wanted` says yes to, with their destinations.
+    fn select(&self, wanted: impl Fn(&Path) -> bool) -> Vec<(u32, u32)> {
+        let mut selected = Vec::new();
+        for dest in self.table.numbers() {
+            let paths = self.table.paths_of(dest).filter(|(_, path)| !path.is(Path::DEAD) && wanted(path));
+            selected.extend(paths.map(|(number, _)| (dest, number)));
+        }
+        selected
+    }
+
+    /// Takes back everything of a neighbour that `wanted` says yes to.
+    pub fn withdraw_all(&mut self, peer: PeerId, shared: &mut Shared, wanted: impl Fn(&Path) -> bool) {
+        if *shared.peers.get(peer).paths.get(A::FAMILY) == 0 {
+            return;
+        }
+        for (dest, number) in self.select(|path| u32::from(path.peer) == peer.0 && wanted(path)) {
+            self.remove(dest, number, shared);
+        }
+    }
+
+    /// Marks everything of a neighbour as stale.
+    pub fn mark_stale(&mut self, peer: PeerId) {
+        for (_, number) in self.select(|path| u32::from(path.peer) == peer.0) {
+            self.table.path_mut(number).flags |= Path::STALE;
+        }
+    }
+
+    /// A neighbour's policy, class or address is another: its paths are looked at again with the next flush.
+    pub fn reconsider(&mut self, peer: PeerId) {
+        self.reconsider.insert(peer);
+    }
+
+    /// Something that every route carries is another.
+    pub fn reconsider_all(&mut self, shared: &mut Shared) {
+        for group in self.groups.iter_mut().flatten() {
+            group.export.forget_all(shared);
+        }
+        self.reconsider_all = true;
+    }
+
+    /// A neighbour that is up shall be in the group of its profile.
+    pub fn join(&mut self, peer: PeerId) {
+        self.joining.push(peer);
+    }
+
+    /// A neighbour is sent nothing any more.
+    pub fn part(&mut self, peer: PeerId, shared: &mut Shared) {
+        self.joining.retain(|other| *other != peer);
+        for slot in &mut self.groups {
+            let Some(group) = slot else { continue };
+            if group.part(peer.0 as u16).is_some() {
+                if group.members.is_empty() {
+                    group.dissolve(shared);
+                    *slot = None;
+                }
+                return;
+            }
+        }
+    }
+
+    /// The group a neighbour is in.
+    pub fn group_of(&self, peer: PeerId) -> Option<&Group> {
+        self.groups.iter().flatten().find(|group| group.members.contains_key(&(peer.0 as u16)))
+    }
+
+    /// The group a neighbour is in, to change.
+    pub fn group_of_mut(&mut self, peer: PeerId) -> Option<&mut Group> {
+        self.groups.iter_mut().flatten().find(|group| group.members.contains_key(&(peer.0 as u16)))
+    }
+
+    /// Looks again at what policies and next hops changed under.
+    fn look_again(&mut self, changed_next_hops: &BTreeSet<u32>, shared: &mut Shared) {
+        let (peers, all) = (std::mem::take(&mut self.reconsider), std::mem::take(&mut self.reconsider_all));
+        if !all && peers.is_empty() && changed_next_hops.is_empty() {
+            return;
+        }
+        for dest in self.table.numbers() {
+            let paths = || self.table.paths_of(dest).filter(|(_, path)| !path.is(Path::DEAD));
+            let mine = |path: &Path| peers.contains(&PeerId(u32::from(path.peer)));
+            let moved = |path: &Path| changed_next_hops.contains(&shared.sets.get(path.set).key.next_hop);
+            let numbers: Vec<u32> =
+                paths().filter(|(_, path)| mine(path)).map(|(number, _)| number).collect();
+            if !(all && self.table.is_live(dest))
+                && numbers.is_empty()
+                && !paths().any(|(_, path)| moved(path))
+            {
+                continue;
+            }
+            self.touch(dest, shared);
+            for number in numbers {
+                self.import_again(dest, number, shared);
+            }
+            self.decide(dest, shared);
+        }
+    }
+
+    fn import_again(&mut self, dest: u32, number: u32, shared: &mut Shared) {
+        let (peer, before) = (PeerId(u32::from(self.table.path(number).peer)), self.set_before(number));
+        let mut offer = self.offer(peer, before, shared);
+        let imported = self.import(&mut offer, self.table.dest(dest).prefix(), shared);
+        let stale = self.table.path(number).flags & Path::STALE;
+        // Counted on before the old ones are let go: they may be the same.
+        shared.sets.retain(before, 1);
+        self.drop_sets(number, shared);
+        self.put_sets(number, Imported { flags: imported.flags | stale, ..imported }, before, shared);
+        shared.sets.release(before);
+    }
+
+    /// Whether a flush would do something.
+    pub fn has_work(&self) -> bool {
+        let refill = |group: &Group| {
+            group.lagging > 0 && group.members.values().any(|m| m.lag.is_some() && m.outbox.rest().is_empty())
+        };
+        !self.queue.is_empty()
+            || !self.joining.is_empty()
+            || !self.reconsider.is_empty()
+            || self.reconsider_all
+            || self.groups.iter().flatten().any(refill)
+    }
+
+    /// Tells everybody what changed.
+    pub fn flush(&mut self, changed_next_hops: &BTreeSet<u32>, shared: &mut Shared) {
+        self.look_again(changed_next_hops, shared);
+        let mut queue = std::mem::take(&mut self.queue);
+        for group in self.groups.iter_mut().flatten() {
+            group.process(&self.table, queue.iter().copied(), shared);
+        }
+        for peer in std::mem::take(&mut self.joining) {
+            self.settle(peer, shared);
+        }
+        for group in self.groups.iter_mut().flatten() {
+            group.refill(&self.table, shared);
+        }
+        for change in queue.drain(..) {
+            self.clean_up(change.dest);
+        }
+        queue.shrink_to(1 << 16);
+        self.queue = queue;
+    }
+
+    /// Puts a neighbour into the group of its profile, with what it was told taken along.
+    fn settle(&mut self, peer: PeerId, shared: &mut Shared) {
+        let number = peer.0 as u16;
+        let Some(profile) = crate::export::Profile::of(shared.peers.get(peer), A::FAMILY) else { return };
+        let same = |group: &Option<Group>| group.as_ref().is_some_and(|g| g.export.profile == profile);
+        let from =
+            self.groups.iter().position(|g| g.as_ref().is_some_and(|g| g.members.contains_key(&number)));
+        let to = match self.groups.iter().position(same) {
+            Some(to) => to,
+            None => self.make_group(profile, shared),
+        };
+        match from {
+            Some(from) if from == to => {}
+            None => {
+                if let Some(Some(group)) = self.groups.get_mut(to) {
+                    group.join(number);
+                }
+            }
+            Some(from) => self.move_member(number, from, to, shared),
+        }
+    }
+
+    fn make_group(&mut self, profile: crate::export::Profile, shared: &mut Shared) -> usize {
+        let mut group = Group::new(profile);
+        let all = self.table.numbers().map(|dest| Change { dest, source: NOBODY });
+        group.process(&self.table, all, shared);
+        match self.groups.iter().position(Option::is_none) {
+            Some(free) => {
+                if let Some(slot) = self.groups.get_mut(free) {
+                    *slot = Some(group);
+                }
+                free
+            }
+            None => {
+                self.groups.push(Some(group));
+                self.groups.len() - 1
+            }
+        }
+    }
+
+    fn move_member(&mut self, peer: u16, from: usize, to: usize, shared: &mut Shared) {
+        let Some(mut member) = self.groups.get_mut(from).and_then(Option::as_mut).and_then(|g| g.part(peer))
+        else {
+            return;
+        };
+        let mut lag = member.lag.take().unwrap_or_default();
+        if let (Some(Some(old)), Some(Some(new))) = (self.groups.get(from), self.groups.get(to)) {
+            for dest in self.table.numbers() {
+                if old.told_to(&self.table, peer, dest) != new.told_to(&self.table, peer, dest) {
+                    lag.mark(dest);
+                }
+            }
+        }
+        if let Some(Some(group)) = self.groups.get_mut(to) {
+            group.admit(peer, crate::member::Member { lag: Some(lag), ..member });
+        }
+        if let Some(slot) = self.groups.get_mut(from)
+            && let Some(group) = slot
+            && group.members.is_empty()
+        {
+            group.dissolve(shared);
+            *slot = None;
+        }
+    }
+
+    /// Forgets dead paths, and the destination if nothing is left of it.
+    fn clean_up(&mut self, dest: u32) {
+        self.table.dest_mut(dest).flags &= !Dest::<A>::QUEUED;
+        if self.tells_paths() || self.table.paths_of(dest).any(|(_, path)| path.is(Path::DEAD)) {
+            let dead: Vec<u32> = self
+                .table
+                .paths_of(dest)
+                .filter(|(_, p)| p.is(Path::DEAD))
+                .map(|(number, _)| number)
+                .collect();
+            for number in dead {
+                for group in self.groups.iter_mut().flatten() {
+                    group.forget(&self.table, dest, number);
+                }
+                let best = self.table.best(dest).map(|(number, _)| number);
+                self.table.free_path(dest, number);
+                self.table.set_best(dest, best.filter(|best| *best != number).unwrap_or(0));
+            }
+        }
+        self.forget_if_empty(dest);
+    }
+
+    /// Forgets a destination without paths that nobody has to hear of any more.
+    pub fn forget_if_empty(&mut self, dest: u32) {
+        let entry = self.table.dest(dest);
+        let busy = Dest::<A>::QUEUED | Dest::<A>::FIB_QUEUED;
+        if !self.table.is_live(dest) || entry.head != 0 || entry.is(busy) {
+            return;
+        }
+        for group in self.groups.iter_mut().flatten() {
+            group.forget(&self.table, dest, 0);
+            group.forget_number(dest);
+        }
+        self.table.free_dest(dest);
+    }
+}
+
+/// How a route came back to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loop {
+    /// Our AS stands in its path more often than allowed (RFC 4271 §9.1.2).
+    AsPath,
+    /// Its ORIGINATOR_ID is ours (RFC 4456 §8).
+    Originator,
+    /// Our cluster stands in its CLUSTER_LIST (RFC 4456 §8).
+    Cluster,
+    /// Its next hop is our end of the session (RFC 4271 §6.3).
+    NextHop,
+}
+
+/// Whether and how a route with this set came back to us.
+pub(crate) fn looped(peer: PeerId, set: u32, shared: &Shared) -> Option<Loop> {
+    let entry = shared.peers.get(peer);
+    let session = entry.session.filter(|_| peer != PeerId::LOCAL)?;
+    let attributes = shared.sets.get(set).attributes();
+    if attributes.as_path.occurrences(session.local_as) > entry.settings.allow_own_as as usize {
+        return Some(Loop::AsPath);
+    }
+    if attributes.originator_id() == Some(shared.config.router_id) {
+        return Some(Loop::Originator);
+    }
+    if attributes.cluster_list().contains(&shared.config.cluster_id()) {
+        return Some(Loop::Cluster);
+    }
+    (attributes.next_hop == session.local_address).then_some(Loop::NextHop)
+}

@@ -1,0 +1,357 @@
+//! Destinations and paths of one family.
+//!
+//! A destination is found by its prefix through an index that holds numbers only; the prefix lies in the destination.
+//! Its paths are a list through the path table. Number 0 is no destination and no path, so that fresh entries are empty.
+
+use crate::chunked::Chunked;
+use bgp_wire::{Family, Ipv4Prefix, Ipv6Prefix, Prefix};
+use hashbrown::HashTable;
+
+/// Address part of a prefix: what the two families differ in.
+pub(crate) trait Address: Copy + Default + Eq + std::fmt::Debug {
+    /// The family.
+    const FAMILY: Family;
+    /// Address and length of a prefix; `None` if it is of the other family.
+    fn split(prefix: Prefix) -> Option<(Self, u8)>;
+    /// The prefix again.
+    fn join(self, len: u8) -> Prefix;
+    /// Folded to 64 bits.
+    fn fold(self) -> u64;
+}
+
+impl Address for u32 {
+    const FAMILY: Family = Family::Ipv4Unicast;
+
+    #[inline]
+    fn split(prefix: Prefix) -> Option<(Self, u8)> {
+        match prefix {
+            Prefix::V4(p) => Some((u32::from(p.addr()), p.len())),
+            Prefix::V6(_) => None,
+        }
+    }
+
+    #[inline]
+    fn join(self, len: u8) -> Prefix {
+        Prefix::V4(Ipv4Prefix::from_bits(self, len))
+    }
+
+    #[inline]
+    fn fold(self) -> u64 {
+        u64::from(self)
+    }
+}
+
+impl Address for [u32; 4] {
+    const FAMILY: Family = Family::Ipv6Unicast;
+
+    #[inline]
+    fn split(prefix: Prefix) -> Option<(Self, u8)> {
+        match prefix {
+            Prefix::V4(_) => None,
+            Prefix::V6(p) => {
+                let bits = u128::from(p.addr());
+                Some(([(bits >> 96) as u32, (bits >> 64) as u32, (bits >> 32) as u32, bits as u32], p.len()))
+            }
+        }
+    }
+
+    #[inline]
+    fn join(self, len: u8) -> Prefix {
+        let bits = self.into_iter().fold(0u128, |bits, word| bits << 32 | u128::from(word));
+        Prefix::V6(Ipv6Prefix::from_bits(bits, len))
+    }
+
+    #[inline]
+    fn fold(self) -> u64 {
+        let [a, b, c, d] = self.map(u64::from);
+        (a << 32 | b).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (c << 32 | d)
+    }
+}
+
+/// A destination.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Dest<A> {
+    addr: A,
+    /// First of its paths: the best one, if [`Dest::HAS_BEST`]. In a free entry, the next free one.
+    pub head: u32,
+    len: u8,
+    /// See the constants.
+    pub flags: u8,
+}
+
+impl<A: Address> Dest<A> {
+    /// It is in use.
+    const LIVE: u8 = 1;
+    /// Its first path is the best.
+    pub const HAS_BEST: u8 = 2;
+    /// It stands in the queue of changes for groups.
+    pub const QUEUED: u8 = 4;
+    /// It stands in the queue of changes for the FIB.
+    pub const FIB_QUEUED: u8 = 8;
+
+    /// Its prefix.
+    pub fn prefix(&self) -> Prefix {
+        self.addr.join(self.len)
+    }
+
+    /// Whether the flag is set.
+    pub fn is(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// One path to a destination.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Path {
+    /// Its attributes as the decision and others see them, import policy applied; 0 in a free entry.
+    pub set: u32,
+    /// Path identifier it was received with (RFC 7911); the kind of source in what we originate.
+    pub path_id: u32,
+    /// Next path of the destination, or next free entry.
+    pub next: u32,
+    /// Number of the peer it came from.
+    pub peer: u16,
+    /// See the constants.
+    pub flags: u16,
+}
+
+impl Path {
+    /// Kept over a restart or a refresh of its peer, which has not announced it again yet (RFC 4724 §4.2, RFC 7313 §4).
+    pub const STALE: u16 = 1;
+    /// Import policy rejects it.
+    pub const REJECTED: u16 = 2;
+    /// It has been through us or through our AS (RFC 4271 §9.1.2, RFC 4456 §8), or its next hop is ourselves (§6.3).
+    pub const LOOPED: u16 = 4;
+    /// Withdrawn, but neighbours that were told of it by its identifier have not been told so yet.
+    pub const DEAD: u16 = 8;
+    /// Import policy changed it: what came before lies in a table of its own.
+    pub const CHANGED: u16 = 16;
+    /// What keeps a path out of the decision, whatever its next hop.
+    pub const UNUSABLE: u16 = Path::REJECTED | Path::LOOPED | Path::DEAD;
+
+    /// Whether the flag is set.
+    pub fn is(&self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// All destinations of a family.
+#[derive(Debug)]
+pub(crate) struct Table<A> {
+    index: HashTable<u32>,
+    dests: Chunked<Dest<A>>,
+    paths: Chunked<Path>,
+    /// Highest numbers that were ever used.
+    dests_end: u32,
+    paths_end: u32,
+    free_dest: u32,
+    free_path: u32,
+    seed: u64,
+}
+
+#[inline]
+fn hash<A: Address>(seed: u64, addr: A, len: u8) -> u64 {
+    let product =
+        u128::from(addr.fold() ^ u64::from(len) << 40 ^ seed) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    (product >> 64) as u64 ^ product as u64
+}
+
+impl<A: Address> Table<A> {
+    /// Empty. `seed` makes it unpredictable which prefixes lie close together in the index.
+    pub fn new(seed: u64) -> Self {
+        Table {
+            index: HashTable::new(),
+            dests: Chunked::default(),
+            paths: Chunked::default(),
+            dests_end: 0,
+            paths_end: 0,
+            free_dest: 0,
+            free_path: 0,
+            seed,
+        }
+    }
+
+    /// How many destinations there are.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// All numbers of destinations, those free now among them.
+    pub fn numbers(&self) -> std::ops::RangeInclusive<u32> {
+        1..=self.dests_end
+    }
+
+    /// The destination of this number.
+    #[inline]
+    pub fn dest(&self, dest: u32) -> &Dest<A> {
+        self.dests.get(dest)
+    }
+
+    /// The destination of this number, to change.
+    #[inline]
+    pub fn dest_mut(&mut self, dest: u32) -> &mut Dest<A> {
+        self.dests.get_mut(dest)
+    }
+
+    /// Whether this number is a destination at present.
+    pub fn is_live(&self, dest: u32) -> bool {
+        self.dests.get(dest).is(Dest::<A>::LIVE)
+    }
+
+    /// The path of this number.
+    #[inline]
+    pub fn path(&self, path: u32) -> &Path {
+        self.paths.get(path)
+    }
+
+    /// The path of this number, to change.
+    #[inline]
+    pub fn path_mut(&mut self, path: u32) -> &mut Path {
+        self.paths.get_mut(path)
+    }
+
+    /// The paths of a destination with their numbers, the best first.
+    pub fn paths_of(&self, dest: u32) -> impl Iterator<Item = (u32, &Path)> {
+        let mut next = if self.is_live(dest) { self.dest(dest).head } else { 0 };
+        std::iter::from_fn(move || {
+            let number = next;
+            if number == 0 {
+                return None;
+            }
+            let path = self.path(number);
+            next = path.next;
+            Some((number, path))
+        })
+    }
+
+    /// The best path of a destination.
+    #[inline]
+    pub fn best(&self, dest: u32) -> Option<(u32, &Path)> {
+        let entry = self.dest(dest);
+        entry.is(Dest::<A>::HAS_BEST).then(|| (entry.head, self.path(entry.head)))
+    }
+
+    /// The destination of a prefix.
+    #[inline]
+    pub fn find(&self, prefix: Prefix) -> Option<u32> {
+        let (addr, len) = A::split(prefix)?;
+        let same = |dest: &u32| {
+            let dest = self.dests.get(*dest);
+            dest.addr == addr && dest.len == len
+        };
+        self.index.find(hash(self.seed, addr, len), same).copied()
+    }
+
+    /// The destination of a prefix, made if there is none; `None` for a prefix of the other family.
+    #[inline]
+    pub fn find_or_make(&mut self, prefix: Prefix) -> Option<u32> {
+        let (addr, len) = A::split(prefix)?;
+        let (seed, dests) = (self.seed, &self.dests);
+        let same = |dest: &u32| {
+            let dest = dests.get(*dest);
+            dest.addr == addr && dest.len == len
+        };
+        let rehash = |dest: &u32| {
+            let dest = dests.get(*dest);
+            hash(seed, dest.addr, dest.len)
+        };
+        match self.index.entry(hash(seed, addr, len), same, rehash) {
+            hashbrown::hash_table::Entry::Occupied(entry) => Some(*entry.get()),
+            hashbrown::hash_table::Entry::Vacant(entry) => {
+                let dest = match self.free_dest {
+                    0 => self.dests_end + 1,
+                    free => free,
+                };
+                entry.insert(dest);
+                if dest == self.free_dest {
+                    self.free_dest = self.dests.get(dest).head;
+                } else {
+                    self.dests_end = dest;
+                }
+                *self.dests.get_mut(dest) = Dest { addr, head: 0, len, flags: Dest::<A>::LIVE };
+                Some(dest)
+            }
+        }
+    }
+
+    /// Forgets a destination that has no paths.
+    pub fn free_dest(&mut self, dest: u32) {
+        let entry = *self.dests.get(dest);
+        if !entry.is(Dest::<A>::LIVE) || entry.head != 0 {
+            return;
+        }
+        if let Ok(found) = self.index.find_entry(hash(self.seed, entry.addr, entry.len), |d| *d == dest) {
+            found.remove();
+        }
+        *self.dests.get_mut(dest) = Dest { head: self.free_dest, ..Dest::default() };
+        self.free_dest = dest;
+        if self.index.is_empty() {
+            *self = Table::new(self.seed);
+        }
+    }
+
+    /// Adds a path behind the first.
+    pub fn add_path(&mut self, dest: u32, path: Path) -> u32 {
+        let number = match self.free_path {
+            0 => {
+                self.paths_end += 1;
+                self.paths_end
+            }
+            free => {
+                self.free_path = self.paths.get(free).next;
+                free
+            }
+        };
+        let head = self.dests.get(dest).head;
+        let next = if head == 0 {
+            self.dests.get_mut(dest).head = number;
+            0
+        } else {
+            std::mem::replace(&mut self.paths.get_mut(head).next, number)
+        };
+        *self.paths.get_mut(number) = Path { next, ..path };
+        number
+    }
+
+    /// Takes a path out of its destination and forgets it. The destination has no best path then until the next decision.
+    pub fn free_path(&mut self, dest: u32, path: u32) {
+        self.unlink(dest, path);
+        *self.paths.get_mut(path) = Path { next: self.free_path, ..Path::default() };
+        self.free_path = path;
+    }
+
+    fn unlink(&mut self, dest: u32, path: u32) {
+        let next = self.path(path).next;
+        let head = self.dest(dest).head;
+        if head == path {
+            let entry = self.dest_mut(dest);
+            entry.head = next;
+            entry.flags &= !Dest::<A>::HAS_BEST;
+            return;
+        }
+        let mut at = head;
+        while at != 0 && self.path(at).next != path {
+            at = self.path(at).next;
+        }
+        if at != 0 {
+            self.path_mut(at).next = next;
+        }
+    }
+
+    /// Makes this path the first and best of its destination; 0 for none.
+    #[inline]
+    pub fn set_best(&mut self, dest: u32, path: u32) {
+        if path == 0 {
+            self.dest_mut(dest).flags &= !Dest::<A>::HAS_BEST;
+            return;
+        }
+        let head = self.dest(dest).head;
+        if head != path {
+            self.unlink(dest, path);
+            self.path_mut(path).next = head;
+        }
+        let entry = self.dest_mut(dest);
+        entry.head = path;
+        entry.flags |= Dest::<A>::HAS_BEST;
+    }
+}
