@@ -108,7 +108,7 @@ impl View {
             Kind::BGPPeer => put(&mut self.peers, name, PeerFacts::read(resource, r)),
             Kind::BGPFilter => put(&mut self.filters, name, FilterFacts::read(resource, r)),
             Kind::IPPool => put(&mut self.pools, name, PoolFacts::read(resource, r)),
-            _ => return,
+            _ => false,
         };
         let warned = self.warn(resource.key(), reading.into_warnings());
         self.touched(changed || warned);

@@ -118,10 +118,7 @@ fn as_bird(plan: &NodePlan, key: &SessionKey, session: &SessionPlan) -> BTreeSet
     said
 }
 
-fn of_family<'a>(
-    plan: &'a NodePlan,
-    family: Family,
-) -> impl Iterator<Item = (&'a SessionKey, &'a SessionPlan)> {
+fn of_family(plan: &NodePlan, family: Family) -> impl Iterator<Item = (&SessionKey, &SessionPlan)> {
     let v4 = family == Family::Ipv4Unicast;
     plan.sessions.iter().map(|(key, session)| (key, &**session)).filter(move |(_, session)| {
         assert_eq!(*session.settings.families.get(family), session.settings.remote_address.is_ipv4() == v4);

@@ -5,5 +5,10 @@
 extern crate ocicat_bgp_config as bgp_config;
 
 mod bird;
+mod changes;
 mod golden;
 mod naive;
+mod options;
+mod policies;
+mod sessions;
+mod support;
