@@ -2,6 +2,7 @@
 
 use crate::plan::{Listen, LogLevel, NodePlan, SessionKey, SessionPlan};
 use crate::warning::Warning;
+use bgp_rib::PeerSettings;
 use bgp_rib::policy::Policy;
 use bgp_session::Change;
 use bgp_wire::{Family, PerFamily, Prefix};
@@ -185,8 +186,13 @@ impl SessionChange {
             password: (&old.password, old.signing) != (&new.password, new.signing),
             import: PerFamily::from_fn(|f| a.import.get(f) != b.import.get(f)),
             export: PerFamily::from_fn(|f| a.export.get(f) != b.export.get(f)),
-            routing: (a.rr_client, a.next_hop, a.local_addresses, a.allow_own_as, a.max_prefixes)
-                != (b.rr_client, b.next_hop, b.local_addresses, b.allow_own_as, b.max_prefixes)
+            // policies and the name are told by themselves
+            routing: PeerSettings {
+                name: b.name.clone(),
+                import: b.import.clone(),
+                export: b.export.clone(),
+                ..a.clone()
+            } != *b
                 || old.dynamic_limit != new.dynamic_limit,
             labels: (&old.name, old.session_type, &old.origin) != (&new.name, new.session_type, &new.origin),
         }

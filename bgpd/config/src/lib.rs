@@ -10,6 +10,9 @@
 //!
 //! Source: `bgp.md` §2–§7 and §9–§12, `resources.md` §1.15–§1.17 of the contract.
 
+// what a plan tells the RIB, in the RIB's own terms
+pub use bgp_rib::{MaxPrefixAction, MaxPrefixes, NextHopMode, PeerSettings};
+
 mod build;
 mod configuration;
 mod diff;
@@ -31,8 +34,7 @@ mod workload;
 pub use diff::{PlanDiff, SessionChange, SessionStep};
 pub use options::{ANNOTATION_PREFIX, OPTIONS, OptionInfo, Scope};
 pub use plan::{
-    BGP_PORT, Listen, LogLevel, MaxPrefixAction, MaxPrefixes, NextHopMode, NodePlan, Routing, SecretRef,
-    SessionKey, SessionPlan, SessionType, Signing,
+    BGP_PORT, Listen, LogLevel, NodePlan, SecretRef, SessionKey, SessionPlan, SessionType, Signing,
 };
 pub use view::{RouterId, View};
 pub use warning::Warning;

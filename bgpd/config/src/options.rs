@@ -5,8 +5,9 @@
 
 mod parse;
 
-use crate::plan::{MaxPrefixAction, NextHopMode, Signing};
+use crate::plan::Signing;
 use crate::reading::Reading;
+use bgp_rib::{MaxPrefixAction, NextHopMode};
 use bgp_session::AddPath;
 use bgp_wire::{PerFamily, Prefix};
 use model::Resource;

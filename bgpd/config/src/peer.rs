@@ -2,8 +2,9 @@
 
 use crate::configuration::one_of;
 use crate::options::{Options, RemoteAsOption, Scope};
-use crate::plan::{NextHopMode, SecretRef};
+use crate::plan::SecretRef;
 use crate::reading::{Absent, Reading, family};
+use bgp_rib::NextHopMode;
 use bgp_session::RemoteAs;
 use bgp_wire::Prefix;
 use model::Resource;

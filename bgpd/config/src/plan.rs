@@ -1,6 +1,7 @@
 //! What the speaker of one node shall do.
 
 use crate::warning::Warning;
+use bgp_rib::PeerSettings;
 use bgp_rib::policy::Policy;
 use bgp_session::{Authentication, Settings};
 use bgp_wire::{PerFamily, Prefix};
@@ -24,6 +25,16 @@ pub enum SessionKey {
     },
     /// Whoever comes from this prefix: one session a neighbour, made when it connects.
     Range(Prefix),
+}
+
+impl SessionKey {
+    /// The neighbour's address; that of the prefix for a range.
+    pub fn address(&self) -> IpAddr {
+        match self {
+            SessionKey::Peer { address, .. } => *address,
+            SessionKey::Range(prefix) => prefix.addr(),
+        }
+    }
 }
 
 impl fmt::Display for SessionKey {
@@ -99,61 +110,6 @@ impl Signing {
     }
 }
 
-/// Which next hop routes are sent with (`bgp.md` §4.5 of the contract).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum NextHopMode {
-    /// As RFC 4271 §5.1.3 says.
-    #[default]
-    Auto,
-    /// Always our own address.
-    Own,
-    /// As we got it, where it can be kept.
-    Keep,
-}
-
-/// What happens when a neighbour announces too much.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum MaxPrefixAction {
-    /// It is told in the log, routes are taken.
-    Warn,
-    /// Routes beyond the limit are not taken.
-    Block,
-    /// The session ends with Cease/Maximum Number of Prefixes Reached (RFC 4486), and is tried again after the wait
-    /// for errors.
-    #[default]
-    Restart,
-    /// The session ends and stays down until the peer is configured anew.
-    Disable,
-}
-
-/// How much a neighbour may announce.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct MaxPrefixes {
-    /// Most prefixes of one family.
-    pub limit: u32,
-    /// What happens beyond.
-    pub action: MaxPrefixAction,
-}
-
-/// What the RIB is told of a session.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Routing {
-    /// We reflect to it and from it as to a client (RFC 4456).
-    pub rr_client: bool,
-    /// Next hop of what we send.
-    pub next_hop: NextHopMode,
-    /// Our address in each family: the next hop that stands for us.
-    pub local_addresses: PerFamily<Option<IpAddr>>,
-    /// How often our own AS may stand in the path of a route we take.
-    pub allow_own_as: u32,
-    /// Bound of what it may announce.
-    pub max_prefixes: Option<MaxPrefixes>,
-    /// What is done to routes it announces. Equal policies are one allocation.
-    pub import: PerFamily<Arc<Policy>>,
-    /// What is done to routes we announce to it. Equal policies are one allocation.
-    pub export: PerFamily<Arc<Policy>>,
-}
-
 /// One session, or the pattern of those of a range.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct SessionPlan {
@@ -171,8 +127,8 @@ pub struct SessionPlan {
     pub password: Option<SecretRef>,
     /// How the password is used.
     pub signing: Signing,
-    /// What the RIB is told.
-    pub routing: Routing,
+    /// What the RIB is told; in a range, name and address are the prefix's.
+    pub routing: PeerSettings,
     /// Most neighbours of a range at once; none for no limit.
     pub dynamic_limit: Option<u32>,
     /// The session is held down, and the neighbour is told this text (RFC 9003).

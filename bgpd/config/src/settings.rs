@@ -4,8 +4,9 @@
 use crate::build::Policies;
 use crate::options::Options;
 use crate::peer::{NextHopChoice, PeerFacts};
-use crate::plan::{MaxPrefixes, NextHopMode, Routing, SessionKey, SessionPlan, SessionType};
+use crate::plan::{SessionKey, SessionPlan, SessionType};
 use crate::sessions::{Wanted, World};
+use bgp_rib::{MaxPrefixes, NextHopMode, PeerSettings};
 use bgp_session::{AddPath, Distance, GracefulRestart, Settings};
 use bgp_wire::PerFamily;
 use std::net::{IpAddr, Ipv4Addr};
@@ -43,7 +44,7 @@ impl Told<'_> {
                 None => None,
             },
             signing: options.tcp_ao.unwrap_or_default(),
-            routing: self.routing(wanted, peer, &options, policies),
+            routing: self.routing(key, wanted, peer, &options, policies),
             dynamic_limit: options.dynamic_limit,
             shutdown: options.shutdown,
         }
@@ -56,12 +57,9 @@ impl Told<'_> {
         peer: Option<&PeerFacts>,
         options: &Options,
     ) -> Settings {
-        let (address, port) = match key {
-            SessionKey::Peer { address, port } => (address, port),
-            SessionKey::Range(prefix) => (prefix.addr(), 0),
-        };
+        let address = key.address();
         let mut settings = Settings::new(wanted.local_as, self.router_id, wanted.remote_as, address);
-        if port != 0 {
+        if let SessionKey::Peer { port, .. } = key {
             settings.remote_port = port;
         }
         settings.passive = wanted.passive || options.passive == Some(true);
@@ -129,15 +127,18 @@ impl Told<'_> {
 
     fn routing(
         &self,
+        key: SessionKey,
         wanted: &Wanted<'_>,
         peer: Option<&PeerFacts>,
         options: &Options,
         (import, export): Policies,
-    ) -> Routing {
+    ) -> PeerSettings {
         let own = self.world.own;
         let external = wanted.external();
         let of_another_cluster = own.cluster_id.is_some() && wanted.remote_cluster != own.cluster_id;
-        Routing {
+        PeerSettings {
+            name: wanted.name.as_str().into(),
+            address: key.address(),
             rr_client: external != Some(true) && options.rr_client.unwrap_or(of_another_cluster),
             next_hop: match peer.map_or(NextHopChoice::Default, |peer| peer.next_hop) {
                 NextHopChoice::Mode(mode) => mode,

@@ -1,8 +1,9 @@
 //! Values of annotations. `None` is a value that is not understood.
 
 use super::RemoteAsOption;
-use crate::plan::{MaxPrefixAction, NextHopMode, Signing};
+use crate::plan::Signing;
 use crate::reading::rounded_seconds;
+use bgp_rib::{MaxPrefixAction, NextHopMode};
 use bgp_session::AddPath;
 use bgp_wire::{PerFamily, Prefix};
 use model::v3::GoDuration;

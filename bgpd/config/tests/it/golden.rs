@@ -310,7 +310,7 @@ fn filters_decide_as_calicos() {
         let plan = view(&scenario).plan();
         for family in Family::ALL {
             let (config, texts) = bird(&scenario, family);
-            let routes: Vec<Route> = nets(&texts, family).into_iter().flat_map(|net| routes(net)).collect();
+            let routes: Vec<Route> = nets(&texts, family).into_iter().flat_map(routes).collect();
             let learnt: Vec<Route> = routes.iter().filter(|route| route.by_bgp).cloned().collect();
             let kernel = &config.filters["calico_kernel_programming"];
             let at = format!("{scenario}, {family}");
@@ -396,7 +396,7 @@ fn filters_decide_as_calicos_on_internal_sessions_too() {
     let internal = crate::bird::with_arguments(&session.export, true);
     let ours = plan.sessions.values().find(|s| s.name == "Global_192_0_2_1").unwrap();
     let nets = nets(&texts, Family::Ipv4Unicast);
-    let routes: Vec<Route> = nets.into_iter().flat_map(|net| routes(net)).collect();
+    let routes: Vec<Route> = nets.into_iter().flat_map(routes).collect();
     let mut seen = BTreeSet::new();
     compare("internal", &config, &internal, &ours.routing.export.ipv4, false, &routes, &mut seen);
     for rule in 5..=8 {
