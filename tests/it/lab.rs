@@ -39,7 +39,7 @@ const PLACES: [&str; 17] = [
 const UP: Duration = Duration::from_secs(30);
 
 /// A lab in a directory of its own; taken away with this.
-struct Lab {
+pub struct Lab {
     folder: tempfile::TempDir,
 }
 
@@ -50,7 +50,8 @@ impl Drop for Lab {
 }
 
 impl Lab {
-    fn new() -> Self {
+    /// Nothing is made yet.
+    pub fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
@@ -68,7 +69,8 @@ impl Lab {
         run(self.command(words), "", Duration::from_secs(90)).unwrap()
     }
 
-    fn good(&self, words: &[&str]) -> String {
+    /// What `ocicat lab` says to these words, which it must take well.
+    pub fn good(&self, words: &[&str]) -> String {
         self.run(words).expect_ok(&format!("lab {}", words.join(" "))).unwrap()
     }
 

@@ -11,14 +11,21 @@ use serde_json::{Value, json};
 /// What is shown of the datastore: the words after `ocicat`.
 const SHOWN: [&[&str]; 2] = [&["ipam", "show", "--show-blocks"], &["get", "wep", "-o", "wide"]];
 
-const NEXT: &str = "What to try next:
-  ocicat lab exec w1 -- ip route              a workload's way out
-  ocicat lab exec node-1 -- ip -d neigh       its neighbours on the node, all permanent
-  ocicat lab exec node-1 -- ocicat get ippools -o wide
-  ocicat lab exec node-1 -- ocicat get nodes -o yaml
-  ocicat lab status
-  ocicat lab down
-";
+/// What to try next; `ocicat` is called as this program was, which need not be in `PATH`.
+const NEXT: [(&str, &str); 6] = [
+    ("exec w1 -- ip route", "a workload's way out"),
+    ("exec node-1 -- ip neigh", "its neighbours on the node, all permanent"),
+    ("exec node-1 -- ocicat get ippools -o wide", "the pools"),
+    ("exec node-1 -- ocicat get nodes -o yaml", "the node"),
+    ("status", "what runs"),
+    ("down", "takes all of it away"),
+];
+
+fn next(program: &str) -> String {
+    let width = NEXT.iter().map(|(words, _)| words.len()).max().unwrap_or(0);
+    let lines = NEXT.iter().map(|(words, what)| format!("  {program} lab {words:width$}  {what}\n"));
+    format!("What to try next:\n{}", lines.collect::<String>())
+}
 
 /// The results.
 pub struct Report<'a> {
@@ -55,9 +62,10 @@ impl<'a> Report<'a> {
             text.push('\n');
         }
         for (line, out) in &self.shown {
-            text.push_str(&format!("$ {line}\n{out}\n"));
+            text.push_str(&format!("$ {line}\n{}\n\n", out.trim_end()));
         }
-        text.push_str(NEXT);
+        let program = std::env::args().next().unwrap_or_else(|| "ocicat".to_string());
+        text.push_str(&next(&program));
         text
     }
 
