@@ -149,6 +149,9 @@ pub fn corpus_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
 }
 
+/// Cases of another form, which the tests of the BGP speaker read.
+const OTHERS: &str = "bgp";
+
 /// Reads every case file below `root`, in the order of their paths.
 ///
 /// # Errors
@@ -156,6 +159,7 @@ pub fn corpus_dir() -> PathBuf {
 pub fn load(root: &Path) -> Result<Vec<Located>> {
     let mut files = Vec::new();
     walk(root, &mut files)?;
+    files.retain(|file| !file.starts_with(root.join(OTHERS)));
     files.sort();
     files
         .into_iter()
