@@ -1,55 +1,24 @@
 use crate::{AssignIpRequest, AutoAssignRequest, Ipam, IpamConfig, IpamError, PlanError, Release};
-use datastore::memory::MemoryStore;
+use datastore::memory::{Disturbed, Fate, MemoryStore};
 use datastore::{Datastore, StoreError};
-use futures::future::{BoxFuture, FutureExt, join_all};
-use futures::stream::BoxStream;
+use futures::future::{FutureExt, join_all, ready};
 use model::key::{Key, Owner};
 use model::{Kind, net::Cidr};
-use mvcc::{Op, PutRequest, RangeRequest, RangeResponse, Txn, TxnResponse, WatchRequest, WatchResponse};
+use mvcc::{Op, PutRequest, RangeRequest, Txn};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A store that counts transactions and, once `fail_in` has counted down to zero, does one without answering.
-struct Unreliable {
-    inner: MemoryStore,
-    asked: AtomicUsize,
-    fail_in: AtomicUsize,
-}
-
-impl Unreliable {
-    fn new(inner: MemoryStore, fail_in: usize) -> Arc<Self> {
-        Arc::new(Self { inner, asked: AtomicUsize::new(0), fail_in: AtomicUsize::new(fail_in) })
-    }
-}
-
-impl Datastore for Unreliable {
-    fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<RangeResponse, StoreError>> {
-        self.inner.range(request)
-    }
-
-    fn txn(&self, txn: Txn) -> BoxFuture<'_, Result<TxnResponse, StoreError>> {
-        async move {
-            self.asked.fetch_add(1, Ordering::SeqCst);
-            let answer = self.inner.txn(txn).await;
-            match self.fail_in.fetch_sub(1, Ordering::SeqCst) {
-                1 => Err(StoreError::Unavailable("no answer".into())),
-                _ => answer,
-            }
-        }
-        .boxed()
-    }
-
-    fn watch(
-        &self,
-        request: WatchRequest,
-    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<WatchResponse, StoreError>>, StoreError>> {
-        self.inner.watch(request)
-    }
-
-    fn lease_grant(&self, ttl: i64) -> BoxFuture<'_, Result<i64, StoreError>> {
-        self.inner.lease_grant(ttl)
-    }
+/// A store that counts transactions in `asked` and does the `lost`-th of them, from 1 on, without answering.
+fn unreliable(inner: MemoryStore, lost: usize, asked: &Arc<AtomicUsize>) -> Arc<dyn Datastore> {
+    let asked = Arc::clone(asked);
+    Arc::new(Disturbed::new(inner, move |_| {
+        let fate = match asked.fetch_add(1, Ordering::SeqCst) + 1 {
+            number if number == lost => Fate::Lost(StoreError::Unavailable("no answer".into())),
+            _ => Fate::Answered,
+        };
+        ready(fate).boxed()
+    }))
 }
 
 async fn furnished(pool: &str, block_size: u8) -> MemoryStore {
@@ -110,16 +79,17 @@ async fn sixty_four_at_once_get_sixty_four_addresses() {
 
 #[tokio::test]
 async fn three_requests_one_after_another() {
-    let store = Unreliable::new(furnished("10.80.0.0/26", 26).await, usize::MAX);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let store = unreliable(furnished("10.80.0.0/26", 26).await, 0, &asked);
     let ipam = Ipam::new(store.clone());
     ipam.auto_assign(request(0, "a")).await.unwrap();
     for (work, most) in [("assign", 3), ("release", 3)] {
-        let before = store.asked.load(Ordering::SeqCst);
+        let before = asked.load(Ordering::SeqCst);
         match work {
             "assign" => drop(ipam.auto_assign(request(0, "b")).await.unwrap()),
             _ => drop(ipam.release_by_handle("b").await.unwrap()),
         }
-        assert_eq!(store.asked.load(Ordering::SeqCst) - before, most, "{work}");
+        assert_eq!(asked.load(Ordering::SeqCst) - before, most, "{work}");
     }
 }
 
@@ -127,7 +97,7 @@ async fn three_requests_one_after_another() {
 async fn after_a_lost_answer_a_release_puts_all_right() {
     for lost in 1..=3 {
         let memory = furnished("10.80.0.0/26", 26).await;
-        let ipam = Ipam::new(Unreliable::new(memory.clone(), lost));
+        let ipam = Ipam::new(unreliable(memory.clone(), lost, &Arc::default()));
         let error = ipam.auto_assign(request(0, "h")).await.unwrap_err();
         assert!(matches!(error, IpamError::Store(StoreError::Unavailable(_))), "{error}");
         assert!(error.refusal().is_none());

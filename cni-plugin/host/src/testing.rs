@@ -4,14 +4,13 @@ use crate::host::{Host, Stores, Variables};
 use crate::run::{Output, run};
 use cni_protocol::request::{self, Call};
 use cni_protocol::{Program, Request};
-use datastore::memory::MemoryStore;
+use datastore::memory::{Asked, Disturbed, Fate, MemoryStore};
 use datastore::{Bootstrap, Client, Datastore, StoreError};
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
 use kernel::memory::World;
 use kernel::{Kernel, Namespaces};
 use model::{Kind, Resource};
-use mvcc::{RangeRequest, RangeResponse, Txn, TxnResponse, WatchRequest, WatchResponse};
+use mvcc::RangeRequest;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -40,7 +39,7 @@ fn variables(command: &str, container: &str) -> BTreeMap<String, String> {
     .into()
 }
 
-/// What the store does with the next transactions that write.
+/// What happens to a write of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Does not carry it out, and says so.
@@ -49,16 +48,16 @@ pub(crate) enum Fault {
     Lose,
 }
 
-/// A store in memory that counts requests and fails on demand.
-pub(crate) struct FaultyStore {
-    inner: MemoryStore,
+/// How many requests came, how many of them wrote, and which write has a fault.
+#[derive(Default)]
+pub(crate) struct Traffic {
     requests: AtomicUsize,
     writes: AtomicUsize,
     plan: Mutex<Option<(usize, Fault)>>,
 }
 
-impl FaultyStore {
-    /// Fails the `n`-th transaction that writes from now on, counted from 0, and all after it.
+impl Traffic {
+    /// The `n`-th transaction that writes from now on, counted from 0, has a fault.
     pub(crate) fn fail_write(&self, n: usize, fault: Fault) {
         *self.plan.lock().unwrap() = Some((self.writes.load(Ordering::SeqCst) + n, fault));
     }
@@ -70,61 +69,36 @@ impl FaultyStore {
     fn counts(&self) -> (usize, usize) {
         (self.requests.load(Ordering::SeqCst), self.writes.load(Ordering::SeqCst))
     }
-}
 
-fn writes(txn: &Txn) -> bool {
-    txn.success.iter().chain(&txn.failure).any(|op| !matches!(op, mvcc::Op::Range(_)))
-}
-
-impl Datastore for FaultyStore {
-    fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<RangeResponse, StoreError>> {
+    fn pass(&self, asked: Asked) -> Fate {
         self.requests.fetch_add(1, Ordering::SeqCst);
-        self.inner.range(request)
-    }
-
-    fn txn(&self, txn: Txn) -> BoxFuture<'_, Result<TxnResponse, StoreError>> {
-        self.requests.fetch_add(1, Ordering::SeqCst);
-        if !writes(&txn) {
-            return self.inner.txn(txn);
+        if asked == Asked::Read {
+            return Fate::Answered;
         }
         let number = self.writes.fetch_add(1, Ordering::SeqCst);
-        let planned = *self.plan.lock().unwrap();
-        let lost = || StoreError::Unavailable("planned fault".into());
-        match planned {
-            Some((at, Fault::Refuse)) if number == at => Box::pin(async move { Err(lost()) }),
-            Some((at, Fault::Lose)) if number == at => Box::pin(async move {
-                self.inner.txn(txn).await?;
-                Err(lost())
-            }),
-            _ => self.inner.txn(txn),
+        let error = StoreError::Unavailable("planned fault".into());
+        match *self.plan.lock().unwrap() {
+            Some((at, Fault::Refuse)) if number == at => Fate::Refused(error),
+            Some((at, Fault::Lose)) if number == at => Fate::Lost(error),
+            _ => Fate::Answered,
         }
-    }
-
-    fn watch(
-        &self,
-        request: WatchRequest,
-    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<WatchResponse, StoreError>>, StoreError>> {
-        self.inner.watch(request)
-    }
-
-    fn lease_grant(&self, ttl: i64) -> BoxFuture<'_, Result<i64, StoreError>> {
-        self.inner.lease_grant(ttl)
     }
 }
 
-struct OneStore(Arc<FaultyStore>);
+struct OneStore(Arc<dyn Datastore>);
 
 impl Stores for OneStore {
     fn connect<'a>(&'a self, _: Variables<'a>) -> BoxFuture<'a, Result<Arc<dyn Datastore>, String>> {
-        let store: Arc<dyn Datastore> = self.0.clone();
-        Box::pin(async move { Ok(store) })
+        Box::pin(std::future::ready(Ok(Arc::clone(&self.0))))
     }
 }
 
 /// A node with two pools, `node-1`, and containers on demand.
 pub(crate) struct Node {
     pub(crate) world: World,
-    pub(crate) store: Arc<FaultyStore>,
+    pub(crate) store: Arc<Traffic>,
+    memory: MemoryStore,
+    disturbed: Arc<dyn Datastore>,
     pub(crate) client: Client,
     pub(crate) directory: tempfile::TempDir,
     pub(crate) variables: BTreeMap<String, String>,
@@ -145,19 +119,19 @@ impl Node {
 
     /// Without anything in the store.
     pub(crate) fn empty() -> Self {
-        let store = Arc::new(FaultyStore {
-            inner: MemoryStore::new(),
-            requests: AtomicUsize::new(0),
-            writes: AtomicUsize::new(0),
-            plan: Mutex::new(None),
-        });
+        let (store, memory) = (Arc::new(Traffic::default()), MemoryStore::new());
+        let traffic = Arc::clone(&store);
+        let disturbed: Arc<dyn Datastore> = Arc::new(Disturbed::new(memory.clone(), move |asked| {
+            Box::pin(std::future::ready(traffic.pass(asked)))
+        }));
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("nodename"), "node-1").unwrap();
-        let shared: Arc<dyn Datastore> = store.clone();
         let node = Self {
             world: World::new().unwrap(),
-            client: Client::new(shared),
+            client: Client::new(Arc::clone(&disturbed)),
             store,
+            memory,
+            disturbed,
             directory,
             variables: BTreeMap::new(),
         };
@@ -225,7 +199,7 @@ impl Node {
         Host {
             variables: BTreeMap::new(),
             namespaces,
-            stores: Arc::new(OneStore(self.store.clone())),
+            stores: Arc::new(OneStore(Arc::clone(&self.disturbed))),
             mtu_file: self.directory.path().join("mtu"),
             azure_networks: self.directory.path().join("azure"),
             host_local_state: self.directory.path().join("host-local"),
@@ -267,7 +241,7 @@ impl Node {
 
     /// Everything in the store below `prefix`.
     pub(crate) async fn stored(&self, prefix: &str) -> BTreeMap<String, Value> {
-        let answer = self.store.inner.range(RangeRequest::prefix(prefix.to_owned())).await.unwrap();
+        let answer = self.memory.range(RangeRequest::prefix(prefix.to_owned())).await.unwrap();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         answer.kvs.iter().map(|kv| (text(&kv.key), serde_json::from_slice(&kv.value).unwrap())).collect()
     }

@@ -2,6 +2,10 @@
 //!
 //! Time is tokio's, so that a test with paused time controls the leases.
 
+mod disturbed;
+
+pub use disturbed::{Asked, Disturbed, Fate};
+
 use crate::{Datastore, StoreError};
 use futures::future::{self, BoxFuture, FutureExt};
 use futures::stream::{self, BoxStream, StreamExt};

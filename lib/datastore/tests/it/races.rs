@@ -1,7 +1,7 @@
 //! Somebody else is faster: at every request of an operation, in between its reads and its write.
 
 use crate::subjects;
-use datastore::memory::MemoryStore;
+use datastore::memory::{Disturbed, Fate, MemoryStore};
 use datastore::{Bootstrap, Client, ClientError, Datastore, DeleteOptions, ListOptions, StoreError};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::BoxStream;
@@ -14,57 +14,22 @@ use std::sync::{Arc, Mutex};
 
 type Interference = Box<dyn FnOnce(Client) -> BoxFuture<'static, ()> + Send>;
 
-/// A store where somebody else acts just before the n-th request.
-struct Interloper {
-    inner: MemoryStore,
-    requests: AtomicUsize,
-    before: usize,
-    act: Mutex<Option<Interference>>,
-}
-
-impl Interloper {
-    fn client(inner: &MemoryStore, before: usize, act: Interference) -> Client {
-        let act = Mutex::new(Some(act));
-        Client::new(Arc::new(Self { inner: inner.clone(), requests: AtomicUsize::new(0), before, act }))
-    }
-
-    async fn interfere(&self) {
-        if self.requests.fetch_add(1, Ordering::Relaxed) == self.before {
-            let act = self.act.lock().unwrap().take();
-            if let Some(act) = act {
-                act(Client::new(Arc::new(self.inner.clone()))).await;
+/// A client of a store where somebody else acts just before the n-th request.
+fn interrupted(inner: &MemoryStore, before: usize, act: Interference) -> Client {
+    let (requests, act, other) = (AtomicUsize::new(0), Mutex::new(Some(act)), client(inner));
+    let store = Disturbed::new(inner.clone(), move |_| {
+        let now = requests.fetch_add(1, Ordering::Relaxed) == before;
+        let act = if now { act.lock().unwrap().take() } else { None };
+        let acting = act.map(|act| act(other.clone()));
+        async move {
+            if let Some(acting) = acting {
+                acting.await;
             }
-        }
-    }
-}
-
-impl Datastore for Interloper {
-    fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<RangeResponse, StoreError>> {
-        async move {
-            self.interfere().await;
-            self.inner.range(request).await
+            Fate::Answered
         }
         .boxed()
-    }
-
-    fn txn(&self, txn: Txn) -> BoxFuture<'_, Result<TxnResponse, StoreError>> {
-        async move {
-            self.interfere().await;
-            self.inner.txn(txn).await
-        }
-        .boxed()
-    }
-
-    fn watch(
-        &self,
-        request: WatchRequest,
-    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<WatchResponse, StoreError>>, StoreError>> {
-        self.inner.watch(request)
-    }
-
-    fn lease_grant(&self, ttl: i64) -> BoxFuture<'_, Result<i64, StoreError>> {
-        self.inner.lease_grant(ttl)
-    }
+    });
+    Client::new(Arc::new(store))
 }
 
 /// More requests than any operation here makes.
@@ -95,9 +60,8 @@ async fn a_tier_never_goes_from_under_a_policy() {
             let policy = resource(Kind::GlobalNetworkPolicy, "t.p", json!({"tier": "t"}));
             async move { drop(other.create(policy).await) }.boxed()
         });
-        let deleted = Interloper::client(&store, before, act)
-            .delete(Kind::Tier, "", "t", DeleteOptions::default())
-            .await;
+        let deleted =
+            interrupted(&store, before, act).delete(Kind::Tier, "", "t", DeleteOptions::default()).await;
         let policies = names(&store, Kind::GlobalNetworkPolicy).await;
         assert_eq!(deleted.is_ok(), policies.is_empty(), "{before}: {deleted:?} {policies:?}");
         if let Err(refused) = deleted {
@@ -111,7 +75,7 @@ async fn a_tier_never_goes_from_under_a_policy() {
             async move { drop(other.delete(Kind::Tier, "", "t", DeleteOptions::default()).await) }.boxed()
         });
         let policy = resource(Kind::GlobalNetworkPolicy, "t.p", json!({"tier": "t"}));
-        let created = Interloper::client(&store, before, act).create(policy).await;
+        let created = interrupted(&store, before, act).create(policy).await;
         let tiers = names(&store, Kind::Tier).await;
         assert_eq!(created.is_ok(), tiers.contains("t"), "{before}: {created:?} {tiers:?}");
         if let Err(refused) = created {
@@ -129,7 +93,7 @@ async fn pools_never_overlap() {
             async move { drop(other.create(pool).await) }.boxed()
         });
         let mine = resource(Kind::IPPool, "mine", json!({"cidr": "10.0.0.0/16"}));
-        let created = Interloper::client(&store, before, act).create(mine).await;
+        let created = interrupted(&store, before, act).create(mine).await;
         let pools = names(&store, Kind::IPPool).await;
         assert_eq!(pools.len(), 1, "{before}: {pools:?}");
         assert_eq!(created.is_ok(), pools.contains("mine"), "{before}: {created:?}");
@@ -148,7 +112,7 @@ async fn another_pool_beside_does_not_disturb() {
             async move { drop(other.create(pool).await) }.boxed()
         });
         let mine = resource(Kind::IPPool, "mine", json!({"cidr": "10.0.0.0/16"}));
-        Interloper::client(&store, before, act).create(mine).await.unwrap();
+        interrupted(&store, before, act).create(mine).await.unwrap();
     }
 }
 
@@ -158,7 +122,7 @@ async fn the_same_name_at_the_same_time() {
         let store = MemoryStore::new();
         let set = || resource(Kind::GlobalNetworkSet, "s", json!({}));
         let act: Interference = Box::new(move |other| async move { drop(other.create(set()).await) }.boxed());
-        let created = Interloper::client(&store, before, act).create(set()).await;
+        let created = interrupted(&store, before, act).create(set()).await;
         let stored = client(&store).get(Kind::GlobalNetworkSet, "", "s").await.unwrap();
         match created {
             Ok(mine) => assert_eq!(mine.uid(), stored.uid(), "{before}"),
@@ -191,7 +155,7 @@ async fn an_update_never_overwrites_what_it_did_not_see() {
             });
             let mut mine = made.clone();
             mine.set_meta_entry("labels", "from", "me");
-            let updated = Interloper::client(&store, before, act).update(mine).await;
+            let updated = interrupted(&store, before, act).update(mine).await;
             let stored = client(&store).get(Kind::GlobalNetworkSet, "", "s").await;
             match (updated, deletes) {
                 (Ok(mine), _) => assert_eq!(stored.unwrap(), mine, "{before}"),
@@ -219,8 +183,7 @@ async fn a_delete_with_conditions_takes_only_what_was_meant() {
             .boxed()
         });
         let meant = DeleteOptions { revision: None, uid: Some(made.uid().into()) };
-        let deleted =
-            Interloper::client(&store, before, act).delete(Kind::GlobalNetworkSet, "", "s", meant).await;
+        let deleted = interrupted(&store, before, act).delete(Kind::GlobalNetworkSet, "", "s", meant).await;
         let left = client(&store).get(Kind::GlobalNetworkSet, "", "s").await;
         match deleted {
             Ok(gone) => assert_eq!((gone.uid(), left.is_err()), (made.uid(), true), "{before}"),
@@ -265,7 +228,7 @@ async fn a_lock_set_during_the_bootstrap_holds() {
         let act: Interference =
             Box::new(|other| async move { other.set_datastore_ready(false).await.unwrap() }.boxed());
         let known = Bootstrap { cluster_type: "k8s".into(), version: "v1".into() };
-        let joining = Interloper::client(&store, before, act);
+        let joining = interrupted(&store, before, act);
         joining.ensure_initialized(known).await.unwrap();
         // those who read after the operation's last request act now
         drop(joining.set_datastore_ready(false).await);

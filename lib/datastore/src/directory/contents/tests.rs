@@ -79,7 +79,10 @@ fn a_bad_file_keeps_its_last_good_state() {
     contents.update(files(&[("a.yaml", &bad), ("b.yaml", &pool("q", "10.9.0.0/16"))]));
     assert_eq!(keys(&contents), ["p", "q"], "nothing of a file with one bad document is used");
     let told = told(&contents);
-    assert!(told[0].starts_with("a.yaml, document 2 at line 6: IPPool.Spec.CIDR = '10.3.0.0/33'"), "{told:?}");
+    assert!(
+        told[0].starts_with("a.yaml, document 2 at line 6: IPPool.Spec.CIDR = '10.3.0.0/33'"),
+        "{told:?}"
+    );
     assert!(told[0].ends_with("the file's last good state stays in force until it is corrected"), "{told:?}");
     contents.update(files(&[("a.yaml", &pool("r", "10.2.0.0/16")), ("b.yaml", POOL)]));
     assert_eq!((keys(&contents), contents.resources().1), (vec!["p".to_owned(), "r".to_owned()], vec![]));
