@@ -1,3 +1,5 @@
+mod interrupted;
+
 use super::*;
 use datastore::Bootstrap;
 use datastore::memory::MemoryStore;

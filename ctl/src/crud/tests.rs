@@ -1,3 +1,5 @@
+mod edges;
+
 use super::*;
 use crate::cli::ConfigArgs;
 use crate::io::captured;
