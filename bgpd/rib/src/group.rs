@@ -255,7 +255,7 @@ impl Group {
             writer::begin_of_refresh(self.export.profile.family, member.outbox.open());
         }
         let mut lag = member.lag.take().unwrap_or_default();
-        lag.walk = Some(1);
+        (lag.walk, lag.again) = (Some(1), true);
         lag.end_of_refresh |= marked;
         self.admit(peer, Member { lag: Some(lag), ..member });
     }

@@ -12,7 +12,7 @@
 //! design page says what holds at which moment.
 //!
 //! * [`Rib`]: all of it. [`peer`], [`next_hop`], [`origin`], [`fib`]: what goes in and comes out. [`policy`]: policy as data.
-//! * `table`, `set`, `chunked`: memory. `routes`: input of one family. `decision`: the steps of RFC 4271 §9.1.
+//! * `table`, `set`, `chunked`, `mix`: memory. `routes`: input of one family. `decision`: the steps of RFC 4271 §9.1.
 //! * `export`, `group`, `writer`, `log`, `member`: output. [`explain`]: looking at it all.
 
 mod chunked;
@@ -23,6 +23,7 @@ pub mod fib;
 mod group;
 mod log;
 mod member;
+mod mix;
 pub mod next_hop;
 pub mod origin;
 pub mod peer;

@@ -12,6 +12,8 @@ use bgp_wire::Nlri;
 pub(crate) struct Lag {
     /// Destinations from this one on have not been sent yet; `None` once all are.
     pub walk: Option<u32>,
+    /// The walk sends what the member was told before, so that it does not find what is to be withdrawn.
+    pub again: bool,
     /// Destinations that changed since they were sent, as bits.
     dirty: Vec<u64>,
     dirty_count: usize,
@@ -29,9 +31,9 @@ impl Lag {
         Lag { walk: Some(1), end_of_rib: true, ..Lag::default() }
     }
 
-    /// A destination changed; one that is still to be sent need not be noted.
+    /// A destination changed; one that is still to be sent need not be noted, unless the member knows it from before.
     pub fn mark(&mut self, dest: u32) {
-        if self.walk.is_some_and(|walk| dest >= walk) {
+        if !self.again && self.walk.is_some_and(|walk| dest >= walk) {
             return;
         }
         let word = dest as usize / 64;

@@ -3,6 +3,7 @@
 //! A set is alive while somebody counts on it ([`Sets::retain`], [`Sets::release`]); one that nobody counts on any more is
 //! forgotten by [`Sets::forget`], not at once: an UPDATE that replaces a route by the same route finds its set again.
 
+use crate::mix::mix;
 use crate::next_hop::NextHops;
 use crate::origin::Local;
 use bgp_wire::{AsPath, Attributes, Origin};
@@ -89,8 +90,8 @@ impl Hasher for Folded {
 
     #[inline]
     fn write_u64(&mut self, n: u64) {
-        let product = u128::from(self.0 ^ n) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
-        self.0 = (product >> 64) as u64 ^ product as u64;
+        // The odd constant keeps a run of zeros from ending in zero.
+        self.0 = mix(self.0.rotate_left(23) ^ n ^ 0x2545_f491_4f6c_dd1d);
     }
 }
 

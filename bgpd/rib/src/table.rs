@@ -4,6 +4,7 @@
 //! Its paths are a list through the path table. Number 0 is no destination and no path, so that fresh entries are empty.
 
 use crate::chunked::Chunked;
+use crate::mix::mix;
 use bgp_wire::{Family, Ipv4Prefix, Ipv6Prefix, Prefix};
 use hashbrown::HashTable;
 
@@ -151,9 +152,7 @@ pub(crate) struct Table<A> {
 
 #[inline]
 fn hash<A: Address>(seed: u64, addr: A, len: u8) -> u64 {
-    let product =
-        u128::from(addr.fold() ^ u64::from(len) << 40 ^ seed) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
-    (product >> 64) as u64 ^ product as u64
+    mix(addr.fold() ^ u64::from(len) << 40 ^ seed ^ 0x2545_f491_4f6c_dd1d)
 }
 
 impl<A: Address> Table<A> {
