@@ -127,7 +127,7 @@ pub struct SessionPlan {
     pub password: Option<SecretRef>,
     /// How the password is used.
     pub signing: Signing,
-    /// What the RIB is told; in a range, name and address are the prefix's.
+    /// What the RIB is told. In a range, the name is what those of its neighbours begin with, the address the prefix's.
     pub routing: PeerSettings,
     /// Most neighbours of a range at once; none for no limit.
     pub dynamic_limit: Option<u32>,

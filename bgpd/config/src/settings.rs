@@ -137,7 +137,10 @@ impl Told<'_> {
         let external = wanted.external();
         let of_another_cluster = own.cluster_id.is_some() && wanted.remote_cluster != own.cluster_id;
         PeerSettings {
-            name: wanted.name.as_str().into(),
+            name: match key {
+                SessionKey::Peer { .. } => wanted.name.as_str().into(),
+                SessionKey::Range(_) => wanted.session_type.prefix().into(),
+            },
             address: key.address(),
             rr_client: external != Some(true) && options.rr_client.unwrap_or(of_another_cluster),
             next_hop: match peer.map_or(NextHopChoice::Default, |peer| peer.next_hop) {

@@ -6,7 +6,10 @@
 
 pub(crate) mod evaluate;
 
+mod trial;
+
 pub use evaluate::LOCAL_PREF_BASE;
+pub use trial::{Trial, TrialRoute, Trier};
 
 use bgp_wire::Prefix;
 use std::sync::Arc;

@@ -112,7 +112,7 @@ impl Key {
 }
 
 impl Set {
-    fn new(key: Key, hash: u32) -> Self {
+    pub fn new(key: Key, hash: u32) -> Self {
         Set {
             local_pref: key.attributes.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
             hops: key.attributes.as_path.hops(),

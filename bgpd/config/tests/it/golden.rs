@@ -3,9 +3,10 @@
 use crate::bird::{Config, Route, Verdict};
 use crate::naive;
 use bgp_config::{NextHopMode, NodePlan, RouterId, SessionKey, SessionPlan, View, WorkloadStatus};
-use bgp_rib::policy::Policy;
+use bgp_rib::policy::{Policy, TrialRoute, Trier};
+use bgp_rib::{Local, Source};
 use bgp_session::{Distance, RemoteAs};
-use bgp_wire::{Family, Prefix};
+use bgp_wire::{AsPath, Attributes, Family, Origin, Prefix};
 use model::admission::{Operation, admit};
 use model::ipam::BlockAffinity;
 use model::schema::decode_strict;
@@ -14,6 +15,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/bgp")
@@ -282,19 +284,50 @@ fn routes(net: Prefix) -> Vec<Route> {
     routes
 }
 
+/// The RIB's own evaluation does what the rules say. Of interfaces it knows those of routes of our own only.
+fn real(trier: &Trier, route: &Route, external: bool, said: (Verdict, &Route, &str)) {
+    if route.by_bgp && route.interface.is_some() {
+        return;
+    }
+    let standard = |(high, low): &(u16, u16)| u32::from(*high) << 16 | u32::from(*low);
+    let unspecified = || if route.net.addr().is_ipv4() { "0.0.0.0" } else { "::" }.parse().unwrap();
+    let next_hop = route.next_hop.unwrap_or_else(unspecified);
+    let mut attributes = Attributes::new(Origin::Igp, AsPath::sequence(&route.path), next_hop);
+    attributes.local_pref = route.local_pref;
+    attributes.communities = route.communities.iter().map(standard).collect();
+    let metric = route.metric;
+    let interface = route.interface.as_deref().map(Arc::from);
+    let local = (!route.by_bgp).then_some(Local { source: Source::Kernel, metric, interface });
+    let tried = trier.run(&TrialRoute { prefix: route.net, attributes, local }, Some(external));
+    let (verdict, changed, rule) = said;
+    assert_eq!((tried.verdict, tried.rule.as_deref().unwrap_or("otherwise")), (verdict, rule), "{route:?}");
+    assert_eq!(tried.attributes.local_pref, changed.local_pref, "{route:?}");
+    assert_eq!(tried.metric, changed.metric, "{route:?}");
+    assert_eq!(tried.tunnel, changed.tunnel, "{route:?}");
+    assert_eq!(tried.attributes.as_path, AsPath::sequence(&changed.path), "{route:?}");
+    let communities: BTreeSet<u32> = tried.attributes.communities.iter().copied().collect();
+    assert_eq!(communities, changed.communities.iter().map(standard).collect(), "{route:?}");
+    let large: BTreeSet<(u32, u32, u32)> =
+        tried.attributes.large_communities().iter().map(|[a, b, c]| (*a, *b, *c)).collect();
+    assert_eq!(large, changed.large, "{route:?}");
+    assert_eq!(tried.preference == 200, changed.preference == Some(200), "{route:?}");
+}
+
 /// Both sides on every route; how many were compared, and which rules decided.
 fn compare(
     at: &str,
     config: &Config,
     statements: &[crate::bird::Statement],
-    policy: &Policy,
+    policy: &Arc<Policy>,
     external: bool,
     routes: &[Route],
     seen: &mut BTreeSet<String>,
 ) {
+    let trier = Trier::new(Arc::clone(policy));
     for route in routes {
         let (verdict, changed) = config.run(statements, route);
         let (our_verdict, ours, rule) = naive::run(policy, route, external);
+        real(&trier, route, external, (our_verdict, &ours, &rule));
         assert_eq!(our_verdict, verdict, "{at}: {route:?} by {rule}");
         if verdict == Verdict::Accept {
             assert_eq!(ours, changed, "{at}: {route:?} by {rule}");

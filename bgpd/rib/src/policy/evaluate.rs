@@ -183,10 +183,11 @@ impl<'a> Subject<'a> {
             }
             Operation::DerivePriority(normal) => {
                 match self.effective_local_pref().filter(|_| self.is_bgp()) {
-                    Some(local_pref) => self.metric = Some(LOCAL_PREF_BASE.saturating_sub(local_pref)),
+                    // a LOCAL_PREF beyond the base must not become a metric that beats all others
+                    Some(local_pref) => self.metric = Some(LOCAL_PREF_BASE.wrapping_sub(local_pref)),
                     None => {
                         let metric = *self.metric.get_or_insert(*normal);
-                        self.local_pref = Some(LOCAL_PREF_BASE.saturating_sub(metric));
+                        self.local_pref = Some(LOCAL_PREF_BASE.wrapping_sub(metric));
                     }
                 }
             }
