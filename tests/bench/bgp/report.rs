@@ -26,11 +26,17 @@ const GOALS: &[(&str, &str, Subject, f64)] = &[
 /// Goals in seconds that stand by themselves. That of `return` is what RustyBGP, which Debian has not, took.
 const LIMITS: &[(&str, &str, f64)] = &[("C", "return s", 0.012), ("C", "change s", 0.010)];
 
+/// Scenario and figure.
+type Key = (&'static str, &'static str);
+
+/// The figure of each run.
+type BySubject = BTreeMap<Subject, Vec<f64>>;
+
 /// All figures of a run.
 #[derive(Debug, Default)]
 pub struct Report {
     /// By scenario, then figure; both in the order they came.
-    rows: Vec<((&'static str, &'static str), BTreeMap<Subject, Vec<f64>>)>,
+    rows: Vec<(Key, BySubject)>,
     failures: Vec<String>,
 }
 
@@ -60,7 +66,7 @@ impl Report {
         }
     }
 
-    fn row(&mut self, key: (&'static str, &'static str)) -> &mut BTreeMap<Subject, Vec<f64>> {
+    fn row(&mut self, key: Key) -> &mut BySubject {
         let at = self.rows.iter().position(|(other, _)| *other == key).unwrap_or_else(|| {
             // Beside the figures of its scenario.
             let at = self.rows.iter().rposition(|((scenario, _), _)| *scenario == key.0);

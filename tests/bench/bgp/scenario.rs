@@ -140,7 +140,7 @@ impl Scenario {
             next_hop: speaker.address,
             med: set % 11,
             local_pref: None,
-            communities: vec![speaker.asn << 16 | set % 1000, speaker.asn << 16 | (set / 1000)],
+            communities: [set % 1000, set / 1000].map(|low| (speaker.asn << 16) | low).to_vec(),
         }
     }
 
