@@ -177,22 +177,18 @@ impl Rib {
         let session = self.shared.peers.get_mut(peer)?.session?;
         let mut exceeded = None;
         for nlri in update.withdrawn() {
-            of_family!(self, nlri.family(), routes => {
-                nlri.iter().for_each(|nlri| routes.withdraw(peer, nlri, &mut self.shared));
-            });
+            of_family!(self, nlri.family(), routes => routes.withdraw_each(peer, nlri, &mut self.shared));
         }
         for reach in update.reaches() {
             let family = reach.nlri.family();
             let set = self.recognise(peer, &session, update, &reach);
             of_family!(self, family, routes => {
                 if set == 0 {
-                    reach.nlri.iter().for_each(|nlri| routes.withdraw(peer, nlri, &mut self.shared));
+                    routes.withdraw_each(peer, reach.nlri, &mut self.shared);
                 } else {
                     let mut offer = routes.offer(peer, set, &mut self.shared);
-                    for nlri in reach.nlri.iter() {
-                        let told = routes.announce(&mut offer, nlri, &mut self.shared);
-                        exceeded = exceeded.or(told);
-                    }
+                    let told = routes.announce_all(&mut offer, reach.nlri, &mut self.shared);
+                    exceeded = exceeded.or(told);
                 }
             });
         }

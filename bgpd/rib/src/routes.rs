@@ -10,8 +10,8 @@ use crate::policy::Verdict;
 use crate::policy::evaluate::{Context, Subject};
 use crate::set::Key;
 use crate::shared::Shared;
-use crate::table::{Address, Dest, Path, Table};
-use bgp_wire::{Nlri, Prefix};
+use crate::table::{Address, Dest, Path, STRETCH, Table};
+use bgp_wire::{Nlri, NlriBytes, Prefix};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// See the module.
@@ -118,6 +118,24 @@ impl<A: Address> Routes<A> {
         imported
     }
 
+    /// Takes the routes of a message.
+    pub fn announce_all(
+        &mut self,
+        offer: &mut Offer,
+        nlri: NlriBytes<'_>,
+        shared: &mut Shared,
+    ) -> Option<LimitExceeded> {
+        let (mut ahead, mut exceeded) = (nlri.iter(), None);
+        for (n, nlri) in nlri.iter().enumerate() {
+            if n % STRETCH == 0 {
+                self.table.fetch(ahead.by_ref().take(STRETCH).map(|nlri| nlri.prefix));
+            }
+            let told = self.announce(offer, nlri, shared);
+            exceeded = exceeded.or(told);
+        }
+        exceeded
+    }
+
     /// Takes one route.
     pub fn announce(&mut self, offer: &mut Offer, nlri: Nlri, shared: &mut Shared) -> Option<LimitExceeded> {
         let imported = self.import(offer, nlri.prefix, shared);
@@ -149,9 +167,7 @@ impl<A: Address> Routes<A> {
                 self.touch(dest, shared);
                 match found {
                     Some((number, _)) => number,
-                    None => self
-                        .table
-                        .add_path(dest, Path { path_id: nlri.path_id, peer: source, ..Path::default() }),
+                    None => self.table.add_path(dest, nlri.path_id, source),
                 }
             }
         };
@@ -175,6 +191,17 @@ impl<A: Address> Routes<A> {
                 *paths += 1;
                 (true, None)
             }
+        }
+    }
+
+    /// Takes back the routes of a message.
+    pub fn withdraw_each(&mut self, peer: PeerId, nlri: NlriBytes<'_>, shared: &mut Shared) {
+        let mut ahead = nlri.iter();
+        for (n, nlri) in nlri.iter().enumerate() {
+            if n % STRETCH == 0 {
+                self.table.fetch(ahead.by_ref().take(STRETCH).map(|nlri| nlri.prefix));
+            }
+            self.withdraw(peer, nlri, shared);
         }
     }
 
@@ -412,9 +439,12 @@ impl<A: Address> Routes<A> {
         for group in self.groups.iter_mut().flatten() {
             group.refill(&self.table, shared);
         }
-        for change in queue.drain(..) {
-            self.clean_up(change.dest);
+        for changes in queue.chunks(STRETCH) {
+            let dests = changes.iter().map(|change| self.table.dest(change.dest));
+            self.table.fetch(dests.filter(|dest| dest.head == 0).map(Dest::prefix));
+            changes.iter().for_each(|change| self.clean_up(change.dest));
         }
+        queue.clear();
         queue.shrink_to(1 << 16);
         self.queue = queue;
     }

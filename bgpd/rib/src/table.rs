@@ -136,6 +136,9 @@ impl Path {
     }
 }
 
+/// How many prefixes [`Table::fetch`] takes: about as many reads as a processor has under way at once.
+pub(crate) const STRETCH: usize = 16;
+
 /// All destinations of a family.
 #[derive(Debug)]
 pub(crate) struct Table<A> {
@@ -241,6 +244,18 @@ impl<A: Address> Table<A> {
         self.index.find(hash(self.seed, addr, len), same).copied()
     }
 
+    /// Has the entries of prefixes at hand that will be looked up next: lookups of which none waits for another take
+    /// little longer than one, while each by itself waits for memory.
+    #[inline]
+    pub fn fetch(&self, prefixes: impl Iterator<Item = Prefix>) {
+        let mut heads = [0; STRETCH];
+        for (head, prefix) in heads.iter_mut().zip(prefixes) {
+            *head = self.find(prefix).map_or(0, |dest| self.dests.get(dest).head);
+        }
+        let seen = heads.into_iter().fold(0, |seen, head| seen ^ self.paths.get(head).set);
+        std::hint::black_box(seen);
+    }
+
     /// The destination of a prefix, made if there is none; `None` for a prefix of the other family.
     #[inline]
     pub fn find_or_make(&mut self, prefix: Prefix) -> Option<u32> {
@@ -289,8 +304,9 @@ impl<A: Address> Table<A> {
         }
     }
 
-    /// Adds a path behind the first.
-    pub fn add_path(&mut self, dest: u32, path: Path) -> u32 {
+    /// Adds a path behind the first, without attributes yet.
+    #[inline]
+    pub fn add_path(&mut self, dest: u32, path_id: u32, peer: u16) -> u32 {
         let number = match self.free_path {
             0 => {
                 self.paths_end += 1;
@@ -308,7 +324,7 @@ impl<A: Address> Table<A> {
         } else {
             std::mem::replace(&mut self.paths.get_mut(head).next, number)
         };
-        *self.paths.get_mut(number) = Path { next, ..path };
+        *self.paths.get_mut(number) = Path { set: 0, path_id, next, peer, flags: 0 };
         number
     }
 
