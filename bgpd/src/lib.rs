@@ -7,6 +7,7 @@ pub mod fib;
 pub mod kernel_side;
 pub mod next_hop;
 pub mod source;
+pub mod speaker;
 pub mod transport;
 
 /// Generated messages and service stubs of `proto/bgp.proto`.

@@ -47,3 +47,51 @@ impl<K: Ord + Copy> Deadlines<K> {
         Some(key)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn at(seconds: u64) -> Time {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn an_earlier_moment_counts_and_a_later_one_waits_for_its_turn() {
+        let mut deadlines = Deadlines::default();
+        deadlines.set('a', Some(at(10)));
+        deadlines.set('a', Some(at(5)));
+        deadlines.set('a', Some(at(20)));
+        assert_eq!(deadlines.next(), Some(at(5)));
+        assert_eq!(deadlines.pop(at(4)), None);
+        assert_eq!(deadlines.pop(at(5)), Some('a'));
+        assert_eq!((deadlines.pop(at(100)), deadlines.next()), (None, None), "until it is set again");
+    }
+
+    proptest! {
+        /// Whoever sets again what it wants after each wake is never woken late.
+        #[test]
+        fn nobody_is_woken_late(wishes in proptest::collection::vec((0u8..5, 1u64..100), 1..100)) {
+            let mut deadlines = Deadlines::default();
+            let mut wanted: BTreeMap<u8, Time> = BTreeMap::new();
+            let mut now = at(0);
+            for (who, wish) in wishes {
+                wanted.insert(who, now + at(wish));
+                deadlines.set(who, wanted.get(&who).copied());
+                now += at(3);
+                let mut woken = Vec::new();
+                while let Some(who) = deadlines.pop(now) {
+                    let due = wanted[&who] <= now;
+                    if due {
+                        wanted.remove(&who);
+                        woken.push(who);
+                    }
+                    deadlines.set(who, wanted.get(&who).copied());
+                }
+                prop_assert!(wanted.values().all(|time| *time > now), "{wanted:?} at {now:?}");
+            }
+        }
+    }
+}

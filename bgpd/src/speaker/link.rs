@@ -65,3 +65,60 @@ impl LinkState {
         rest.into_iter().chain(self.queue).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(chunks: &[IoSlice<'_>]) -> Vec<u8> {
+        chunks.iter().flat_map(|chunk| chunk.iter().copied()).collect()
+    }
+
+    #[test]
+    fn own_messages_come_before_routes_and_behind_a_message_under_way() {
+        let mut link = LinkState::new(ConnId(1));
+        link.send(Bytes::from_static(b"KEEPALIVE "));
+        let routes: [&[u8]; 2] = [b"first second ", b"third"];
+        assert_eq!(written(&link.chunks(routes.into_iter(), 0, 9)), b"KEEPALIVE first second third");
+        let under_way: [&[u8]; 2] = [b"st second ", b"third"];
+        assert_eq!(written(&link.chunks(under_way.into_iter(), 3, 9)), b"st KEEPALIVE second third");
+        assert_eq!(written(&link.chunks(under_way.into_iter(), 3, 2)), b"st KEEPALIVE ");
+    }
+
+    #[test]
+    fn last_words_follow_the_rest_of_a_message() {
+        let mut link = LinkState::new(ConnId(1));
+        link.send(Bytes::from_static(b"NOTIFICATION"));
+        assert_eq!(link.last_words(Some(Bytes::from_static(b"st "))), [&b"st "[..], b"NOTIFICATION"]);
+    }
+
+    proptest! {
+        /// Messages of three octets, routes in capitals: whatever a socket takes at a time, whole messages arrive, each
+        /// kind in its order.
+        #[test]
+        fn any_partial_writes_leave_messages_whole(
+            takes in proptest::collection::vec(1usize..9, 1..60),
+            keepalives in proptest::collection::vec(0usize..60, 0..10),
+        ) {
+            let routes: Vec<u8> = (b'A'..=b'Z').flat_map(|letter| [letter; 3]).collect();
+            let mut link = LinkState::new(ConnId(1));
+            let (mut at, mut arrived) = (0, Vec::new());
+            for (round, take) in takes.iter().enumerate() {
+                if keepalives.contains(&round) {
+                    link.send(Bytes::from_static(b"kkk"));
+                }
+                let unfinished = (3 - at % 3) % 3;
+                let chunks = written(&link.chunks(std::iter::once(&routes[at..]), unfinished, 9));
+                let taken = (*take).min(chunks.len());
+                arrived.extend_from_slice(&chunks[..taken]);
+                at += link.wrote(taken, unfinished);
+            }
+            for message in arrived.chunks(3) {
+                prop_assert!(message.iter().all(|octet| *octet == message[0]), "{:?}", String::from_utf8(arrived.clone()));
+            }
+            let of_routes: Vec<u8> = arrived.iter().copied().filter(u8::is_ascii_uppercase).collect();
+            prop_assert_eq!(&of_routes[..], &routes[..of_routes.len()]);
+        }
+    }
+}

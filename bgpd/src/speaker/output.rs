@@ -55,12 +55,12 @@ impl Speaker {
 
     /// Connections with something new to write since they were last asked for.
     pub fn take_writable(&mut self) -> Vec<Link> {
-        let writable = std::mem::take(&mut self.writable);
-        for link in &writable {
-            if let Some(state) = self.link_mut(*link) {
-                state.announced = false;
-            }
-        }
+        let mut writable = std::mem::take(&mut self.writable);
+        // one that was closed in the meantime has nothing more to say
+        writable.retain(|link| match self.link_mut(*link) {
+            Some(state) => std::mem::take(&mut state.announced),
+            None => false,
+        });
         writable
     }
 

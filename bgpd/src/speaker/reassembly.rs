@@ -53,3 +53,64 @@ impl Reassembly {
         *input = rest;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bgp_wire::MAX_LEN;
+    use proptest::prelude::*;
+
+    fn message(len: usize) -> Vec<u8> {
+        let mut message = vec![0xff; 16];
+        message.extend((len as u16).to_be_bytes());
+        message.push(if len == HEADER_LEN { 4 } else { 2 });
+        message.resize(len, len as u8);
+        message
+    }
+
+    /// All messages of a stream that is read in these pieces.
+    fn read(stream: &[u8], cuts: &[usize], max_len: usize) -> Result<Vec<Vec<u8>>, Notification> {
+        let mut reassembly = Reassembly::default();
+        let mut messages = Vec::new();
+        let (mut at, mut cuts) = (0, cuts.iter().cycle());
+        while at < stream.len() {
+            let end = (at + cuts.next().unwrap()).min(stream.len());
+            let mut input = &stream[at..end];
+            while let Some(message) = reassembly.next(&mut input, max_len, <[u8]>::to_vec)? {
+                messages.push(message);
+            }
+            assert!(input.is_empty(), "what is no whole message is kept");
+            at = end;
+        }
+        Ok(messages)
+    }
+
+    #[test]
+    fn an_idle_connection_keeps_nothing() {
+        let mut reassembly = Reassembly::default();
+        let message = message(100);
+        assert_eq!(reassembly.next(&mut &message[..50], MAX_LEN, |_| ()).unwrap(), None);
+        assert_eq!(reassembly.next(&mut &message[50..], MAX_LEN, |_| ()).unwrap(), Some(()));
+        assert_eq!(reassembly.0.capacity(), 0);
+    }
+
+    #[test]
+    fn a_length_out_of_bounds_is_found_with_the_header() {
+        for cut in [19, 7, 1] {
+            let error = read(&message(5000)[..19], &[cut], MAX_LEN).unwrap_err();
+            assert_eq!((error.code, error.subcode), (1, 2));
+        }
+        assert_eq!(read(&message(5000), &[1000], MAX_EXTENDED_LEN).unwrap().len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn any_cuts_give_the_same_messages(
+            lens in proptest::collection::vec(prop_oneof![Just(19usize), 23usize..300, 4000usize..4097], 1..30),
+            cuts in proptest::collection::vec(1usize..5000, 1..10),
+        ) {
+            let messages: Vec<_> = lens.into_iter().map(message).collect();
+            prop_assert_eq!(read(&messages.concat(), &cuts, MAX_LEN).unwrap(), messages);
+        }
+    }
+}
