@@ -12,8 +12,9 @@ mod route;
 #[cfg(test)]
 mod tests;
 
+pub use bgp_rib::Hop;
 pub(crate) use route::MAIN;
-pub use route::{Hop, Key, Target};
+pub use route::{Key, Target};
 
 use bgp_wire::{Family, PerFamily, Prefix};
 use delta::DeltaMap;
@@ -121,6 +122,11 @@ impl Fib {
     pub fn settle(&mut self, family: Family) {
         *self.settled.get_mut(family) = true;
         self.adopted.retain(|key| key.prefix().family() != family);
+    }
+
+    /// How many routes of an earlier life are kept until settled.
+    pub fn adopted(&self) -> usize {
+        self.adopted.len()
     }
 
     /// Whether [`Fib::settle`] was called for all families.

@@ -101,6 +101,11 @@ impl KernelSide {
         &mut self.tracker
     }
 
+    /// The same, to look at.
+    pub fn tracker_ref(&self) -> &Tracker {
+        &self.tracker
+    }
+
     /// Whether routes are put into the kernel.
     pub fn programs(&self) -> bool {
         self.programs

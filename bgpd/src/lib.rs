@@ -1,17 +1,101 @@
 //! The BGP speaker of a node, or of a router without one.
 //!
-//! One OS thread, one current-thread runtime, one owner of all speaker state. Around the core stand the sources of what
-//! happens: sockets, the kernel, the datastore, and people who ask.
+//! One OS thread, one current-thread runtime, one owner of all speaker state ([`shell`](crate)): [`run`] is the loop. Around
+//! the core ([`speaker`]: sessions and RIB, no I/O) stand the sources of what happens:
+//!
+//! * [`transport`]: sockets. [`kernel_side`]: batches, events and looks; [`fib`] and [`next_hop`] decide what is in
+//!   them. [`source`]: the datastore. `files`, `secrets`: what lies beside it.
+//! * `service`, [`client`]: people who ask, over the local socket.
 
+pub mod client;
 pub mod fib;
+mod files;
 pub mod kernel_side;
 pub mod next_hop;
+mod secrets;
+mod service;
+mod shell;
 pub mod source;
 pub mod speaker;
 pub mod transport;
+
+pub use bgp_config::RouterId;
+pub use secrets::DEFAULT_SECRETS;
+
+use datastore::Datastore;
+use datastore::directory::FileProblem;
+use kernel::Kernel;
+use observe::health::Health;
+use observe::shutdown::Shutdown;
+use observe::socket::LocalSocket;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
 
 /// Generated messages and service stubs of `proto/bgp.proto`.
 #[allow(missing_docs, clippy::all, clippy::unwrap_used, clippy::expect_used)]
 pub mod proto {
     tonic::include_proto!("ocicat.bgp.v1");
+}
+
+/// Questions that may wait for the loop.
+const QUESTIONS: usize = 16;
+
+/// What a speaker is told once and for all; everything else comes from the datastore.
+pub struct Config {
+    /// The node's name.
+    pub node: String,
+    /// Where Calico's resources are.
+    pub store: Arc<dyn Datastore>,
+    /// The same for people.
+    pub source: String,
+    /// What is wrong with a directory's files, where the store is one.
+    pub problems: Option<watch::Receiver<Vec<FileProblem>>>,
+    /// The kernel of its network namespace.
+    pub kernel: Arc<dyn Kernel>,
+    /// Routes are put into the kernel.
+    pub programs_kernel: bool,
+    /// Where to answer questions.
+    pub socket: PathBuf,
+    /// What the BGP identifier is made of.
+    pub router_id: RouterId,
+    /// Where passwords are.
+    pub secrets: PathBuf,
+    /// Where Felix says which endpoints are up.
+    pub endpoint_status: PathBuf,
+}
+
+/// Why a speaker cannot run, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The kernel cannot be followed.
+    #[error(transparent)]
+    Kernel(#[from] kernel::KernelError),
+    /// The sockets cannot be waited for.
+    #[error(transparent)]
+    Transport(#[from] transport::TransportError),
+    /// The local socket cannot be served.
+    #[error(transparent)]
+    Socket(#[from] observe::socket::SocketError),
+    /// The task that serves it died.
+    #[error("the local socket's server died: {0}")]
+    Server(String),
+}
+
+/// Runs a speaker until `shutdown` fires. To be called on a current-thread runtime of its own.
+///
+/// # Errors
+/// What it cannot do without: the kernel, sockets, its local socket.
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
+    let health = Health::default();
+    let reporter = health.register("bgpd", None);
+    let mut socket = LocalSocket::bind(&config.socket, health, None).await?;
+    let (questions, asked) = mpsc::channel(QUESTIONS);
+    socket.routes().add_service(proto::bgp_server::BgpServer::new(service::Service(questions)));
+    let server = tokio::spawn(socket.serve(shutdown.clone()));
+    let ran = async { shell::Shell::new(config, reporter).await?.run(asked, shutdown.clone()).await }.await;
+    // However the loop ended, the socket's file goes.
+    shutdown.trigger("the speaker has ended");
+    let served = server.await.map_err(|error| RunError::Server(error.to_string()))?;
+    ran.and(served.map_err(RunError::from))
 }

@@ -17,8 +17,7 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
-pub use local::{Local, Source};
-pub use resolve::Resolution;
+pub use bgp_rib::{Local, Resolution, Source};
 
 use crate::fib::{MAIN, PROTOCOL};
 use bgp_wire::Prefix;
@@ -27,6 +26,9 @@ use prefixes::Prefixes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// Where routes that are told here come from.
+pub(crate) const SOURCES: [Source; 2] = [Source::Kernel, Source::Direct];
 
 /// A look at the kernel.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +74,8 @@ pub struct Tracker {
     wanted: BTreeMap<IpAddr, Resolution>,
     /// Own routes, as they were told.
     told: BTreeMap<Prefix, Local>,
+    /// Routes to neighbours by a gateway (`reachableBy`): our own, and yet next hops are reached by them.
+    statics: BTreeMap<Prefix, IpAddr>,
     /// Interfaces whose networks are not told (`bgp.md` §2: direct interfaces).
     ignored: Vec<String>,
     /// What has to be looked at again before [`Tracker::changes`] can answer.
@@ -92,6 +96,12 @@ impl Tracker {
             self.ignored = patterns;
             self.touch_addresses(|_, _| true);
         }
+    }
+
+    /// Sets the routes to neighbours by a gateway.
+    pub fn set_static(&mut self, statics: BTreeMap<Prefix, IpAddr>) {
+        self.touched.extend(statics.keys().chain(self.statics.keys()));
+        self.statics = statics;
     }
 
     /// Whether a whole look is needed.
@@ -220,6 +230,11 @@ impl Tracker {
     /// The name of a link.
     pub fn link_name(&self, index: u32) -> Option<&Arc<str>> {
         self.links.get(&index).map(|link| &link.name)
+    }
+
+    /// The index of a link.
+    pub fn link_index(&self, name: &str) -> Option<u32> {
+        self.links.iter().find(|(_, link)| &*link.name == name).map(|(index, _)| *index)
     }
 
     fn is_usable(&self, link: u32) -> bool {

@@ -4,11 +4,12 @@
 //! resources have been read once, so that a speaker does not begin with half a picture (`bgp.md` §1 of the contract,
 //! sync gate). What cannot be read counts as absent and is among the plan's warnings.
 
-use bgp_config::{NodePlan, RouterId, View};
+use bgp_config::{NodePlan, RouterId, View, WorkloadStatus};
 use datastore::{Datastore, Follow, codec};
 use model::Key;
 use model::ipam::BlockAffinity;
 use mvcc::{KeyRange, KeyValue};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use syncer::Change;
 
@@ -20,6 +21,7 @@ mod tests;
 pub struct Source {
     follow: Follow,
     view: View,
+    workloads: BTreeMap<String, WorkloadStatus>,
     in_sync: bool,
     last: Option<Arc<NodePlan>>,
 }
@@ -31,6 +33,7 @@ impl Source {
         Self {
             follow: Follow::new(store, roots),
             view: View::new(node, router_id),
+            workloads: BTreeMap::new(),
             in_sync: false,
             last: None,
         }
@@ -56,9 +59,15 @@ impl Source {
         }
     }
 
-    /// What is known besides the datastore has changed.
-    pub fn view(&mut self) -> &mut View {
-        &mut self.view
+    /// The status files of all endpoints there are, by name. [`Source::plan`] tells what that changes.
+    pub fn set_workloads(&mut self, all: BTreeMap<String, WorkloadStatus>) {
+        for file in self.workloads.keys().filter(|file| !all.contains_key(*file)) {
+            self.view.set_workload(file, None);
+        }
+        for (file, status) in &all {
+            self.view.set_workload(file, Some(status.clone()));
+        }
+        self.workloads = all;
     }
 
     /// The plan, if it is another than last time.

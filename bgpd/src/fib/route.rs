@@ -1,9 +1,9 @@
 //! Our routes and the kernel's form of them.
 
 use super::PROTOCOL;
+use bgp_rib::Hop;
 use bgp_wire::Prefix;
 use kernel::{IpNet, NextHop, Route, RouteKind, Scope};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The main table.
@@ -17,17 +17,6 @@ const V6_METRIC: u32 = 1024;
 pub struct Key {
     prefix: Prefix,
     metric: u32,
-}
-
-/// One way to a destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Hop {
-    /// Gateway, of either family; none where the destination is on the link.
-    pub gateway: Option<IpAddr>,
-    /// Outgoing link's index.
-    pub link: u32,
-    /// The kernel shall not ask whether the gateway is on the link.
-    pub onlink: bool,
 }
 
 /// Where a route leads.

@@ -1,35 +1,15 @@
 //! The node's own routes: those other programs put into the kernel, and the networks of its links.
 
 use super::{KnownLink, Tracker, networks};
+use bgp_rib::{Local, Source};
 use bgp_wire::Prefix;
 use kernel::RouteKind;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 /// `RTPROT_REDIRECT` and `RTPROT_KERNEL`: what the kernel makes by itself is nobody's route.
 const KERNELS_OWN: [u8; 2] = [1, 2];
 /// `RTN_PROHIBIT`.
 const PROHIBIT: u8 = 8;
-
-/// Where a route of the node comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// Another program put it into the kernel: an alien route.
-    Kernel,
-    /// It is the network of an address.
-    Direct,
-}
-
-/// A route of the node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Local {
-    /// Where it comes from.
-    pub source: Source,
-    /// The kernel's metric; `None` where none was given.
-    pub metric: Option<u32>,
-    /// The link it leads to; `None` for one that leads nowhere.
-    pub interface: Option<Arc<str>>,
-}
 
 impl Tracker {
     /// What there is to tell of a destination.

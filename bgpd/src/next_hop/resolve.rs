@@ -2,29 +2,21 @@
 
 use super::Tracker;
 use super::prefixes::Known;
-use crate::fib::Hop;
+use bgp_rib::{Hop, Resolution};
 use bgp_wire::Prefix;
 use kernel::RouteKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
-
-/// How a next hop is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Resolution {
-    /// Not at all.
-    Unreachable,
-    /// Through these, which are never none.
-    Via {
-        /// The kernel route's metric; 0 for a network on a link.
-        metric: u32,
-        /// In order, each once.
-        hops: Arc<[Hop]>,
-    },
-}
 
 impl Tracker {
-    /// How the kernel would send to this address, our own routes left out of account.
-    pub(super) fn resolve(&self, next_hop: IpAddr) -> Resolution {
+    /// How the kernel would send to this address, our own routes left out of account but for the static ones.
+    pub fn resolve(&self, next_hop: IpAddr) -> Resolution {
+        let host = Prefix::host(next_hop);
+        let gateway =
+            self.statics.iter().find(|(prefix, _)| prefix.covers(host)).map(|(_, gateway)| *gateway);
+        self.resolve_plain(gateway.unwrap_or(next_hop))
+    }
+
+    fn resolve_plain(&self, next_hop: IpAddr) -> Resolution {
         // Ourselves: what is sent there never leaves.
         if self.addresses.iter().any(|(_, net)| net.addr == next_hop) {
             return Resolution::Unreachable;

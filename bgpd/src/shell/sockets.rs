@@ -1,0 +1,167 @@
+//! Between the speaker's links and the transport's sockets.
+
+use super::Shell;
+use crate::speaker::Link;
+use crate::transport::{Ready, SocketId};
+use bytes::Bytes;
+use std::io::{ErrorKind, IoSlice};
+
+/// Reads of one connection in one round: nobody has to wait for a flood to end.
+const READS: usize = 4;
+
+impl Shell {
+    /// Takes everything that is ready.
+    pub(super) fn read_ready(&mut self) {
+        let mut ready = std::mem::take(&mut self.ready);
+        for one in ready.drain(..) {
+            match one {
+                Ready::Accepted { socket, endpoints, .. } => {
+                    let now = self.now();
+                    match self.speaker.as_mut().and_then(|speaker| speaker.accept(endpoints, now)) {
+                        Some(link) => self.opened(link, socket),
+                        None => self.transport.close(socket),
+                    }
+                }
+                Ready::Connected(socket, endpoints) => {
+                    let now = self.now();
+                    if let (Some(link), Some(speaker)) = (self.links.get(&socket), &mut self.speaker) {
+                        speaker.connected(*link, endpoints, now);
+                    }
+                }
+                Ready::Failed(socket, error) => self.lost(socket, &error.to_string()),
+                Ready::Readable(socket) => self.read(socket),
+                Ready::Writable(socket) => {
+                    let now = self.now();
+                    if let (Some(link), Some(speaker)) = (self.links.get(&socket).copied(), &mut self.speaker)
+                    {
+                        speaker.blocked(link, false, now);
+                        self.write(link);
+                    }
+                }
+                Ready::Exhausted(_, error) => {
+                    tracing::warn!(%error, "no connection can be accepted: raise the limit of open files");
+                }
+            }
+        }
+        // Its room is used again.
+        self.ready = ready;
+    }
+
+    fn opened(&mut self, link: Link, socket: SocketId) {
+        self.sockets.insert(link, socket);
+        self.links.insert(socket, link);
+        let distance =
+            self.speaker.as_ref().and_then(|speaker| speaker.settings(link.peer)).map(|s| s.distance);
+        if let Some(distance) = distance
+            && let Err(error) = self.transport.set_distance(socket, distance)
+        {
+            self.lost(socket, &error.to_string());
+        }
+    }
+
+    /// Connects as a neighbour's settings say.
+    pub(super) fn connect(&mut self, link: Link) {
+        let Some(settings) = self.speaker.as_ref().and_then(|speaker| speaker.settings(link.peer)) else {
+            return;
+        };
+        match self.transport.connect(settings) {
+            Ok(socket) => {
+                self.sockets.insert(link, socket);
+                self.links.insert(socket, link);
+            }
+            Err(error) => {
+                let now = self.now();
+                if let Some(speaker) = &mut self.speaker {
+                    speaker.closed(link, &error.to_string(), now);
+                }
+            }
+        }
+    }
+
+    /// Says the last words, as far as the socket takes them, and closes.
+    pub(super) fn close(&mut self, link: Link, last_words: &[Bytes]) {
+        let Some(socket) = self.sockets.remove(&link) else { return };
+        self.links.remove(&socket);
+        let chunks: Vec<IoSlice<'_>> = last_words.iter().map(|words| IoSlice::new(words)).collect();
+        if !chunks.is_empty() {
+            let _ = self.transport.write(socket, &chunks);
+        }
+        self.transport.close(socket);
+    }
+
+    /// A connection is no more; what happened, in the system's words.
+    fn lost(&mut self, socket: SocketId, why: &str) {
+        let Some(link) = self.links.remove(&socket) else { return };
+        self.sockets.remove(&link);
+        self.transport.close(socket);
+        let now = self.now();
+        if let Some(speaker) = &mut self.speaker {
+            speaker.closed(link, why, now);
+        }
+    }
+
+    fn read(&mut self, socket: SocketId) {
+        for _ in 0..READS {
+            let Some(link) = self.links.get(&socket).copied() else { return };
+            let now = self.now();
+            match self.transport.read(socket, &mut self.buffer) {
+                Ok(0) => return self.lost(socket, "the neighbour has closed the connection"),
+                Ok(count) => {
+                    if let (Some(speaker), Some(octets)) = (&mut self.speaker, self.buffer.get(..count)) {
+                        speaker.received(link, octets, now);
+                    }
+                    // Less than there was room for: that was all. What sessions want is done before more is read.
+                    self.outputs();
+                    if count < self.buffer.len() {
+                        return;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return self.lost(socket, &error.to_string()),
+            }
+        }
+    }
+
+    /// Writes to every connection that has something new.
+    pub(super) fn write_all(&mut self) {
+        // Writing can make sessions say something more, and end others.
+        while let Some(links) =
+            self.speaker.as_mut().map(|speaker| speaker.take_writable()).filter(|links| !links.is_empty())
+        {
+            for link in links {
+                self.write(link);
+            }
+            self.outputs();
+        }
+    }
+
+    fn write(&mut self, link: Link) {
+        loop {
+            let now = self.now();
+            let (Some(socket), Some(speaker)) = (self.sockets.get(&link).copied(), &mut self.speaker) else {
+                return;
+            };
+            let chunks = speaker.chunks(link);
+            if chunks.is_empty() {
+                return;
+            }
+            let all: usize = chunks.iter().map(|chunk| chunk.len()).sum();
+            match self.transport.write(socket, &chunks) {
+                Ok(written) => {
+                    speaker.wrote(link, written, now);
+                    if written < all {
+                        return speaker.blocked(link, true, now);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    return speaker.blocked(link, true, now);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // A connection that is still being made has nobody to write to yet.
+                Err(error) if error.kind() == ErrorKind::NotConnected => return,
+                Err(error) => return self.lost(socket, &error.to_string()),
+            }
+        }
+    }
+}
