@@ -7,6 +7,7 @@
 //! Source of texts and exit codes: `calicoctl.md` of the contract.
 
 mod bgp;
+mod bgpd_command;
 mod cascade;
 mod cli;
 mod cni;
@@ -19,6 +20,7 @@ mod lab;
 mod label;
 mod merge;
 mod namespace;
+mod node_command;
 mod persona;
 mod print;
 mod session;

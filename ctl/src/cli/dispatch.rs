@@ -4,12 +4,14 @@ use super::{
     Admin, Asked, Command, ConfigArgs, DatastoreCommand, Global, House, IpamCommand, MigrateCommand,
 };
 use crate::bgp;
+use crate::bgpd_command;
 use crate::crud::{self, Get, LabelFlags, Target};
 use crate::datastore_command;
 use crate::io::{Failure, Io};
 use crate::ipam_command;
 use crate::lab;
 use crate::namespace::NamespaceFlags;
+use crate::node_command;
 use crate::persona::Persona;
 use crate::print::Format;
 use crate::session::Session;
@@ -28,17 +30,28 @@ pub fn dispatch(persona: Persona, asked: Asked, io: &mut Io) -> Result<ExitCode,
     };
     match command {
         Command::House(House::Lab { command }) => Ok(lab::run(command)),
-        Command::House(House::Bgp { command }) => bgp::run(&command, io).map(|()| ExitCode::SUCCESS),
+        Command::House(House::Bgpd(args)) => {
+            start_log(persona, Some(global.log_level.as_deref().unwrap_or("info")));
+            runtime()?.block_on(bgpd_command::run(&args, &global, &variable)).map(|()| ExitCode::SUCCESS)
+        }
+        Command::House(House::Bgp { command }) => {
+            start_log(persona, global.log_level.as_deref());
+            let Some(command) = command else { return Ok(ExitCode::SUCCESS) };
+            runtime()?.block_on(bgp::run(&command, io)).map(|()| ExitCode::SUCCESS)
+        }
         Command::House(House::Cni { plugin }) => Ok(crate::cni::main(vec![plugin.into()])),
         Command::Admin(command) => {
             start_log(persona, global.log_level.as_deref());
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .map_err(|error| Failure::Message(format!("cannot start the runtime: {error}")))?;
-            runtime.block_on(Call { persona, global }.run(command, io)).map(|()| ExitCode::SUCCESS)
+            runtime()?.block_on(Call { persona, global }.run(command, io)).map(|()| ExitCode::SUCCESS)
         }
     }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Message(format!("cannot start the runtime: {error}")))
 }
 
 /// One call of the program.
@@ -99,6 +112,10 @@ impl Call {
                 crud::label(&session, &words, LabelFlags { remove, overwrite }, &place, io).await
             }
             Admin::Ipam { command } => self.ipam(command, io).await,
+            Admin::Node { command } => match command {
+                Some(command) => node_command::run(&command, io).await,
+                None => Ok(()),
+            },
             Admin::Datastore { command } => self.datastore(command, io).await,
             Admin::Version { client, poll, config } => {
                 version::run(persona, (client, poll.as_deref()), &config, &self.global, &variable, io).await

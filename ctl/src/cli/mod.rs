@@ -10,6 +10,7 @@ pub use cobra::pflag_bool;
 pub use dispatch::dispatch;
 pub use tree::*;
 
+use crate::bgp::BgpCommand;
 use crate::io::Failure;
 use crate::persona::Persona;
 use clap::error::ErrorKind;
@@ -75,6 +76,14 @@ fn group(command: &Command) -> Option<(&'static [&'static str], Option<&OsString
         Command::Admin(Admin::Ipam { command: None }) => Some((&["ipam"], None)),
         Command::Admin(Admin::Ipam { command: Some(IpamCommand::Unknown(words)) }) => {
             Some((&["ipam"], words.first()))
+        }
+        Command::Admin(Admin::Node { command: None }) => Some((&["node"], None)),
+        Command::Admin(Admin::Node { command: Some(NodeCommand::Unknown(words)) }) => {
+            Some((&["node"], words.first()))
+        }
+        Command::House(House::Bgp { command: None }) => Some((&["bgp"], None)),
+        Command::House(House::Bgp { command: Some(BgpCommand::Unknown(words)) }) => {
+            Some((&["bgp"], words.first()))
         }
         Command::Admin(Admin::Datastore { command: None }) => Some((&["datastore"], None)),
         Command::Admin(Admin::Datastore { command: Some(DatastoreCommand::Unknown(words)) }) => {

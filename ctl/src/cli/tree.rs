@@ -4,8 +4,11 @@
 use crate::bgp::BgpCommand;
 use crate::lab::LabCommand;
 use crate::version;
+use bgpd::DEFAULT_SECRETS;
+use bgpd::client::DEFAULT_SOCKET;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// Where calicoctl looks for its configuration unless told otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/calico/calicoctl.cfg";
@@ -68,11 +71,13 @@ pub enum House {
         #[command(subcommand)]
         command: LabCommand,
     },
-    /// Show what the BGP speaker does, and what it can be told
+    /// Run the BGP speaker of a node, or of a router without one
+    Bgpd(BgpdArgs),
+    /// Look at a running BGP speaker
     Bgp {
-        /// What to show.
+        /// What to look at.
         #[command(subcommand)]
-        command: BgpCommand,
+        command: Option<BgpCommand>,
     },
     /// Be the CNI plugin (the thin binaries `calico` and `calico-ipam` execute this)
     Cni {
@@ -195,6 +200,12 @@ pub enum Admin {
         #[command(subcommand)]
         command: Option<IpamCommand>,
     },
+    /// Look at this node
+    Node {
+        /// What to look at.
+        #[command(subcommand)]
+        command: Option<NodeCommand>,
+    },
     /// Manage the datastore
     Datastore {
         /// What to do.
@@ -299,6 +310,46 @@ pub enum IpamCommand {
     /// An unknown word.
     #[command(external_subcommand)]
     Unknown(Vec<OsString>),
+}
+
+/// `node`.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Show this node's BGP sessions
+    Status {
+        /// Socket of the speaker
+        #[arg(long, default_value = DEFAULT_SOCKET, value_name = "PATH")]
+        socket: PathBuf,
+        /// ps (table) or json
+        #[arg(short, long, default_value = "ps", value_name = "FORMAT")]
+        output: String,
+    },
+    /// An unknown word.
+    #[command(external_subcommand)]
+    Unknown(Vec<OsString>),
+}
+
+/// `bgpd`.
+#[derive(Debug, Args)]
+pub struct BgpdArgs {
+    /// Name of the node; else NODENAME, /var/lib/calico/nodename, or HOSTNAME
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// Read Calico's resources from the YAML and JSON files in this directory, and follow them, instead of etcd
+    #[arg(long, value_name = "DIR")]
+    pub resources: Option<PathBuf>,
+    /// Put nothing into the kernel
+    #[arg(long)]
+    pub no_fib: bool,
+    /// Answer `ocicat bgp` and `ocicat node status` at this socket
+    #[arg(long, default_value = DEFAULT_SOCKET, value_name = "PATH")]
+    pub socket: PathBuf,
+    /// Where passwords are: DIR/SECRET/KEY, as Secrets are mounted
+    #[arg(long, default_value = DEFAULT_SECRETS, value_name = "DIR")]
+    pub secrets: PathBuf,
+    /// Where from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// `datastore`.

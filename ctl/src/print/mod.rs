@@ -2,7 +2,7 @@
 
 pub mod grid;
 mod json;
-mod table;
+pub mod table;
 #[cfg(test)]
 mod tests;
 
