@@ -86,16 +86,21 @@ async fn exists(client: &Client, kind: Kind, name: &str) -> Result<bool> {
 
 /// What a node writes of itself.
 fn of_node(node: &Node) -> [Wanted; 2] {
-    let ipv4 = format!("{}/31", node.ipv4().1);
-    let ipv6 = format!("{}/127", node.ipv6().1);
+    let (four, six) = node.prefix_lengths();
+    let ipv4 = format!("{}/{four}", node.ipv4().1);
+    let ipv6 = format!("{}/{six}", node.ipv6().1);
     let addresses =
         json!([{"address": ipv4, "type": "CalicoNodeIP"}, {"address": ipv6, "type": "CalicoNodeIP"}]);
+    let mut bgp = json!({"ipv4Address": ipv4, "ipv6Address": ipv6});
+    if let (Some(number), Some(bgp)) = (node.as_number, bgp.as_object_mut()) {
+        bgp.insert("asNumber".to_string(), number.into());
+    }
     [
         Wanted {
             word: "node",
             kind: Kind::Node,
             name: node.name.clone(),
-            spec: json!({"addresses": addresses, "bgp": {"ipv4Address": ipv4, "ipv6Address": ipv6}}),
+            spec: json!({"addresses": addresses, "bgp": bgp}),
         },
         Wanted {
             word: "felixconfiguration",
@@ -223,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_node_says_where_it_is() {
-        let node = Node { name: "node-1".into(), number: 1 };
+        let node = Node { name: "node-1".into(), number: 1, on_segment: false, as_number: None };
         let [own, felix] = of_node(&node);
         assert_eq!(own.spec["bgp"], json!({"ipv4Address": "192.0.2.3/31", "ipv6Address": "fd0c:a7::3/127"}));
         assert_eq!(

@@ -246,7 +246,7 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let directory = Directory::new(folder.path().join("lab")).unwrap();
-        let node = Node { name: "node-1".into(), number: 1 };
+        let node = Node { name: "node-1".into(), number: 1, on_segment: false, as_number: None };
         directory.make(std::slice::from_ref(&node)).unwrap();
         assert!(directory.node("node-1").join("run/netns").is_dir());
         assert!(directory.make(&[node]).is_err(), "it is there");

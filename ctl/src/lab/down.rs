@@ -64,7 +64,7 @@ fn note(directory: &Directory, state: &State, progress: &mut Progress) {
 /// Takes out of a datastore that is not the lab's own what the lab put there; returns whether all of it is out. The
 /// datastore may be away: that is told and keeps nothing else from going.
 fn leave_datastore(directory: &Directory, state: &State, progress: &mut Progress, watch: &Watch) -> bool {
-    let plan = Plan::new(state.etcd.clone());
+    let plan = state.plan();
     let detach = state.workloads.iter().filter_map(|known| {
         let planned = plan.workloads.iter().find(|workload| workload.name == known.name)?;
         Some((format!("detach {}", known.name), Left::Workload(planned, known)))
@@ -124,12 +124,12 @@ impl Left<'_> {
 /// Makes sure that the relays run, as they do unless somebody ended them, and that the datastore answers.
 fn reach_datastore(directory: &Directory, state: &State) -> Result<()> {
     let own = std::env::current_exe().context("find this program")?;
-    for program in Plan::new(state.etcd.clone()).programs(directory.path(), &own, &own) {
+    for program in state.plan().datastore_programs(directory.path(), &own, &own) {
         let known = state.processes.iter().find(|started| started.name == program.name);
         let identity =
             match known.map(|started| started.identity).filter(|identity| process::alive(*identity)) {
                 Some(identity) => identity,
-                None => program::start(directory, &program)?,
+                None => program::start(directory, &state.etcd, &program)?,
             };
         program::wait_ready(directory, &program, identity, PATIENCE)?;
     }

@@ -5,9 +5,11 @@
 //! the table from which all is made; `state` says what was made.
 
 mod bootstrap;
+mod converge;
 mod directory;
 mod down;
 mod echo;
+mod fabric;
 mod failpoint;
 mod matrix;
 mod mount_ns;
@@ -16,9 +18,11 @@ mod place;
 mod plan;
 mod process;
 mod program;
+mod programs;
 mod progress;
 mod relay;
 mod report;
+mod shape;
 mod state;
 mod status;
 mod tool;
@@ -28,8 +32,9 @@ mod workload;
 
 use anyhow::{Context, Result, bail};
 use directory::Directory;
-use plan::{Etcd, NODE_PROGRAMS, Plan};
+use plan::{Etcd, NODE_PROGRAMS, OUTSIDE, ROUTER};
 use progress::Progress;
+use shape::{Fabric, Shape};
 use state::{Phase, State};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -43,8 +48,14 @@ const DIRECTORY_VARIABLE: &str = "OCICAT_LAB_DIR";
 /// What the lab can do.
 #[derive(Debug, clap::Subcommand)]
 pub enum LabCommand {
-    /// Bring up a node with datastore and four workloads, and send packets between them
+    /// Bring up nodes with datastore and workloads, and send packets between all of them
     Up {
+        /// How many nodes
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+        nodes: u8,
+        /// What lies between them
+        #[arg(long, value_enum, default_value_t)]
+        fabric: Fabric,
         /// Use this etcd instead of one of the lab's own
         #[arg(long, value_name = "URL[,URL]")]
         etcd: Option<String>,
@@ -60,7 +71,7 @@ pub enum LabCommand {
     },
     /// Run a command in a node or a workload
     Exec {
-        /// A node or workload, such as node-1 or w1
+        /// A node or workload, such as node-1 or w1, or the router: tor
         #[arg(value_name = "NODE|WORKLOAD")]
         name: String,
         /// The command, after `--`
@@ -87,7 +98,10 @@ pub enum LabCommand {
 /// Runs one lab command.
 pub fn run(command: LabCommand) -> ExitCode {
     let done = match command {
-        LabCommand::Up { etcd, json } => watched(move |watch| up(etcd.as_deref(), json, watch)),
+        LabCommand::Up { nodes, fabric, etcd, json } => {
+            let shape = Shape { nodes, fabric };
+            watched(move |watch| up(etcd.as_deref(), shape, json, watch))
+        }
         LabCommand::Status { json } => watched(move |watch| status(json, watch)),
         LabCommand::Exec { name, command } => watched(move |watch| exec(&name, command, watch)),
         LabCommand::Down => watched(down),
@@ -117,8 +131,14 @@ fn changeable() -> Result<Directory> {
     directory()
 }
 
-fn up(etcd: Option<&str>, json: bool, watch: &Watch) -> Result<ExitCode> {
+fn up(etcd: Option<&str>, shape: Shape, json: bool, watch: &Watch) -> Result<ExitCode> {
     let wanted = etcd.map_or(Ok(Etcd::Own), Etcd::parse).map_err(anyhow::Error::msg)?;
+    if shape.fabric.has_router() && wanted != Etcd::Own {
+        bail!(
+            "--fabric {} switches the mesh of all nodes off: it goes with the lab's own etcd only, not with --etcd",
+            shape.fabric
+        );
+    }
     let directory = changeable()?;
     let _turn = directory.turn()?;
     let mut progress = Progress::new(json);
@@ -127,8 +147,11 @@ fn up(etcd: Option<&str>, json: bool, watch: &Watch) -> Result<ExitCode> {
         Some(found) if found.healthy() && found.etcd != wanted => {
             bail!("a lab with another datastore is up; `ocicat lab down` first")
         }
+        Some(found) if found.healthy() && found.shape != shape => {
+            bail!("a lab of {} is up; `ocicat lab down` first", found.shape)
+        }
         Some(found) if found.healthy() => progress.say("the lab is up already"),
-        found => make_anew(&directory, found, wanted, &mut progress, watch)?,
+        found => make_anew(&directory, found, (wanted, shape), &mut progress, watch)?,
     }
     let state = State::load(directory.path())?.context("the state file has gone")?;
     watch.doing("sending packets", STEP);
@@ -146,7 +169,7 @@ fn up(etcd: Option<&str>, json: bool, watch: &Watch) -> Result<ExitCode> {
 fn make_anew(
     directory: &Directory,
     found: Option<status::Report>,
-    etcd: Etcd,
+    (etcd, shape): (Etcd, Shape),
     progress: &mut Progress,
     watch: &Watch,
 ) -> Result<()> {
@@ -161,7 +184,7 @@ fn make_anew(
         }
         down::remove(directory, progress, watch)?;
     }
-    up::Making::new(directory, etcd, needs, progress, watch).run().with_context(|| {
+    up::Making::new(directory, etcd, shape, needs, progress, watch).run().with_context(|| {
         let logs = directory.path().join("log");
         format!("not brought up; logs are in {}, `ocicat lab down` takes away what is there", logs.display())
     })
@@ -208,7 +231,7 @@ fn exec(name: &str, words: Vec<OsString>, watch: &Watch) -> Result<ExitCode> {
     watch.doing(format!("entering {name}"), STEP);
     let directory = directory()?;
     let state = State::load(directory.path())?.context("no lab is here; `ocicat lab up` makes one")?;
-    let plan = Plan::new(state.etcd.clone());
+    let plan = state.plan();
     let (program, args) = words.split_first().context("no command")?;
     let mut command = Command::new(program);
     command.args(args).env(process::MARKER, directory.path());
@@ -216,11 +239,15 @@ fn exec(name: &str, words: Vec<OsString>, watch: &Watch) -> Result<ExitCode> {
         process::scrub(&mut command);
         command.envs(node_environment(&plan.etcd)).current_dir("/");
         directory.place(&node.name)
+    } else if name == ROUTER && plan.shape.fabric.has_router() || name == OUTSIDE {
+        directory.outside()
     } else if let Some(workload) = plan.workloads.iter().find(|workload| workload.name == name) {
         workload::place(&directory, workload)
     } else {
         let nodes = plan.nodes.iter().map(|node| node.name.as_str());
-        let names: Vec<&str> = nodes.chain(plan.workloads.iter().map(|w| w.name.as_str())).collect();
+        let router = plan.shape.fabric.has_router().then_some(ROUTER);
+        let names: Vec<&str> =
+            nodes.chain(router).chain(plan.workloads.iter().map(|w| w.name.as_str())).collect();
         bail!("{name:?} is neither node nor workload; there are {}", names.join(", "));
     }
     .with_context(|| format!("{name} is not there; see `ocicat lab status`"))?;

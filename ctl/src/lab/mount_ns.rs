@@ -81,7 +81,7 @@ mod tests {
     /// A lab's directory, and within it a mount namespace that was entered once.
     fn enter_a_new_one(folder: &Path) -> Result<String> {
         let directory = Directory::new(folder.join("lab"))?;
-        let node = Node { name: "node-1".to_string(), number: 1 };
+        let node = Node { name: "node-1".to_string(), number: 1, on_segment: false, as_number: None };
         directory.make(std::slice::from_ref(&node))?;
         let name = directory.mount_ns(&node.name);
         let result = create(&name, &directory.node(&node.name).join("root")).and_then(|()| {

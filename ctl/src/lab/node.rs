@@ -3,7 +3,7 @@
 use super::directory::Directory;
 use super::failpoint::failpoint;
 use super::mount_ns;
-use super::plan::{ETCD_ADDRESS, NODE_PROGRAMS, Node, OUTSIDE, Plan, UPLINK};
+use super::plan::{ETCD_ADDRESS, NODE_PROGRAMS, Node, OUTSIDE, Plan, SEGMENT, UPLINK};
 use anyhow::{Context, Result, bail};
 use kernel::{IpNet, Kernel, LinkRef, Mac, Netlink, Netns, NextHop, Op, Route, RouteKind, Scope, VethPair};
 use nix::mount::{MsFlags, mount};
@@ -16,16 +16,37 @@ const OWN: [(&str, &str); 3] = [("var-lib", "/var/lib"), ("etc-cni", "/etc/cni")
 const STATIC: u8 = 4;
 const MAIN_TABLE: u32 = 254;
 
-/// Makes the outside namespace, where etcd has its address.
+/// Makes the outside namespace, where etcd has its address, and the segment where nodes share one.
 ///
 /// # Errors
 /// The kernel refuses.
-pub async fn make_outside(directory: &Directory) -> Result<()> {
+pub async fn make_outside(directory: &Directory, plan: &Plan) -> Result<()> {
     let netns = Netns::create_at(&directory.netns(OUTSIDE))?;
     let kernel = Netlink::open(&netns)?;
     let lo = index(&kernel, "lo").await?;
     let address = IpNet::host(IpAddr::V4(ETCD_ADDRESS));
-    apply(&kernel, vec![up("lo"), Op::AddAddress { link: lo, net: address, nodad: true }]).await
+    apply(&kernel, vec![up("lo"), Op::AddAddress { link: lo, net: address, nodad: true }]).await?;
+    forward(&kernel).await?;
+    if let Some(node) = plan.nodes.first().filter(|node| node.on_segment) {
+        apply(&kernel, vec![Op::AddBridge(SEGMENT.to_string()), up(SEGMENT)]).await?;
+        let bridge = index(&kernel, SEGMENT).await?;
+        apply(&kernel, addresses(bridge, node, node.ipv4().0.into(), node.ipv6().0.into())).await?;
+    }
+    Ok(())
+}
+
+/// A host that routes for its workloads forwards.
+async fn forward(kernel: &Netlink) -> Result<()> {
+    let keys = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
+    let values = keys.map(|key| (key.to_string(), "1".to_string())).to_vec();
+    kernel.set_sysctls(values).await.into_iter().collect::<Result<Vec<()>, _>>()?;
+    Ok(())
+}
+
+fn addresses(link: u32, node: &Node, v4: IpAddr, v6: IpAddr) -> Vec<Op> {
+    let (four, six) = node.prefix_lengths();
+    let add = |addr, prefix| Op::AddAddress { link, net: IpNet { addr, prefix }, nodad: true };
+    vec![add(v4, four), add(v6, six)]
 }
 
 /// Makes a node: its mount namespace with its own directories and programs, its network namespace and its uplink.
@@ -54,13 +75,15 @@ pub async fn make_node(directory: &Directory, plan: &Plan, node: &Node, programs
     };
     apply(&outside, vec![Op::AddVeth(pair), up(&node.outside_link())]).await?;
     let (v4, v6) = (node.ipv4(), node.ipv6());
-    let theirs = index(&outside, &node.outside_link()).await?;
     let ours = index(&inside, UPLINK).await?;
-    let address = |link, addr: IpAddr| {
-        let prefix = if addr.is_ipv4() { 31 } else { 127 };
-        Op::AddAddress { link, net: IpNet { addr, prefix }, nodad: true }
+    let theirs = index(&outside, &node.outside_link()).await?;
+    let near = if node.on_segment {
+        let master = index(&outside, SEGMENT).await?;
+        vec![Op::SetMaster { link: LinkRef::Index(theirs), master }]
+    } else {
+        addresses(theirs, node, v4.0.into(), v6.0.into())
     };
-    apply(&outside, vec![address(theirs, v4.0.into()), address(theirs, v6.0.into())]).await?;
+    apply(&outside, near).await?;
     let default = |gateway: IpAddr| {
         Op::AddRoute(Route {
             dst: IpNet::default_route_of(gateway),
@@ -73,16 +96,10 @@ pub async fn make_node(directory: &Directory, plan: &Plan, node: &Node, programs
             source: None,
         })
     };
-    let ops = vec![up("lo"), up(UPLINK), address(ours, v4.1.into()), address(ours, v6.1.into())];
-    apply(&inside, ops).await?;
+    apply(&inside, vec![up("lo"), up(UPLINK)]).await?;
+    apply(&inside, addresses(ours, node, v4.1.into(), v6.1.into())).await?;
     apply(&inside, vec![default(v4.0.into()), default(v6.0.into())]).await?;
-    // A host that routes for its workloads forwards.
-    for kernel in [&inside, &outside] {
-        let forward = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
-        let values = forward.map(|key| (key.to_string(), "1".to_string())).to_vec();
-        kernel.set_sysctls(values).await.into_iter().collect::<Result<Vec<()>, _>>()?;
-    }
-    Ok(())
+    forward(&inside).await
 }
 
 /// The programs a node finds in its own /run.

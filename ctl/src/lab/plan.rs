@@ -1,14 +1,21 @@
 //! What a lab consists of, as data: nodes, workloads, programs and addresses. Everything else in the lab walks
 //! these tables, so that more nodes, another fabric or another program are rows.
 
-use super::state::Identity;
+use super::fabric;
+use super::shape::{Fabric, Shape};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::path::{Path, PathBuf};
 
 /// Where the lab lives unless `OCICAT_LAB_DIR` says otherwise.
 pub const DIRECTORY: &str = "/run/ocicat-lab";
 /// Name of the namespace between the nodes, where etcd is.
 pub const OUTSIDE: &str = "outside";
+/// Name of the router between the nodes, which lives in the outside namespace, and its address there.
+pub const ROUTER: &str = "tor";
+/// Address of the router: also its BGP identifier.
+pub const ROUTER_ADDRESS: Ipv4Addr = ETCD_ADDRESS;
+/// Name of the bridge that is a segment, and the host part of its own addresses.
+pub const SEGMENT: &str = "segment";
+const SEGMENT_GATEWAY: u8 = 254;
 /// Name of the one link of a node to the outside.
 pub const UPLINK: &str = "eth0";
 /// Name of the link of a workload.
@@ -37,6 +44,10 @@ pub struct Node {
     pub name: String,
     /// Number from 1.
     pub number: u8,
+    /// It shares its link with the other nodes.
+    pub on_segment: bool,
+    /// AS number; Calico's default when `None`.
+    pub as_number: Option<u32>,
 }
 
 impl Node {
@@ -45,16 +56,31 @@ impl Node {
         format!("to-{}", self.name)
     }
 
-    /// The /31 of its uplink: the outside's address, the node's.
+    /// The addresses of its uplink: the outside's, which is the node's gateway, and the node's.
     pub fn ipv4(&self) -> (Ipv4Addr, Ipv4Addr) {
+        if self.on_segment {
+            let host = |number| Ipv4Addr::new(198, 51, 100, number);
+            return (host(SEGMENT_GATEWAY), host(self.number));
+        }
         let low = self.number.saturating_mul(2);
         (Ipv4Addr::new(192, 0, 2, low), Ipv4Addr::new(192, 0, 2, low | 1))
     }
 
-    /// The /127 of its uplink: the outside's address, the node's.
+    /// The same in IPv6.
     pub fn ipv6(&self) -> (Ipv6Addr, Ipv6Addr) {
+        if self.on_segment {
+            let host = |number: u8| Ipv6Addr::new(0xfd0c, 0xa7, 0, 1, 0, 0, 0, number.into());
+            return (host(SEGMENT_GATEWAY), host(self.number));
+        }
         let low = u16::from(self.number.saturating_mul(2));
         (Ipv6Addr::new(0xfd0c, 0xa7, 0, 0, 0, 0, 0, low), Ipv6Addr::new(0xfd0c, 0xa7, 0, 0, 0, 0, 0, low | 1))
+    }
+}
+
+impl Node {
+    /// Prefix lengths of its uplink: IPv4, IPv6.
+    pub fn prefix_lengths(&self) -> (u8, u8) {
+        if self.on_segment { (24, 64) } else { (31, 127) }
     }
 }
 
@@ -135,33 +161,10 @@ impl Etcd {
     }
 }
 
-fn relay_address(number: usize) -> String {
+/// Where etcd, or the way to one of them, is seen from the outside namespace.
+pub fn relay_address(number: usize) -> String {
     let port = usize::from(ETCD_PORT) + number;
     format!("{ETCD_ADDRESS}:{port}")
-}
-
-/// Where a program of the lab runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Where {
-    /// In the host's namespaces.
-    Host,
-    /// In the namespace between the nodes.
-    Outside,
-}
-
-/// A program that runs as long as the lab does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
-    /// Its name in the state file, in `status`, and of its log.
-    pub name: String,
-    /// Where it runs.
-    pub place: Where,
-    /// The program.
-    pub path: PathBuf,
-    /// Its arguments.
-    pub args: Vec<String>,
-    /// The address that answers once it is ready, as seen from the outside namespace.
-    pub ready: String,
 }
 
 /// Everything the lab consists of.
@@ -173,83 +176,30 @@ pub struct Plan {
     pub workloads: Vec<Workload>,
     /// The datastore.
     pub etcd: Etcd,
+    /// What was asked for.
+    pub shape: Shape,
 }
 
 impl Plan {
-    /// One node with four workloads.
-    pub fn new(etcd: Etcd) -> Self {
-        let nodes = vec![Node { name: "node-1".to_string(), number: 1 }];
-        let workloads = nodes
-            .iter()
-            .flat_map(|node| (1..=4).map(|n| Workload { name: format!("w{n}"), node: node.name.clone() }))
-            .collect();
-        Self { nodes, workloads, etcd }
+    /// One node with four workloads, or several with two each.
+    pub fn new(etcd: Etcd, shape: Shape) -> Self {
+        let several = shape.nodes > 1;
+        let node = |number: u8| Node {
+            name: format!("node-{number}"),
+            number,
+            on_segment: several && shape.fabric == Fabric::Segment,
+            as_number: fabric::node_as(shape.fabric, number),
+        };
+        let nodes: Vec<Node> = (1..=shape.nodes).map(node).collect();
+        let each = if several { 2 } else { 4 };
+        let homes = nodes.iter().flat_map(|node| std::iter::repeat_n(&node.name, each));
+        let workload = |(number, node): (usize, &String)| Workload {
+            name: format!("w{}", number + 1),
+            node: node.clone(),
+        };
+        let workloads = homes.enumerate().map(workload).collect();
+        Self { nodes, workloads, etcd, shape }
     }
-
-    /// The table of programs. `own` is this program, which is also the relay.
-    pub fn programs(&self, directory: &Path, etcd: &Path, own: &Path) -> Vec<Program> {
-        match &self.etcd {
-            Etcd::Own => vec![etcd_server(directory, etcd)],
-            Etcd::Given(targets) => targets
-                .iter()
-                .enumerate()
-                .map(|(number, target)| {
-                    let netns = directory.join("ns").join(OUTSIDE).display().to_string();
-                    let words = [
-                        "lab",
-                        "relay",
-                        "--netns",
-                        &netns,
-                        "--listen",
-                        &relay_address(number),
-                        "--to",
-                        target,
-                    ];
-                    Program {
-                        name: format!("etcd-relay-{}", number + 1),
-                        place: Where::Host,
-                        path: own.to_path_buf(),
-                        args: words.map(str::to_string).to_vec(),
-                        ready: relay_address(number),
-                    }
-                })
-                .collect(),
-        }
-    }
-}
-
-fn etcd_server(directory: &Path, path: &Path) -> Program {
-    let client = format!("http://{ETCD_ADDRESS}:{ETCD_PORT}");
-    let peer = format!("http://{ETCD_ADDRESS}:{ETCD_PEER_PORT}");
-    let args = [
-        ("--name", "ocicat-lab".to_string()),
-        ("--data-dir", directory.join("etcd").display().to_string()),
-        ("--listen-client-urls", client.clone()),
-        ("--advertise-client-urls", client),
-        ("--listen-peer-urls", peer.clone()),
-        ("--initial-advertise-peer-urls", peer.clone()),
-        ("--initial-cluster", format!("ocicat-lab={peer}")),
-        // One member elects itself; there is nothing to wait for.
-        ("--heartbeat-interval", "20".to_string()),
-        ("--election-timeout", "100".to_string()),
-    ];
-    Program {
-        name: "etcd".to_string(),
-        place: Where::Outside,
-        path: path.to_path_buf(),
-        args: args.into_iter().flat_map(|(flag, value)| [flag.to_string(), value]).collect(),
-        ready: relay_address(0),
-    }
-}
-
-/// A program that was started.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Started {
-    /// Its name in the table.
-    pub name: String,
-    /// Which process it is.
-    #[serde(flatten)]
-    pub identity: Identity,
 }
 
 #[cfg(test)]
@@ -258,7 +208,7 @@ mod tests {
 
     #[test]
     fn one_node_with_four_workloads() {
-        let plan = Plan::new(Etcd::Own);
+        let plan = Plan::new(Etcd::Own, Shape::default());
         assert_eq!(plan.nodes.len(), 1);
         let names: Vec<_> = plan.workloads.iter().map(|w| (w.name.as_str(), w.node.as_str())).collect();
         assert_eq!(names, [("w1", "node-1"), ("w2", "node-1"), ("w3", "node-1"), ("w4", "node-1")]);
@@ -279,17 +229,20 @@ mod tests {
     }
 
     #[test]
-    fn given_endpoints_are_seen_through_relays() {
-        let etcd = Etcd::parse("http://127.0.0.1:2379,http://[::1]:4001/").unwrap();
-        assert_eq!(etcd, Etcd::Given(vec!["127.0.0.1:2379".into(), "[::1]:4001".into()]));
-        assert_eq!(etcd.endpoints(), ["http://192.0.2.1:2379", "http://192.0.2.1:2380"]);
-        let programs =
-            Plan::new(etcd).programs(Path::new("/lab"), Path::new("/usr/bin/etcd"), Path::new("/b/ocicat"));
-        assert_eq!(programs.len(), 2);
-        assert_eq!(programs[1].name, "etcd-relay-2");
-        let expected = "lab relay --netns /lab/ns/outside --listen 192.0.2.1:2380 --to [::1]:4001";
-        assert_eq!(programs[1].args.join(" "), expected);
-        assert_eq!((&programs[1].place, programs[1].ready.as_str()), (&Where::Host, "192.0.2.1:2380"));
+    fn several_nodes_have_two_workloads_each_and_share_a_link_or_do_not() {
+        let plan = |fabric| Plan::new(Etcd::Own, Shape { nodes: 3, fabric });
+        let segment = plan(Fabric::Segment);
+        let names: Vec<_> = segment.workloads.iter().map(|w| (w.name.as_str(), w.node.as_str())).collect();
+        assert_eq!(names[1..4], [("w2", "node-1"), ("w3", "node-2"), ("w4", "node-2")]);
+        let addresses: Vec<_> = segment.nodes.iter().map(|node| node.ipv4().1.to_string()).collect();
+        assert_eq!(addresses, ["198.51.100.1", "198.51.100.2", "198.51.100.3"]);
+        assert_eq!(segment.nodes[0].ipv4().0, segment.nodes[2].ipv4().0, "one gateway for all");
+        let routed = plan(Fabric::Routed);
+        assert_eq!(routed.nodes[2].ipv4().1.to_string(), "192.0.2.7");
+        assert_eq!(
+            routed.nodes.iter().map(|node| node.as_number).collect::<Vec<_>>(),
+            [Some(65101), Some(65102), Some(65103)]
+        );
     }
 
     #[test]
@@ -306,18 +259,6 @@ mod tests {
             let error = Etcd::parse(bad).unwrap_err();
             assert!(error.contains(says), "{bad}: {error}");
         }
-    }
-
-    #[test]
-    fn the_labs_own_etcd_keeps_to_itself() {
-        let program =
-            Plan::new(Etcd::Own).programs(Path::new("/lab"), Path::new("/usr/bin/etcd"), Path::new("/b"));
-        let line = program[0].args.join(" ");
-        assert!(
-            line.contains("--data-dir /lab/etcd")
-                && line.contains("--listen-client-urls http://192.0.2.1:2379")
-        );
-        assert!(!line.contains("0.0.0.0") && program[0].place == Where::Outside);
     }
 
     #[test]

@@ -31,16 +31,22 @@ pub fn scrub(command: &mut Command) {
     }
 }
 
-/// Starts a program that outlives this one, on the calling thread's namespaces; its words go to `log`.
+/// Starts a program that outlives this one, on the calling thread's namespaces, with these settings in its
+/// environment; its words go to `log`, which was opened where it can be seen.
 ///
 /// # Errors
 /// It cannot be started.
-pub fn start(mut command: Command, directory: &Path, log: &Path) -> Result<Identity> {
+pub fn start(
+    mut command: Command,
+    environment: &[(&str, String)],
+    directory: &Path,
+    log: File,
+) -> Result<Identity> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let log = File::create(log).with_context(|| format!("create {}", log.display()))?;
     let copy = log.try_clone()?;
     scrub(&mut command);
     let child = command
+        .envs(environment.iter().map(|(name, value)| (name, value)))
         .env(MARKER, directory)
         .stdin(Stdio::null())
         .stdout(log)
@@ -177,8 +183,10 @@ mod tests {
             command.arg("1000");
             command
         };
-        let ours = start(sleep(), folder.path(), &folder.path().join("log")).unwrap();
-        let theirs = start(sleep(), other.path(), &other.path().join("log")).unwrap();
+        let ours =
+            start(sleep(), &[], folder.path(), File::create(folder.path().join("log")).unwrap()).unwrap();
+        let theirs =
+            start(sleep(), &[], other.path(), File::create(other.path().join("log")).unwrap()).unwrap();
         assert_eq!(of_lab(folder.path(), &none).unwrap(), [ours]);
         assert_eq!(kill_all(folder.path(), &none).unwrap(), 1);
         assert!(!alive(ours) && alive(theirs));
@@ -190,7 +198,13 @@ mod tests {
     #[test]
     fn a_program_that_cannot_be_started_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let error = start(Command::new("/no/such"), folder.path(), &folder.path().join("log")).unwrap_err();
+        let error = start(
+            Command::new("/no/such"),
+            &[],
+            folder.path(),
+            File::create(folder.path().join("log")).unwrap(),
+        )
+        .unwrap_err();
         assert!(format!("{error:#}").contains("/no/such"));
     }
 }

@@ -1,11 +1,14 @@
 //! Starting the programs of the table and waiting until they answer.
 
+use super::converge;
 use super::directory::Directory;
 use super::place::Place;
-use super::plan::{Program, Where};
+use super::plan::Etcd;
 use super::process;
+use super::programs::{Program, Ready, Where};
 use super::state::Identity;
 use anyhow::{Context, Result, bail};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -39,17 +42,23 @@ pub fn find_etcd() -> Result<PathBuf> {
 ///
 /// # Errors
 /// It cannot be started.
-pub fn start(directory: &Directory, program: &Program) -> Result<Identity> {
+pub fn start(directory: &Directory, etcd: &Etcd, program: &Program) -> Result<Identity> {
     let mut command = Command::new(&program.path);
     command.args(&program.args).current_dir("/");
-    let log = directory.log(&program.name);
-    match program.place {
-        Where::Host => process::start(command, directory.path(), &log),
-        Where::Outside => directory.outside()?.run(|| process::start(command, directory.path(), &log)),
+    // Opened here: the host's files are not seen from a node.
+    let path = directory.log(&program.name);
+    let log = File::create(&path).with_context(|| format!("create {}", path.display()))?;
+    match &program.place {
+        Where::Host => process::start(command, &[], directory.path(), log),
+        Where::Outside => directory.outside()?.run(|| process::start(command, &[], directory.path(), log)),
+        Where::Node(node) => {
+            let environment = super::node_environment(etcd);
+            directory.place(node)?.run(|| process::start(command, &environment, directory.path(), log))
+        }
     }
 }
 
-/// Waits at most `patience` until etcd is healthy at the program's address.
+/// Waits at most `patience` until the program answers.
 ///
 /// # Errors
 /// The program ended, or is not ready in time; with the end of its log.
@@ -59,10 +68,9 @@ pub fn wait_ready(
     identity: Identity,
     patience: Duration,
 ) -> Result<()> {
-    let outside = directory.outside()?;
     let begin = Instant::now();
     loop {
-        let last = match health(&outside, &program.ready) {
+        let last = match health(directory, &program.ready) {
             Ok(()) => return Ok(()),
             Err(error) => format!("{error:#}"),
         };
@@ -79,11 +87,18 @@ pub fn wait_ready(
     }
 }
 
-/// Asks etcd for its health.
+/// Asks a program for its health.
 ///
 /// # Errors
-/// It says that it has none, or nothing within two seconds.
-pub fn health(outside: &Place, address: &str) -> Result<()> {
+/// It says that it has none, or nothing in time.
+pub fn health(directory: &Directory, ready: &Ready) -> Result<()> {
+    match ready {
+        Ready::Etcd(address) => health_of_etcd(&directory.outside()?, address),
+        Ready::Speaker(socket) => converge::sessions(socket).map(drop),
+    }
+}
+
+fn health_of_etcd(outside: &Place, address: &str) -> Result<()> {
     let address: SocketAddr = address.parse()?;
     let answer = outside.run(|| Ok(ask(address)?))?;
     if answer.is_empty() {

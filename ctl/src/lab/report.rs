@@ -2,21 +2,27 @@
 
 use super::directory::Directory;
 use super::matrix::{self, Probe};
-use super::plan::{NODE_PROGRAMS, Plan};
+use super::plan::NODE_PROGRAMS;
 use super::progress::Progress;
 use super::state::State;
 use super::tool;
 use serde_json::{Value, json};
 
-/// What is shown of the datastore: the words after `ocicat`.
-const SHOWN: [&[&str]; 2] = [&["ipam", "show", "--show-blocks"], &["get", "wep", "-o", "wide"]];
+/// What is shown of the datastore and the first node's speaker: the words after `ocicat`.
+const SHOWN: [&[&str]; 4] = [
+    &["ipam", "show", "--show-blocks"],
+    &["get", "wep", "-o", "wide"],
+    &["node", "status"],
+    &["bgp", "routes"],
+];
 
 /// What to try next; `ocicat` is called as this program was, which need not be in `PATH`.
-const NEXT: [(&str, &str); 6] = [
+const NEXT: [(&str, &str); 7] = [
     ("exec w1 -- ip route", "a workload's way out"),
     ("exec node-1 -- ip neigh", "its neighbours on the node, all permanent"),
     ("exec node-1 -- ocicat get ippools -o wide", "the pools"),
     ("exec node-1 -- ocicat get nodes -o yaml", "the node"),
+    ("exec node-1 -- ocicat bgp peers", "who it speaks BGP with"),
     ("status", "what runs"),
     ("down", "takes all of it away"),
 ];
@@ -39,7 +45,7 @@ pub struct Report<'a> {
 impl<'a> Report<'a> {
     /// Gathers them; runs `ocicat` on the first node for what the datastore has.
     pub fn new(directory: &Directory, state: &'a State, probes: &'a [Probe], progress: &'a Progress) -> Self {
-        let plan = Plan::new(state.etcd.clone());
+        let plan = state.plan();
         let shown = SHOWN.iter().map(|words| {
             let ocicat = format!("{NODE_PROGRAMS}/ocicat");
             let line = std::iter::once(ocicat.as_str()).chain(words.iter().copied()).collect::<Vec<_>>();
@@ -75,11 +81,12 @@ impl<'a> Report<'a> {
             self.progress.steps().iter().map(|(what, at)| json!({"what": what, "atSeconds": at})).collect();
         let shown: Vec<Value> =
             self.shown.iter().map(|(line, out)| json!({"command": line, "output": out})).collect();
-        let plan = Plan::new(self.state.etcd.clone());
+        let plan = self.state.plan();
         let node = |node: &super::plan::Node| json!({"name": node.name, "ipv4": node.ipv4().1.to_string(), "ipv6": node.ipv6().1.to_string()});
         let all = json!({
             "ok": matrix::complete(self.probes),
             "seconds": self.progress.seconds(),
+            "shape": self.state.shape,
             "etcdEndpoints": self.state.etcd.endpoints(),
             "nodes": plan.nodes.iter().map(node).collect::<Vec<_>>(),
             "workloads": self.state.workloads,

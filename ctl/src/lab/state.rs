@@ -1,6 +1,8 @@
 //! The state file: what was made, written before it is made, so that whatever is left of a killed lab is known.
 
-use super::plan::{Etcd, Started};
+use super::plan::{Etcd, Plan};
+use super::programs::Started;
+use super::shape::Shape;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -69,6 +71,9 @@ pub struct State {
     pub step: String,
     /// The datastore.
     pub etcd: Etcd,
+    /// Nodes and fabric.
+    #[serde(flatten)]
+    pub shape: Shape,
     /// Workloads.
     pub workloads: Vec<Attached>,
     /// Programs.
@@ -79,16 +84,22 @@ pub struct State {
 
 impl State {
     /// Of a lab that has nothing yet.
-    pub fn new(etcd: Etcd) -> Self {
+    pub fn new(etcd: Etcd, shape: Shape) -> Self {
         Self {
             format: FORMAT,
             phase: Phase::Making,
             step: "begin".to_string(),
             etcd,
+            shape,
             workloads: Vec::new(),
             processes: Vec::new(),
             created: Vec::new(),
         }
+    }
+
+    /// What the lab consists of.
+    pub fn plan(&self) -> Plan {
+        Plan::new(self.etcd.clone(), self.shape)
     }
 
     /// Reads the file in `directory`; `None` when there is none.
@@ -134,9 +145,13 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::shape::Fabric;
 
     fn full() -> State {
-        let mut state = State::new(Etcd::Given(vec!["127.0.0.1:2379".into()]));
+        let mut state = State::new(
+            Etcd::Given(vec!["127.0.0.1:2379".into()]),
+            Shape { nodes: 3, fabric: Fabric::Routed },
+        );
         state.step = "attach w1".into();
         state.workloads.push(Attached {
             name: "w1".into(),

@@ -1,10 +1,12 @@
 //! Looking at a lab: what should be there, and whether it is.
 
 use super::directory::Directory;
-use super::plan::{Etcd, NODE_PROGRAMS, OUTSIDE, Plan, UPLINK, WORKLOAD_LINK};
+use super::plan::{Etcd, NODE_PROGRAMS, OUTSIDE, UPLINK, WORKLOAD_LINK};
+use super::programs::Ready;
+use super::shape::Shape;
 use super::state::{Phase, State};
 use super::watch::Watch;
-use super::{process, program, workload};
+use super::{converge, process, program, workload};
 use anyhow::Result;
 use kernel::{Kernel, Netlink, Netns};
 use serde::Serialize;
@@ -35,6 +37,9 @@ pub struct Report {
     pub step: String,
     /// Where the datastore is.
     pub etcd: Etcd,
+    /// Nodes and fabric.
+    #[serde(flatten)]
+    pub shape: Shape,
     /// What should be there.
     pub findings: Vec<Finding>,
 }
@@ -66,7 +71,7 @@ impl Report {
 pub fn examine(directory: &Directory, watch: &Watch) -> Result<Option<Report>> {
     watch.doing("reading the state file", LOOK);
     let Some(state) = State::load(directory.path())? else { return Ok(None) };
-    let plan = Plan::new(state.etcd.clone());
+    let plan = state.plan();
     let mut findings = Vec::new();
     let mut find = |what: String, about: String, result: Result<()>| {
         findings.push(Finding { what, about, fault: result.err().map(|error| format!("{error:#}")) });
@@ -75,13 +80,21 @@ pub fn examine(directory: &Directory, watch: &Watch) -> Result<Option<Report>> {
     for program in plan.programs(directory.path(), Path::new("etcd"), Path::new("ocicat")) {
         watch.doing(format!("asking {} for its health", program.name), LOOK);
         let started = state.processes.iter().find(|started| started.name == program.name);
-        let about = started.map_or("never started".to_string(), |s| {
-            format!("process {}, {}", s.identity.pid, program.ready)
-        });
+        let mut about =
+            started.map_or("never started".to_string(), |s| format!("process {}", s.identity.pid));
         let running = started.is_some_and(|started| process::alive(started.identity));
-        let result = match running {
-            false => Err(anyhow::anyhow!("not running")),
-            true => directory.outside().and_then(|outside| program::health(&outside, &program.ready)),
+        let result = match (running, &program.ready) {
+            (false, _) => Err(anyhow::anyhow!("not running")),
+            (true, Ready::Etcd(address)) => {
+                about.push_str(&format!(", {address}"));
+                program::health(directory, &program.ready)
+            }
+            (true, Ready::Speaker(socket)) => converge::sessions(socket).and_then(|sessions| {
+                about.push_str(&format!(", BGP: {sessions}"));
+                let missing = plan.sessions_of(&program.place).saturating_sub(sessions.up);
+                anyhow::ensure!(missing == 0, "sessions are down: {}", sessions.down.join(", "));
+                Ok(())
+            }),
         };
         find(program.name, about, result);
     }
@@ -110,7 +123,7 @@ pub fn examine(directory: &Directory, watch: &Watch) -> Result<Option<Report>> {
             });
         find(planned.name.clone(), about, result);
     }
-    Ok(Some(Report { phase: state.phase, step: state.step, etcd: state.etcd, findings }))
+    Ok(Some(Report { phase: state.phase, step: state.step, etcd: state.etcd, shape: state.shape, findings }))
 }
 
 fn link_is_up(netns: &Netns, name: &str) -> Result<()> {
@@ -135,7 +148,13 @@ mod tests {
             about: "x".into(),
             fault: fault.map(str::to_string),
         };
-        let report = |phase, findings| Report { phase, step: String::new(), etcd: Etcd::Own, findings };
+        let report = |phase, findings| Report {
+            phase,
+            step: String::new(),
+            etcd: Etcd::Own,
+            shape: Shape::default(),
+            findings,
+        };
         assert!(report(Phase::Up, vec![finding(None)]).healthy());
         assert!(!report(Phase::Making, vec![finding(None)]).healthy());
         assert!(!report(Phase::Up, vec![finding(None), finding(Some("gone"))]).healthy());

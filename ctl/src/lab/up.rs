@@ -5,14 +5,20 @@ use super::failpoint::failpoint;
 use super::matrix::{self, End, Probe};
 use super::node::{self, Programs};
 use super::place::Place;
-use super::plan::{Etcd, NODE_PROGRAMS, POOLS, Plan, Started};
+use super::plan::{Etcd, NODE_PROGRAMS, POOLS, Plan};
+use super::programs::{self, Program, Started};
 use super::progress::Progress;
-use super::state::{Phase, State};
+use super::shape::Shape;
+use super::state::{Identity, Phase, State};
 use super::watch::{STEP, Watch};
-use super::{bootstrap, program, tool, workload};
+use super::{bootstrap, converge, fabric, program, tool, workload};
 use anyhow::{Context, Result};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long packets may get lost after all sessions are up.
+const ROUTES: Duration = Duration::from_secs(10);
 
 /// Programs the lab is made with.
 #[derive(Debug)]
@@ -47,11 +53,13 @@ impl<'a> Making<'a> {
     pub fn new(
         directory: &'a Directory,
         etcd: Etcd,
+        shape: Shape,
         needs: Needs,
         progress: &'a mut Progress,
         watch: &'a Watch,
     ) -> Self {
-        Self { directory, plan: Plan::new(etcd.clone()), needs, state: State::new(etcd), progress, watch }
+        let state = State::new(etcd, shape);
+        Self { directory, plan: state.plan(), needs, state, progress, watch }
     }
 
     /// Makes everything.
@@ -63,8 +71,13 @@ impl<'a> Making<'a> {
         self.directory.make(&self.plan.nodes)?;
         self.step("the namespace between the nodes")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(node::make_outside(self.directory))?;
-        let started = self.start_programs()?;
+        runtime.block_on(node::make_outside(self.directory, &self.plan))?;
+        let datastore = self.plan.datastore_programs(
+            self.directory.path(),
+            &self.needs.etcd,
+            &self.needs.programs.ocicat,
+        );
+        let started = self.start_programs(datastore)?;
         for node in self.plan.nodes.clone() {
             self.step(&format!("node {}", node.name))?;
             runtime.block_on(node::make_node(self.directory, &self.plan, &node, &self.needs.programs))?;
@@ -90,10 +103,12 @@ impl<'a> Making<'a> {
             )),
         }
         self.bootstrap()?;
-        self.apply_pools()?;
+        self.apply_resources()?;
+        let speakers = self.start_speakers()?;
         for number in 0..self.plan.workloads.len() {
             self.attach(&runtime, number)?;
         }
+        self.converge(&speakers)?;
         self.state.phase = Phase::Up;
         self.step("up")
     }
@@ -106,20 +121,44 @@ impl<'a> Making<'a> {
         Ok(())
     }
 
-    fn start_programs(&mut self) -> Result<Vec<(super::plan::Program, super::state::Identity)>> {
+    fn start_programs(&mut self, programs: Vec<Program>) -> Result<Vec<(Program, Identity)>> {
         let mut started = Vec::new();
-        for program in
-            self.plan.programs(self.directory.path(), &self.needs.etcd, &self.needs.programs.ocicat)
-        {
+        for program in programs {
             // Killed right after the start, it is known by its marker.
             self.step(&format!("start {}", program.name))?;
-            let identity = program::start(self.directory, &program)?;
+            let identity = program::start(self.directory, &self.plan.etcd, &program)?;
             failpoint(&format!("started {}", program.name));
             self.state.processes.push(Started { name: program.name.clone(), identity });
             self.state.save(self.directory.path())?;
             started.push((program, identity));
         }
         Ok(started)
+    }
+
+    /// Starts the BGP speakers, the router's with its own resources, and waits until they answer.
+    fn start_speakers(&mut self) -> Result<Vec<Program>> {
+        let resources = programs::router_resources(self.directory.path());
+        for (name, text) in fabric::of_router(&self.plan) {
+            std::fs::create_dir_all(&resources)?;
+            std::fs::write(resources.join(name), text)?;
+        }
+        let speakers = self.plan.speakers(self.directory.path(), &self.needs.programs.ocicat);
+        let started = self.start_programs(speakers)?;
+        self.step("waiting for the BGP speakers")?;
+        for (program, identity) in &started {
+            program::wait_ready(self.directory, program, *identity, program::READY)?;
+        }
+        Ok(started.into_iter().map(|(program, _)| program).collect())
+    }
+
+    fn converge(&mut self, speakers: &[Program]) -> Result<()> {
+        self.step("BGP sessions")?;
+        let sessions = converge::wait(self.directory, &self.plan, speakers)?;
+        if sessions > 0 {
+            let fabric = self.plan.shape.fabric;
+            self.progress.say(&format!("{sessions} BGP sessions are up ({fabric})"));
+        }
+        Ok(())
     }
 
     fn bootstrap(&mut self) -> Result<()> {
@@ -139,16 +178,22 @@ impl<'a> Making<'a> {
         Ok(())
     }
 
-    fn apply_pools(&mut self) -> Result<()> {
+    fn apply_resources(&mut self) -> Result<()> {
         self.step("pools")?;
         let first = self.plan.nodes.first().context("a lab has a node")?;
         let place = self.directory.place(&first.name)?;
         let ocicat = format!("{NODE_PROGRAMS}/ocicat");
         let words = [ocicat.as_str(), "apply", "-f", "-"];
         let environment = super::node_environment(&self.plan.etcd);
-        let said = tool::run(&place, self.directory.path(), &words, &environment, POOLS)?;
-        let out = said.good("ocicat apply -f pools.yaml")?;
-        self.progress.say(out.trim());
+        let fabric = fabric::of_nodes(&self.plan);
+        for (what, text) in [("pools", POOLS), ("fabric", fabric.as_str())] {
+            if text.is_empty() {
+                continue;
+            }
+            let said = tool::run(&place, self.directory.path(), &words, &environment, text)?;
+            let out = said.good(&format!("ocicat apply of the {what}"))?;
+            self.progress.say(out.trim());
+        }
         Ok(())
     }
 
@@ -185,7 +230,7 @@ impl<'a> Making<'a> {
 /// # Errors
 /// An end has gone.
 pub fn probe(directory: &Directory, state: &State) -> Result<Vec<Probe>> {
-    let plan = Plan::new(state.etcd.clone());
+    let plan = state.plan();
     let mut ends = Vec::new();
     for planned in &plan.workloads {
         let known = state.workloads.iter().find(|known| known.name == planned.name);
@@ -200,5 +245,12 @@ pub fn probe(directory: &Directory, state: &State) -> Result<Vec<Probe>> {
         let addresses = vec![IpAddr::V4(node.ipv4().1), IpAddr::V6(node.ipv6().1)];
         ends.push(End { name: node.name.clone(), place: directory.place(&node.name)?, addresses });
     }
-    matrix::run(&ends)
+    // Sessions are up before routes are in the kernel.
+    let begin = Instant::now();
+    loop {
+        let probes = matrix::run(&ends)?;
+        if matrix::complete(&probes) || begin.elapsed() > ROUTES {
+            return Ok(probes);
+        }
+    }
 }

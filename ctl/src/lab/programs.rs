@@ -1,0 +1,219 @@
+//! The table of programs that run as long as the lab does.
+
+use super::plan::{
+    ETCD_ADDRESS, ETCD_PEER_PORT, ETCD_PORT, Etcd, NODE_PROGRAMS, OUTSIDE, Plan, ROUTER, relay_address,
+};
+use super::state::Identity;
+use std::path::{Path, PathBuf};
+
+/// Where a speaker's socket lies, seen from its node.
+const SPEAKER_SOCKET: &str = "run/ocicat/bgpd.sock";
+
+/// Where a program of the lab runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Where {
+    /// In the host's namespaces.
+    Host,
+    /// In the namespace between the nodes, with the host's files.
+    Outside,
+    /// In a node.
+    Node(String),
+}
+
+/// How a program is asked whether it is ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ready {
+    /// It is an etcd, or leads to one, at this address as seen from the outside namespace.
+    Etcd(String),
+    /// It is a BGP speaker with this socket, as seen from the host.
+    Speaker(PathBuf),
+}
+
+impl std::fmt::Display for Ready {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Ready::Etcd(address) => f.write_str(address),
+            Ready::Speaker(socket) => write!(f, "{}", socket.display()),
+        }
+    }
+}
+
+/// A program that runs as long as the lab does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Its name in the state file, in `status`, and of its log.
+    pub name: String,
+    /// Where it runs.
+    pub place: Where,
+    /// The program.
+    pub path: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Who answers once it is ready.
+    pub ready: Ready,
+}
+
+/// A program that was started.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Started {
+    /// Its name in the table.
+    pub name: String,
+    /// Which process it is.
+    #[serde(flatten)]
+    pub identity: Identity,
+}
+
+impl Plan {
+    /// All programs, in the order in which they are started.
+    pub fn programs(&self, directory: &Path, etcd: &Path, own: &Path) -> Vec<Program> {
+        let mut all = self.datastore_programs(directory, etcd, own);
+        all.extend(self.speakers(directory, own));
+        all
+    }
+
+    /// The datastore, or the way to it. `own` is this program, which is also the relay.
+    pub fn datastore_programs(&self, directory: &Path, etcd: &Path, own: &Path) -> Vec<Program> {
+        match &self.etcd {
+            Etcd::Own => vec![etcd_server(directory, etcd)],
+            Etcd::Given(targets) => targets
+                .iter()
+                .enumerate()
+                .map(|(number, target)| {
+                    let netns = directory.join("ns").join(OUTSIDE).display().to_string();
+                    let listen = relay_address(number);
+                    let words = ["lab", "relay", "--netns", &netns, "--listen", &listen, "--to", target];
+                    Program {
+                        name: format!("etcd-relay-{}", number + 1),
+                        place: Where::Host,
+                        path: own.to_path_buf(),
+                        args: words.map(str::to_string).to_vec(),
+                        ready: Ready::Etcd(listen),
+                    }
+                })
+                .collect(),
+        }
+    }
+
+    /// The BGP speakers: one a node, and that of the router.
+    pub fn speakers(&self, directory: &Path, own: &Path) -> Vec<Program> {
+        let node = |name: &str| Program {
+            name: format!("bgpd-{name}"),
+            place: Where::Node(name.to_string()),
+            path: Path::new(NODE_PROGRAMS).join("ocicat"),
+            args: ["bgpd", "--node", name].map(str::to_string).to_vec(),
+            ready: Ready::Speaker(directory.join("nodes").join(name).join(SPEAKER_SOCKET)),
+        };
+        let mut all: Vec<Program> = self.nodes.iter().map(|one| node(&one.name)).collect();
+        if self.shape.fabric.has_router() {
+            let socket = directory.join(ROUTER).join("bgpd.sock");
+            let resources = router_resources(directory).display().to_string();
+            let shown = socket.display().to_string();
+            let words = ["bgpd", "--node", ROUTER, "--resources", &resources, "--socket", &shown];
+            all.push(Program {
+                name: format!("bgpd-{ROUTER}"),
+                place: Where::Outside,
+                path: own.to_path_buf(),
+                args: words.map(str::to_string).to_vec(),
+                ready: Ready::Speaker(socket),
+            });
+        }
+        all
+    }
+}
+
+impl Plan {
+    /// How many sessions a speaker of the lab has with others of it: one a family.
+    pub fn sessions_of(&self, place: &Where) -> usize {
+        let neighbours = match (self.shape.fabric.has_router(), place) {
+            (false, _) => self.nodes.len().saturating_sub(1),
+            (true, Where::Node(_)) => 1,
+            (true, _) => self.nodes.len(),
+        };
+        neighbours * 2
+    }
+}
+
+/// Where the router's resources lie.
+pub fn router_resources(directory: &Path) -> PathBuf {
+    directory.join(ROUTER).join("resources")
+}
+
+fn etcd_server(directory: &Path, path: &Path) -> Program {
+    let client = format!("http://{ETCD_ADDRESS}:{ETCD_PORT}");
+    let peer = format!("http://{ETCD_ADDRESS}:{ETCD_PEER_PORT}");
+    let args = [
+        ("--name", "ocicat-lab".to_string()),
+        ("--data-dir", directory.join("etcd").display().to_string()),
+        ("--listen-client-urls", client.clone()),
+        ("--advertise-client-urls", client),
+        ("--listen-peer-urls", peer.clone()),
+        ("--initial-advertise-peer-urls", peer.clone()),
+        ("--initial-cluster", format!("ocicat-lab={peer}")),
+        // One member elects itself; there is nothing to wait for.
+        ("--heartbeat-interval", "20".to_string()),
+        ("--election-timeout", "100".to_string()),
+    ];
+    Program {
+        name: "etcd".to_string(),
+        place: Where::Outside,
+        path: path.to_path_buf(),
+        args: args.into_iter().flat_map(|(flag, value)| [flag.to_string(), value]).collect(),
+        ready: Ready::Etcd(relay_address(0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::shape::{Fabric, Shape};
+
+    #[test]
+    fn given_endpoints_are_seen_through_relays() {
+        let etcd = Etcd::parse("http://127.0.0.1:2379,http://[::1]:4001/").unwrap();
+        assert_eq!(etcd.endpoints(), ["http://192.0.2.1:2379", "http://192.0.2.1:2380"]);
+        let programs = Plan::new(etcd, Shape::default()).datastore_programs(
+            Path::new("/lab"),
+            Path::new("/usr/bin/etcd"),
+            Path::new("/b/ocicat"),
+        );
+        assert_eq!(programs.len(), 2);
+        assert_eq!(programs[1].name, "etcd-relay-2");
+        let expected = "lab relay --netns /lab/ns/outside --listen 192.0.2.1:2380 --to [::1]:4001";
+        assert_eq!(programs[1].args.join(" "), expected);
+        assert_eq!(programs[1].place, Where::Host);
+        assert_eq!(programs[1].ready, Ready::Etcd("192.0.2.1:2380".into()));
+    }
+
+    #[test]
+    fn the_labs_own_etcd_keeps_to_itself() {
+        let programs = Plan::new(Etcd::Own, Shape::default()).programs(
+            Path::new("/lab"),
+            Path::new("/usr/bin/etcd"),
+            Path::new("/b"),
+        );
+        let line = programs[0].args.join(" ");
+        assert!(
+            line.contains("--data-dir /lab/etcd")
+                && line.contains("--listen-client-urls http://192.0.2.1:2379")
+        );
+        assert!(!line.contains("0.0.0.0") && programs[0].place == Where::Outside);
+    }
+
+    #[test]
+    fn every_node_has_a_speaker_and_so_has_the_router() {
+        let names = |fabric| {
+            let plan = Plan::new(Etcd::Own, Shape { nodes: 2, fabric });
+            let speakers = plan.speakers(Path::new("/lab"), Path::new("/b/ocicat"));
+            speakers.into_iter().map(|program| (program.name, program.args.join(" "))).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            names(Fabric::Segment),
+            [
+                ("bgpd-node-1".to_string(), "bgpd --node node-1".to_string()),
+                ("bgpd-node-2".to_string(), "bgpd --node node-2".to_string())
+            ]
+        );
+        let router = "bgpd --node tor --resources /lab/tor/resources --socket /lab/tor/bgpd.sock";
+        assert_eq!(names(Fabric::Routed)[2], ("bgpd-tor".to_string(), router.to_string()));
+    }
+}
