@@ -6,9 +6,9 @@ use crate::speaker::{Range, Speaker};
 use bgp_config::{MaxPrefixAction, NextHopMode, NodePlan, PlanDiff, SessionKey, SessionPlan, SessionStep};
 use bgp_rib::{Local, PeerId, PeerSettings, RibConfig, Source as RibSource};
 use bgp_session::{Authentication, Settings, Stop};
-use bgp_wire::{Family, Prefix};
+use bgp_wire::{Family, PerFamily, Prefix};
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -328,6 +328,10 @@ fn empty(plan: &NodePlan) -> NodePlan {
     }
 }
 
+fn of(address: IpAddr) -> Family {
+    if address.is_ipv4() { Family::Ipv4Unicast } else { Family::Ipv6Unicast }
+}
+
 /// What the RIB is told of a session.
 fn routing(plan: &SessionPlan) -> PeerSettings {
     let routing = &plan.routing;
@@ -346,7 +350,12 @@ fn routing(plan: &SessionPlan) -> PeerSettings {
             NextHopMode::Own => bgp_rib::NextHopMode::Own,
             NextHopMode::Keep => bgp_rib::NextHopMode::Keep,
         },
-        local_addresses: routing.local_addresses,
+        local_addresses: PerFamily::from_fn(|family| {
+            // Without a source address (`sourceAddress: None`) the connection's own end stands for us.
+            let of_session =
+                plan.settings.local_address.is_none() && family == of(plan.settings.remote_address);
+            routing.local_addresses.get(family).filter(|_| !of_session)
+        }),
         allow_own_as: routing.allow_own_as,
         max_prefixes: routing
             .max_prefixes

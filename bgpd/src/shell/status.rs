@@ -13,6 +13,8 @@ use std::fmt::Write;
 
 mod explain;
 
+/// What a route that came without LOCAL_PREF counts as having, as in Calico's BIRD.
+const DEFAULT_LOCAL_PREF: u32 = 100;
 /// Paths looked at for one page: what one answer may cost the loop.
 const PAGE: usize = 10_000;
 
@@ -160,7 +162,10 @@ impl Shell {
                 None => attributes.next_hop.to_string(),
             },
             as_path: attributes.as_path.to_string(),
-            local_pref: attributes.local_pref.unwrap_or_default(),
+            local_pref: match best.local {
+                Some(_) => 0,
+                None => attributes.local_pref.unwrap_or(DEFAULT_LOCAL_PREF),
+            },
             med: attributes.med.unwrap_or_default(),
             communities: communities(attributes),
             kernel: self.in_kernel(prefix),

@@ -151,7 +151,7 @@ pub(super) fn routes_text(routes: &[Route]) -> String {
             route.prefix.clone(),
             route.source.clone(),
             route.next_hop.clone(),
-            route.local_pref.to_string(),
+            if route.next_hop.is_empty() { String::new() } else { route.local_pref.to_string() },
             route.as_path.clone(),
             route.paths.to_string(),
             route.kernel.clone(),

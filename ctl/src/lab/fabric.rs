@@ -1,7 +1,7 @@
 //! What a fabric is in Calico's resources: those of the nodes, which lie in the datastore, and those of the router,
 //! which has a directory of files and no etcd.
 
-use super::plan::{Node, POOLS, Plan, ROUTER, ROUTER_ADDRESS};
+use super::plan::{Node, POOLS, Plan, ROUTER, ROUTER_ADDRESS, ROUTER_ADDRESS_V6};
 use super::shape::Fabric;
 use std::fmt::Write;
 
@@ -73,7 +73,7 @@ pub fn of_router(plan: &Plan) -> Vec<(&'static str, String)> {
 apiVersion: projectcalico.org/v3
 kind: Node
 metadata: {{name: {ROUTER}}}
-spec: {{bgp: {{ipv4Address: {ROUTER_ADDRESS}/32, asNumber: {}{reflector}}}}}
+spec: {{bgp: {{ipv4Address: {ROUTER_ADDRESS}/32, ipv6Address: '{ROUTER_ADDRESS_V6}/128', asNumber: {}{reflector}}}}}
 ",
         router_as(fabric)
     );

@@ -3,7 +3,7 @@
 use super::directory::Directory;
 use super::failpoint::failpoint;
 use super::mount_ns;
-use super::plan::{ETCD_ADDRESS, NODE_PROGRAMS, Node, OUTSIDE, Plan, SEGMENT, UPLINK};
+use super::plan::{ETCD_ADDRESS, NODE_PROGRAMS, Node, OUTSIDE, Plan, ROUTER_ADDRESS_V6, SEGMENT, UPLINK};
 use anyhow::{Context, Result, bail};
 use kernel::{IpNet, Kernel, LinkRef, Mac, Netlink, Netns, NextHop, Op, Route, RouteKind, Scope, VethPair};
 use nix::mount::{MsFlags, mount};
@@ -24,8 +24,9 @@ pub async fn make_outside(directory: &Directory, plan: &Plan) -> Result<()> {
     let netns = Netns::create_at(&directory.netns(OUTSIDE))?;
     let kernel = Netlink::open(&netns)?;
     let lo = index(&kernel, "lo").await?;
-    let address = IpNet::host(IpAddr::V4(ETCD_ADDRESS));
-    apply(&kernel, vec![up("lo"), Op::AddAddress { link: lo, net: address, nodad: true }]).await?;
+    let own = [IpAddr::V4(ETCD_ADDRESS), IpAddr::V6(ROUTER_ADDRESS_V6)];
+    let own = own.map(|address| Op::AddAddress { link: lo, net: IpNet::host(address), nodad: true });
+    apply(&kernel, std::iter::once(up("lo")).chain(own).collect()).await?;
     forward(&kernel).await?;
     if let Some(node) = plan.nodes.first().filter(|node| node.on_segment) {
         apply(&kernel, vec![Op::AddBridge(SEGMENT.to_string()), up(SEGMENT)]).await?;

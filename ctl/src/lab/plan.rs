@@ -13,6 +13,8 @@ pub const OUTSIDE: &str = "outside";
 pub const ROUTER: &str = "tor";
 /// Address of the router: also its BGP identifier.
 pub const ROUTER_ADDRESS: Ipv4Addr = ETCD_ADDRESS;
+/// The same in IPv6.
+pub const ROUTER_ADDRESS_V6: Ipv6Addr = Ipv6Addr::new(0xfd0c, 0xa7, 0, 0, 0, 0, 0, 1);
 /// Name of the bridge that is a segment, and the host part of its own addresses.
 pub const SEGMENT: &str = "segment";
 const SEGMENT_GATEWAY: u8 = 254;
