@@ -5,4 +5,5 @@
 extern crate ocicat_bgpd as bgpd;
 
 mod changes;
+mod directory;
 mod rig;
