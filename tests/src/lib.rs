@@ -5,7 +5,7 @@
 //! * [`binaries`] builds the programs under test once and lays them out under every name they answer to.
 //! * [`sandbox`] gives a thread a network, mount and host-name namespace of its own with the few directories
 //!   a node writes to; [`etcd`] runs Debian's etcd, there or on a free loopback port.
-//! * [`router`] runs Debian's BGP daemons with a configuration and asks their control sockets.
+//! * [`router`] runs Debian's BGP daemons with a configuration and asks their control sockets; [`speaker`] runs ours.
 //! * [`golden`] replays the recorded cases of `tests/golden` step by step and compares.
 //! * [`verifier`] asks whether anything is left without an owner; [`probe`] counts lost packets.
 //!
@@ -22,4 +22,5 @@ pub mod probe;
 pub mod process;
 pub mod router;
 pub mod sandbox;
+pub mod speaker;
 pub mod verifier;

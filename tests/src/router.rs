@@ -4,6 +4,8 @@
 //! when the control socket answers; a dropped router is gone. The directory is under `/tmp`, so that routers of one test
 //! do not meet; FRR's programs also want `/run/frr`, which a [`crate::sandbox`] has for itself.
 
+pub mod table;
+
 use crate::process::{Background, run, wait_for};
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs;

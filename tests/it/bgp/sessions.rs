@@ -1,0 +1,129 @@
+//! Passwords, collisions and several paths a prefix, with every daemon that has them.
+
+use super::daemon::Setup;
+use super::*;
+use ocicat_tests::router::Kind;
+use ocicat_tests::router::table::bird_protocol;
+use ocicat_tests::speaker::Speaker;
+
+const THEM: Place = Place(2);
+
+fn with_password(setup: Setup<'_>) -> String {
+    let password = ", password: {secretKeyRef: {name: bgp, key: word}}";
+    resources("") + &peers(THEM, setup.asn, "", password)
+}
+
+fn signed(kind: Kind) {
+    on_one_link(&[US, THEM], || {
+        let setup = Setup { password: Some("first"), ..Setup::external(kind, THEM) };
+        let them = setup.start()?;
+        let us = Speaker::start(&US.netns(), "us", &with_password(setup), &[])?;
+        // Without the right password the kernel drops what it says: no session for a while of trying.
+        us.set_secret("bgp", "word", "wrong")?;
+        let early = wait_for("a session with the wrong password", Duration::from_secs(4), || {
+            us.peer("10.0.0.2").is_ok_and(|peer| peer["state"] == "Established").then_some(())
+        });
+        assert!(early.is_err(), "a wrong password must not do");
+        us.set_secret("bgp", "word", "first")?;
+        us.wait_established(&THEM.both().each_ref().map(String::as_str))?;
+        for family in Family::ALL {
+            wait_until("with a password", &setup.told(family), || Ok(plain(us.routes(family)?)));
+        }
+        drop(them);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_bird_with_a_password() {
+    signed(Kind::Bird);
+}
+
+#[test]
+fn an_frr_with_a_password() {
+    signed(Kind::FrrAlone);
+}
+
+#[test]
+fn a_gobgp_with_a_password() {
+    signed(Kind::Gobgp);
+}
+
+/// How many connections of our node are at port 179, both ways.
+fn connections() -> usize {
+    let said = tool("ip", &["netns", "exec", &US.netns(), "ss", "-Htn", "state", "established"]).unwrap();
+    said.lines().filter(|line| line.contains(":179")).count()
+}
+
+/// Both sides connect whenever they can; whatever collides, one connection a session is left and it lasts.
+#[test]
+fn sessions_that_collide_settle() {
+    on_one_link(&[US, THEM], || {
+        let setup = Setup::external(Kind::Bird, THEM);
+        let them = setup.start()?;
+        let us = Speaker::start(&US.netns(), "us", &(resources("") + &peers(THEM, setup.asn, "", "")), &[])?;
+        for _ in 0..5 {
+            us.wait_established(&THEM.both().each_ref().map(String::as_str))?;
+            wait_for("one connection a session", PATIENCE, || (connections() == 2).then_some(()))?;
+            for family in Family::ALL {
+                wait_until("routes", &setup.told(family), || Ok(plain(us.routes(family)?)));
+                them.query(&format!("restart {}", bird_protocol(&US.address(family))))?;
+            }
+        }
+        Ok(())
+    });
+}
+
+/// Two neighbours tell the same prefix; one that takes several paths hears of both.
+fn several_paths(kind: Kind) {
+    let (second, third) = (Place(3), Place(4));
+    on_one_link(&[US, THEM, second, third], || {
+        let same = "10.99.0.0/24";
+        let tellers = [Setup::external(Kind::Bird, THEM), Setup::external(Kind::Bird, second)];
+        let mut all = resources("");
+        let mut running = Vec::new();
+        for teller in &tellers {
+            let [rich, _] = teller.place.routes(Family::Ipv4);
+            let configuration = teller.bird().replace(&rich, same);
+            running.push(ocicat_tests::router::Router::start(
+                Kind::Bird,
+                Some(&teller.place.netns()),
+                &configuration,
+            )?);
+            all.push_str(&peers(teller.place, teller.asn, "", ""));
+        }
+        let hearer = Setup { add_path: true, ..Setup::external(kind, third) };
+        let hears = hearer.start()?;
+        all.push_str(&peers(third, hearer.asn, "bgp.ocicat.io/add-path: both", ""));
+        let us = Speaker::start(&US.netns(), "us", &all, &[])?;
+        us.wait_established(&["10.0.0.2", "10.0.0.3", "10.0.0.4"])?;
+        let paths = vec![format!("{US_AS} {}", tellers[0].asn), format!("{US_AS} {}", tellers[1].asn)];
+        let heard = || -> Option<Vec<String>> {
+            let table = hears.learnt(Family::Ipv4, "10.0.0.1").ok()?;
+            let mut found: Vec<String> = table.get(same)?.iter().map(|entry| entry.as_path.clone()).collect();
+            found.sort();
+            Some(found)
+        };
+        wait_for("both paths", PATIENCE, || (heard()? == paths).then_some(()))
+            .unwrap_or_else(|error| panic!("{kind:?}: {error:#}: {:?}", heard()));
+        // One teller goes: one path is left.
+        drop(running.pop());
+        wait_for("one path", PATIENCE, || (heard()? == paths[..1]).then_some(()))?;
+        Ok(())
+    });
+}
+
+#[test]
+fn a_bird_hears_of_several_paths() {
+    several_paths(Kind::Bird);
+}
+
+#[test]
+fn an_frr_hears_of_several_paths() {
+    several_paths(Kind::FrrAlone);
+}
+
+#[test]
+fn a_gobgp_hears_of_several_paths() {
+    several_paths(Kind::Gobgp);
+}
