@@ -110,11 +110,12 @@ impl Setup<'_> {
             let _ = write!(
                 text,
                 "protocol static static_{channel} {{ {channel};\n\
-                 route {rich} blackhole {{ bgp_med = 9; bgp_community.add(({asn},7)); bgp_large_community.add(({asn},1,2)); }};\n\
+                 route {rich} blackhole {{ bgp_community.add(({asn},7)); bgp_large_community.add(({asn},1,2)); }};\n\
                  route {poor} blackhole; }}\n\
                  protocol bgp {} {{ local {} as {asn}; neighbor {us} as {remote_as};{session}\n\
                  graceful restart {restart}; connect delay time 1; connect retry time 1; error wait time 1,2;\n\
-                 {channel} {{ import all; export all; next hop self; {add_path} }}; }}\n",
+                 {channel} {{ import all; next hop self; {add_path}\n\
+                 export filter {{ if net = {rich} then bgp_med = 9; accept; }}; }}; }}\n",
                 bird_protocol(&us),
                 self.place.address(family),
             );

@@ -113,7 +113,8 @@ fn resources(us: Place, them: Place) -> String {
 fn workloads(place: Place, side: usize) -> Result<()> {
     let netns = place.netns();
     let ip = |line: &str| tool("ip", &format!("-n {netns} {line}").split_whitespace().collect::<Vec<_>>());
-    ip("link add cali12345 type dummy")?;
+    ip("link add cali12345 type veth peer name inside")?;
+    ip("link set inside up")?;
     ip("link set cali12345 up")?;
     for family in Family::ALL {
         let all = addresses(family);

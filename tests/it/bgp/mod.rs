@@ -167,3 +167,12 @@ fn peers(place: Place, asn: u32, annotations: &str, spec: &str) -> String {
 fn table(rows: impl IntoIterator<Item = (String, Entry)>) -> Table {
     rows.into_iter().map(|(prefix, entry)| (prefix, vec![entry])).collect()
 }
+
+/// A BGPFilter by which what neighbours told leaves too, in no pool as it is (`bgp.md` §10 of the contract); for [`peers`]' `spec`.
+fn everything_leaves() -> String {
+    let all = "[{action: Accept, source: RemotePeers}]";
+    format!("---\n{HEAD} BGPFilter\nmetadata: {{name: all}}\nspec: {{exportV4: {all}, exportV6: {all}}}\n")
+}
+
+/// What a BGPPeer says to use it.
+const EVERYTHING: &str = ", filters: [all]";

@@ -17,9 +17,9 @@ fn clients_hear_of_each_other_with_originator_and_cluster() {
             Setup::internal(Kind::Gobgp, gobgp),
         ];
         let daemons = setups.iter().map(Setup::start).collect::<Result<Vec<_>>>()?;
-        let mut all = resources(&format!(", routeReflectorClusterID: {CLUSTER}"));
+        let mut all = resources(&format!(", routeReflectorClusterID: {CLUSTER}")) + &everything_leaves();
         for setup in &setups {
-            all.push_str(&peers(setup.place, US_AS, "", ""));
+            all.push_str(&peers(setup.place, US_AS, "", EVERYTHING));
         }
         let us = Speaker::start(&US.netns(), "us", &all, &[])?;
         for setup in &setups {

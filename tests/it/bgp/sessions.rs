@@ -80,7 +80,7 @@ fn several_paths(kind: Kind) {
     on_one_link(&[US, THEM, second, third], || {
         let same = "10.99.0.0/24";
         let tellers = [Setup::external(Kind::Bird, THEM), Setup::external(Kind::Bird, second)];
-        let mut all = resources("");
+        let mut all = resources("") + &everything_leaves();
         let mut running = Vec::new();
         for teller in &tellers {
             let [rich, _] = teller.place.routes(Family::Ipv4);
@@ -94,7 +94,7 @@ fn several_paths(kind: Kind) {
         }
         let hearer = Setup { add_path: true, ..Setup::external(kind, third) };
         let hears = hearer.start()?;
-        all.push_str(&peers(third, hearer.asn, "bgp.ocicat.io/add-path: both", ""));
+        all.push_str(&peers(third, hearer.asn, "bgp.ocicat.io/add-path: both", EVERYTHING));
         let us = Speaker::start(&US.netns(), "us", &all, &[])?;
         us.wait_established(&["10.0.0.2", "10.0.0.3", "10.0.0.4"])?;
         let paths = vec![format!("{US_AS} {}", tellers[0].asn), format!("{US_AS} {}", tellers[1].asn)];
