@@ -140,7 +140,7 @@ impl<A: Address> Routes<A> {
     }
 
     fn sent<'a>(&'a self, peer: PeerId, shared: &'a Shared) -> impl Iterator<Item = (Nlri, &'a Attributes)> {
-        let group = self.group_of(peer);
+        let group = self.groups.of(peer);
         self.table.numbers().filter_map(move |dest| Some((group?, dest))).flat_map(move |(group, dest)| {
             let told = group.told_to(&self.table, peer.0 as u16, dest);
             let prefix = self.table.dest(dest).prefix();
@@ -171,7 +171,7 @@ impl<A: Address> Routes<A> {
             let set = shared.sets.get(path.set);
             policy.rule_name(&policy.evaluate(&mut Subject::new(set), &Context { prefix, external: None }))
         });
-        let groups = self.groups.iter().flatten();
+        let groups = self.groups.iter();
         let mut sent: Vec<_> = groups
             .flat_map(|group| group.members.keys().map(move |peer| (PeerId(u32::from(*peer)), group)))
             .filter_map(|(peer, group)| Some((peer, self.would_send(prefix, dest, peer, group, shared)?)))

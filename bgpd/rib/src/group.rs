@@ -10,7 +10,7 @@ use crate::export::{Export, Profile};
 use crate::log::{Cursor, Log};
 use crate::member::{Lag, Member};
 use crate::shared::Shared;
-use crate::table::{Address, Table};
+use crate::table::{Address, Path, Table};
 use crate::writer::{self, Entry, Writer};
 use std::collections::BTreeMap;
 
@@ -212,7 +212,9 @@ impl Group {
             writer::read_back(&self.export.profile, rest, |nlri| match table.find(nlri.prefix) {
                 Some(dest) => {
                     lag.mark(dest);
-                    if nlri.path_id != 0 && table.paths_of(dest).all(|(number, _)| number != nlri.path_id) {
+                    // The number may be another path's by now, which this member is told of by the mark, or its own.
+                    let told = |(number, path): (u32, &Path)| number == nlri.path_id && path.peer != peer;
+                    if nlri.path_id != 0 && !table.paths_of(dest).any(told) {
                         lag.gone.push(nlri);
                     }
                 }

@@ -13,7 +13,7 @@
 //!
 //! * [`Rib`]: all of it. [`peer`], [`next_hop`], [`origin`], [`fib`]: what goes in and comes out. [`policy`]: policy as data.
 //! * `table`, `set`, `chunked`, `mix`: memory. `routes`: input of one family. `decision`: the steps of RFC 4271 §9.1.
-//! * `export`, `group`, `writer`, `log`, `member`: output. [`explain`]: looking at it all.
+//! * `export`, `group`, `groups`, `writer`, `log`, `member`: output. [`explain`]: looking at it all.
 
 mod chunked;
 pub mod decision;
@@ -21,6 +21,7 @@ pub mod explain;
 mod export;
 pub mod fib;
 mod group;
+mod groups;
 mod log;
 mod member;
 mod mix;

@@ -8,12 +8,13 @@ use crate::origin::{BGP_PREFERENCE, Local, Source};
 use crate::peer::{LimitExceeded, PeerId, PeerSettings, Session};
 use crate::policy::evaluate::Compiled;
 use crate::routes::Routes;
-use crate::set::Key;
+use crate::set::{Folded, Key};
 use crate::shared::{RibConfig, Shared};
 use crate::table::{Address, Path};
 use bgp_wire::{
     AsPath, Attributes, Codec, Family, Nlri, Origin, PerFamily, Prefix, Reach, RefreshSubtype, UpdateView,
 };
+use std::hash::Hasher;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ struct Recent {
     codec: Codec,
     family: Family,
     key: Vec<u8>,
+    hash: u64,
     /// 0 when the routes are to be taken as withdrawn.
     set: u32,
 }
@@ -204,22 +206,14 @@ impl Rib {
         reach: &Reach<'_>,
     ) -> u32 {
         let (family, parts) = (reach.nlri.family(), update.attribute_key(reach));
-        let same = |recent: &Recent| {
-            let mut key = recent.key.as_slice();
-            let rest = parts.iter().all(|part| match key.strip_prefix(*part) {
-                Some(rest) => {
-                    key = rest;
-                    true
-                }
-                None => false,
-            });
-            recent.peer == peer
-                && recent.family == family
-                && recent.codec == session.codec
-                && rest
-                && key.is_empty()
+        let mut hash = Folded(self.shared.config.seed);
+        parts.iter().for_each(|part| hash.write(part));
+        let hash = hash.finish();
+        let same = |recent: &&Recent| {
+            let about = (recent.hash, recent.peer, recent.family, &recent.codec);
+            about == (hash, peer, family, &session.codec) && is_concat(&recent.key, parts)
         };
-        if let Some(recent) = self.recent.iter().find(|recent| same(recent)) {
+        if let Some(recent) = self.recent.iter().find(same) {
             return recent.set;
         }
         let parsed = update.attributes(reach);
@@ -232,12 +226,15 @@ impl Rib {
             self.shared.sets.intern(key, &mut self.shared.next_hops)
         };
         self.shared.sets.retain(set, 1);
-        let recent = Recent { peer, codec: session.codec, family, key: parts.concat(), set };
+        let mut key = Vec::new();
         if self.recent.len() >= RECENT {
             let old = self.recent.remove(0);
             self.shared.sets.release(old.set);
+            key = old.key;
+            key.clear();
         }
-        self.recent.push(recent);
+        parts.iter().for_each(|part| key.extend_from_slice(part));
+        self.recent.push(Recent { peer, codec: session.codec, family, key, hash, set });
         set
     }
 
@@ -259,7 +256,7 @@ impl Rib {
         let marked = self.shared.peers.get(peer).session.is_some_and(|session| session.enhanced_refresh);
         match subtype {
             RefreshSubtype::Request => of_family!(self, family, routes => {
-                if let Some(group) = routes.group_of_mut(peer) {
+                if let Some(group) = routes.groups.of_mut(peer) {
                     group.refresh(peer.0 as u16, marked);
                 }
             }),
@@ -329,7 +326,7 @@ impl Rib {
                 return;
             }
             for set in unused {
-                for group in self.v4.groups.iter_mut().chain(&mut self.v6.groups).flatten() {
+                for group in self.v4.groups.iter_mut().chain(self.v6.groups.iter_mut()) {
                     group.export.forget(set, &mut self.shared);
                 }
                 self.shared.sets.forget(set, &mut self.shared.next_hops);
@@ -341,8 +338,8 @@ impl Rib {
     pub fn pending(&self, peer: PeerId) -> impl Iterator<Item = &[u8]> {
         let number = peer.0 as u16;
         let (first, second) = match self.in_the_middle(peer) {
-            Some(Family::Ipv6Unicast) => (self.v6.group_of(peer), None),
-            _ => (self.v4.group_of(peer), self.v6.group_of(peer)),
+            Some(Family::Ipv6Unicast) => (self.v6.groups.of(peer), None),
+            _ => (self.v4.groups.of(peer), self.v6.groups.of(peer)),
         };
         [first, second].into_iter().flatten().flat_map(move |group| pieces(group, number))
     }
@@ -378,6 +375,15 @@ impl Rib {
     }
 }
 
+/// Whether the parts one after the other are the whole.
+fn is_concat(mut whole: &[u8], parts: [&[u8]; 3]) -> bool {
+    for part in parts {
+        let Some(rest) = whole.strip_prefix(part) else { return false };
+        whole = rest;
+    }
+    whole.is_empty()
+}
+
 fn pieces(group: &Group, peer: u16) -> impl Iterator<Item = &[u8]> {
     group.members.get(&peer).into_iter().flat_map(move |member: &Member| {
         let logged = member.lag.is_none().then(|| group.log.rest(peer, member.cursor));
@@ -395,14 +401,14 @@ fn next_hop(peer: PeerId, address: IpAddr) -> NextHop {
 impl<A: Address> Routes<A> {
     /// Members with something to read.
     fn ready(&self) -> impl Iterator<Item = PeerId> {
-        self.groups.iter().flatten().flat_map(|group| {
+        self.groups.iter().flat_map(|group| {
             let has = |(peer, _): &(&u16, &Member)| pieces(group, **peer).next().is_some();
             group.members.iter().filter(has).map(|(peer, _)| PeerId(u32::from(*peer)))
         })
     }
 
     fn unfinished(&self, peer: PeerId) -> usize {
-        let Some(group) = self.group_of(peer) else { return 0 };
+        let Some(group) = self.groups.of(peer) else { return 0 };
         let number = peer.0 as u16;
         group.members.get(&number).map_or(0, |member| match member.outbox.unfinished() {
             0 if member.lag.is_none() && member.outbox.rest().is_empty() => {
@@ -415,7 +421,7 @@ impl<A: Address> Routes<A> {
     /// Answers how many octets were not of this family.
     fn advance(&mut self, peer: PeerId, octets: usize) -> usize {
         let number = peer.0 as u16;
-        let Some(group) = self.group_of_mut(peer) else { return octets };
+        let Some(group) = self.groups.of_mut(peer) else { return octets };
         let Some(member) = group.members.get_mut(&number) else { return octets };
         let rest = member.outbox.advance(octets);
         if member.lag.is_some() {

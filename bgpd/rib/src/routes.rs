@@ -5,6 +5,7 @@
 
 use crate::decision::{Candidate, decide};
 use crate::group::{Change, Group, NOBODY};
+use crate::groups::Groups;
 use crate::peer::{LimitExceeded, MaxPrefixAction, PeerId};
 use crate::policy::Verdict;
 use crate::policy::evaluate::{Context, Subject};
@@ -20,7 +21,7 @@ pub(crate) struct Routes<A> {
     pub table: Table<A>,
     /// Sets from before import policy, of paths that it changed.
     before: BTreeMap<u32, u32>,
-    pub groups: Vec<Option<Group>>,
+    pub groups: Groups,
     queue: Vec<Change>,
     pub fib_queue: Vec<u32>,
     /// Neighbours that shall be in the group of their profile.
@@ -58,7 +59,7 @@ impl<A: Address> Routes<A> {
         Routes {
             table: Table::new(seed),
             before: BTreeMap::new(),
-            groups: Vec::new(),
+            groups: Groups::default(),
             queue: Vec::new(),
             fib_queue: Vec::new(),
             joining: Vec::new(),
@@ -239,7 +240,7 @@ impl<A: Address> Routes<A> {
 
     /// Whether some neighbour knows paths by their numbers.
     fn tells_paths(&self) -> bool {
-        self.groups.iter().flatten().any(Group::add_path)
+        self.groups.iter().any(Group::add_path)
     }
 
     fn put_sets(&mut self, number: u32, imported: Imported, before: u32, shared: &mut Shared) {
@@ -340,7 +341,7 @@ impl<A: Address> Routes<A> {
 
     /// Something that every route carries is another.
     pub fn reconsider_all(&mut self, shared: &mut Shared) {
-        for group in self.groups.iter_mut().flatten() {
+        for group in self.groups.iter_mut() {
             group.export.forget_all(shared);
         }
         self.reconsider_all = true;
@@ -354,26 +355,7 @@ impl<A: Address> Routes<A> {
     /// A neighbour is sent nothing any more.
     pub fn part(&mut self, peer: PeerId, shared: &mut Shared) {
         self.joining.retain(|other| *other != peer);
-        for slot in &mut self.groups {
-            let Some(group) = slot else { continue };
-            if group.part(peer.0 as u16).is_some() {
-                if group.members.is_empty() {
-                    group.dissolve(shared);
-                    *slot = None;
-                }
-                return;
-            }
-        }
-    }
-
-    /// The group a neighbour is in.
-    pub fn group_of(&self, peer: PeerId) -> Option<&Group> {
-        self.groups.iter().flatten().find(|group| group.members.contains_key(&(peer.0 as u16)))
-    }
-
-    /// The group a neighbour is in, to change.
-    pub fn group_of_mut(&mut self, peer: PeerId) -> Option<&mut Group> {
-        self.groups.iter_mut().flatten().find(|group| group.members.contains_key(&(peer.0 as u16)))
+        self.groups.part(peer, shared);
     }
 
     /// Looks again at what policies and next hops changed under.
@@ -423,20 +405,20 @@ impl<A: Address> Routes<A> {
             || !self.joining.is_empty()
             || !self.reconsider.is_empty()
             || self.reconsider_all
-            || self.groups.iter().flatten().any(refill)
+            || self.groups.iter().any(refill)
     }
 
     /// Tells everybody what changed.
     pub fn flush(&mut self, changed_next_hops: &BTreeSet<u32>, shared: &mut Shared) {
         self.look_again(changed_next_hops, shared);
         let mut queue = std::mem::take(&mut self.queue);
-        for group in self.groups.iter_mut().flatten() {
+        for group in self.groups.iter_mut() {
             group.process(&self.table, queue.iter().copied(), shared);
         }
         for peer in std::mem::take(&mut self.joining) {
-            self.settle(peer, shared);
+            self.groups.settle(peer, &self.table, shared);
         }
-        for group in self.groups.iter_mut().flatten() {
+        for group in self.groups.iter_mut() {
             group.refill(&self.table, shared);
         }
         for changes in queue.chunks(STRETCH) {
@@ -447,71 +429,6 @@ impl<A: Address> Routes<A> {
         queue.clear();
         queue.shrink_to(1 << 16);
         self.queue = queue;
-    }
-
-    /// Puts a neighbour into the group of its profile, with what it was told taken along.
-    fn settle(&mut self, peer: PeerId, shared: &mut Shared) {
-        let number = peer.0 as u16;
-        let Some(profile) = crate::export::Profile::of(shared.peers.get(peer), A::FAMILY) else { return };
-        let same = |group: &Option<Group>| group.as_ref().is_some_and(|g| g.export.profile == profile);
-        let from =
-            self.groups.iter().position(|g| g.as_ref().is_some_and(|g| g.members.contains_key(&number)));
-        let to = match self.groups.iter().position(same) {
-            Some(to) => to,
-            None => self.make_group(profile, shared),
-        };
-        match from {
-            Some(from) if from == to => {}
-            None => {
-                if let Some(Some(group)) = self.groups.get_mut(to) {
-                    group.join(number);
-                }
-            }
-            Some(from) => self.move_member(number, from, to, shared),
-        }
-    }
-
-    fn make_group(&mut self, profile: crate::export::Profile, shared: &mut Shared) -> usize {
-        let mut group = Group::new(profile);
-        let all = self.table.numbers().map(|dest| Change { dest, source: NOBODY });
-        group.process(&self.table, all, shared);
-        match self.groups.iter().position(Option::is_none) {
-            Some(free) => {
-                if let Some(slot) = self.groups.get_mut(free) {
-                    *slot = Some(group);
-                }
-                free
-            }
-            None => {
-                self.groups.push(Some(group));
-                self.groups.len() - 1
-            }
-        }
-    }
-
-    fn move_member(&mut self, peer: u16, from: usize, to: usize, shared: &mut Shared) {
-        let Some(mut member) = self.groups.get_mut(from).and_then(Option::as_mut).and_then(|g| g.part(peer))
-        else {
-            return;
-        };
-        let mut lag = member.lag.take().unwrap_or_default();
-        if let (Some(Some(old)), Some(Some(new))) = (self.groups.get(from), self.groups.get(to)) {
-            for dest in self.table.numbers() {
-                if old.told_to(&self.table, peer, dest) != new.told_to(&self.table, peer, dest) {
-                    lag.mark(dest);
-                }
-            }
-        }
-        if let Some(Some(group)) = self.groups.get_mut(to) {
-            group.admit(peer, crate::member::Member { lag: Some(lag), ..member });
-        }
-        if let Some(slot) = self.groups.get_mut(from)
-            && let Some(group) = slot
-            && group.members.is_empty()
-        {
-            group.dissolve(shared);
-            *slot = None;
-        }
     }
 
     /// Forgets dead paths, and the destination if nothing is left of it.
@@ -525,7 +442,7 @@ impl<A: Address> Routes<A> {
                 .map(|(number, _)| number)
                 .collect();
             for number in dead {
-                for group in self.groups.iter_mut().flatten() {
+                for group in self.groups.iter_mut() {
                     group.forget(&self.table, dest, number);
                 }
                 let best = self.table.best(dest).map(|(number, _)| number);
@@ -543,7 +460,7 @@ impl<A: Address> Routes<A> {
         if !self.table.is_live(dest) || entry.head != 0 || entry.is(busy) {
             return;
         }
-        for group in self.groups.iter_mut().flatten() {
+        for group in self.groups.iter_mut() {
             group.forget(&self.table, dest, 0);
             group.forget_number(dest);
         }

@@ -45,7 +45,8 @@ pub(crate) const DEFAULT_LOCAL_PREF: u32 = 100;
 /// All sets.
 #[derive(Debug)]
 pub(crate) struct Sets {
-    index: HashTable<u32>,
+    /// Hash and number, so that growing looks at no set.
+    index: HashTable<(u32, u32)>,
     sets: Pieces,
     end: u32,
     free: Vec<u32>,
@@ -57,7 +58,7 @@ pub(crate) struct Sets {
 const PIECE: usize = 256;
 
 /// A quick hash over words with a seed: sets come from outside.
-struct Folded(u64);
+pub(crate) struct Folded(pub u64);
 
 impl Hasher for Folded {
     fn finish(&self) -> u64 {
@@ -167,17 +168,17 @@ impl Sets {
         let sets = &self.sets;
         let entry = self.index.entry(
             widen(hash),
-            |set| get(sets, *set).is_some_and(|set| set.hash == hash && set.key == key),
-            |set| get(sets, *set).map_or(0, |set| widen(set.hash)),
+            |(other, set)| *other == hash && get(sets, *set).is_some_and(|set| set.key == key),
+            |(hash, _)| widen(*hash),
         );
         match entry {
-            Entry::Occupied(entry) => *entry.get(),
+            Entry::Occupied(entry) => entry.get().1,
             Entry::Vacant(entry) => {
                 let set = self.free.pop().unwrap_or_else(|| {
                     self.end += 1;
                     self.end
                 });
-                entry.insert(set);
+                entry.insert((hash, set));
                 next_hops.retain(key.next_hop);
                 self.put(set, Some(Set::new(key, hash)));
                 self.unused.push(set);
@@ -224,7 +225,7 @@ impl Sets {
     /// Forgets a set if nobody counts on it.
     pub fn forget(&mut self, set: u32, next_hops: &mut NextHops) {
         let Some(found) = get(&self.sets, set).filter(|set| set.refs == 0) else { return };
-        if let Ok(entry) = self.index.find_entry(widen(found.hash), |other| *other == set) {
+        if let Ok(entry) = self.index.find_entry(widen(found.hash), |(_, other)| *other == set) {
             entry.remove();
         }
         if let Some(gone) = self.put(set, None) {

@@ -1,5 +1,7 @@
 //! The RIB from outside: against a naive model, and in the situations RFCs describe.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 extern crate ocicat_bgp_rib as bgp_rib;
 
 mod model;

@@ -80,7 +80,7 @@ fn next_hop(number: u8, family: Family) -> IpAddr {
     }
 }
 
-fn attributes(peer: usize, set: u8, family: Family, external: bool, remote_as: u32) -> Attributes {
+fn attributes(set: u8, family: Family, external: bool, remote_as: u32) -> Attributes {
     let path: &[u32] = match (external, set % 4) {
         (true, 0) => &[remote_as],
         (true, 1) => &[remote_as, 65200],
@@ -111,7 +111,6 @@ fn attributes(peer: usize, set: u8, family: Family, external: bool, remote_as: u
         13 if family == Family::Ipv4Unicast => a.next_hop = IpAddr::from([192, 0, 2, 254]),
         _ => {}
     }
-    let _ = peer;
     a
 }
 
@@ -170,7 +169,7 @@ fn apply(rib: &mut Rib, model: &mut Model, step: &Step) {
                 let add_path = *session.codec.add_path_receive.get(nlri.prefix.family());
                 let nlri = Nlri { path_id: if add_path { u32::from(path_id) + 1 } else { 0 }, ..nlri };
                 let family = nlri.prefix.family();
-                let attributes = attributes(0, set, family, session.codec.external, session.remote_as);
+                let attributes = attributes(set, family, session.codec.external, session.remote_as);
                 peer.neighbor.announce(rib, &[nlri], &attributes);
                 peer.announced.insert(nlri, (attributes, false));
             }
