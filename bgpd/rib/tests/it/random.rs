@@ -60,7 +60,7 @@ fn prefix(number: u8) -> Prefix {
     if number % 4 == 3 {
         return Prefix::new(IpAddr::from([0x2001, 0xdb8, u16::from(number), 0, 0, 0, 0, 0]), 48).unwrap();
     }
-    Prefix::new([10, 0, number, 0].into(), if number % 2 == 0 { 24 } else { 26 }).unwrap()
+    Prefix::new([10, 0, number, 0].into(), if number.is_multiple_of(2) { 24 } else { 26 }).unwrap()
 }
 
 /// Three prefixes close to each other.
@@ -92,7 +92,7 @@ fn attributes(set: u8, family: Family, external: bool, remote_as: u32) -> Attrib
         (false, _) => &[65101, 65200],
     };
     let mut a = Attributes::new(Origin::Igp, AsPath::sequence(path), next_hop(set, family));
-    a.med = (set % 3 > 0).then_some(u32::from(set % 3));
+    a.med = (!set.is_multiple_of(3)).then_some(u32::from(set % 3));
     if !external {
         a.local_pref = Some(100 + u32::from(set / 8));
         if set == 5 {
