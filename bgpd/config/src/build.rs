@@ -17,6 +17,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+/// Interfaces whose addresses are never routes of ours: those of workloads and of services (`bgp.md` §2).
+const NEVER_DIRECT: [&str; 2] = ["cali*", "kube-ipvs*"];
+
 /// Everything a plan is made of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Facts<'a> {
@@ -51,10 +54,7 @@ impl Facts<'_> {
                 policies.policy(standing.get(family).kernel(), Verdict::Accept)
             }),
             normal_priority: PerFamily::from_fn(|family| standing.get(family).normal_priority),
-            ignored_interfaces: self
-                .configurations
-                .global(|c| Some(c.ignored_interfaces.clone()))
-                .unwrap_or_default(),
+            ignored_interfaces: self.ignored_interfaces(),
             warnings: Vec::new(),
         };
         let mut warnings = BTreeSet::new();
@@ -85,6 +85,12 @@ impl Facts<'_> {
             (RouterId::Address, Some(IpAddr::V4(addr))) => addr,
             _ => hashed_router_id(self.node),
         }
+    }
+
+    fn ignored_interfaces(&self) -> Vec<String> {
+        let configured =
+            self.configurations.global(|c| Some(c.ignored_interfaces.clone())).unwrap_or_default();
+        configured.into_iter().chain(NEVER_DIRECT.map(str::to_owned)).collect()
     }
 
     fn listen(&self) -> Listen {

@@ -179,7 +179,7 @@ pub struct NodePlan {
     pub kernel: PerFamily<Arc<Policy>>,
     /// Metric of ordinary routes.
     pub normal_priority: PerFamily<u32>,
-    /// Interfaces whose addresses are no routes of ours, as shell patterns.
+    /// Interfaces whose addresses are no routes of ours, as shell patterns: those configured, and workloads'.
     pub ignored_interfaces: Vec<String>,
     /// What was wrong with resources, and left out.
     pub warnings: Vec<Warning>,

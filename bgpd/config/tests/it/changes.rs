@@ -304,7 +304,7 @@ fn what_is_no_matter_of_sessions_is_told_too() {
         "kind: BGPConfiguration\nmetadata: {name: default}\nspec: {listenPort: 1790, ignoredInterfaces: [x]}\n",
     );
     assert_eq!(diff.listen.map(|listen| listen.port), Some(1790));
-    assert_eq!(diff.ignored_interfaces, Some(vec!["x".to_owned()]));
+    assert_eq!(diff.ignored_interfaces, Some(["x", "cali*", "kube-ipvs*"].map(str::to_owned).to_vec()));
     let diff = change(
         &mut view,
         "kind: IPPool\nmetadata: {name: v}\nspec: {cidr: 10.66.0.0/16, vxlanMode: Always}\n",
