@@ -45,6 +45,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) via: Option<IpAddr>,
     /// Interface it is on, where that is known.
     pub(crate) interface: Option<String>,
+    /// It is the pattern of sessions with whoever comes.
+    pub(crate) range: bool,
 }
 
 /// All sessions, by neighbour.
@@ -168,6 +170,7 @@ impl<'a> World<'a> {
             remote_as: remote_as.with(local_as),
             passive: true,
             allow_own_as: peer.allow_own_as,
+            range: true,
             ..Wanted::of(peer, session_type, prefix.addr(), None, own_as)
         };
         sessions.add(SessionKey::Range(prefix), wanted);
@@ -275,6 +278,7 @@ impl<'a> World<'a> {
                     allow_own_as: 0,
                     via: None,
                     interface: None,
+                    range: false,
                 };
                 sessions.add(key(other.addr, self.port_of(node)), wanted);
             }
@@ -303,7 +307,13 @@ impl<'a> Wanted<'a> {
             allow_own_as: 0,
             via: None,
             interface: None,
+            range: false,
         }
+    }
+
+    /// What the RIB calls it; in a range, what the names of its neighbours begin with.
+    pub(crate) fn routing_name(&self) -> &str {
+        if self.range { self.session_type.prefix() } else { &self.name }
     }
 
     /// What asks for it, as people call it.

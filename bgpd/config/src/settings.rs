@@ -5,6 +5,7 @@ use crate::build::Policies;
 use crate::options::Options;
 use crate::peer::{NextHopChoice, PeerFacts};
 use crate::plan::{SessionKey, SessionPlan, SessionType};
+use crate::reading::family;
 use crate::sessions::{Wanted, World};
 use bgp_rib::{MaxPrefixes, NextHopMode, PeerSettings};
 use bgp_session::{AddPath, Distance, GracefulRestart, Settings};
@@ -32,11 +33,13 @@ impl Told<'_> {
         let peer = wanted.peer.filter(|_| wanted.session_type != SessionType::LocalWorkload);
         let options = peer.map_or_else(|| self.under.clone(), |peer| peer.options.over(&self.under));
         let mesh = wanted.peer.is_none();
+        let settings = self.settings(key, wanted, peer, &options);
+        let routing = self.routing(&settings, wanted, peer, &options, policies);
         SessionPlan {
             name: wanted.name.clone(),
             session_type: wanted.session_type,
             origin: wanted.origin(),
-            settings: self.settings(key, wanted, peer, &options),
+            settings,
             interface: options.interface.clone().or_else(|| wanted.interface.clone()),
             password: match peer {
                 Some(peer) => peer.password.clone(),
@@ -44,7 +47,7 @@ impl Told<'_> {
                 None => None,
             },
             signing: options.tcp_ao.unwrap_or_default(),
-            routing: self.routing(key, wanted, peer, &options, policies),
+            routing,
             dynamic_limit: options.dynamic_limit,
             shutdown: options.shutdown,
         }
@@ -127,7 +130,7 @@ impl Told<'_> {
 
     fn routing(
         &self,
-        key: SessionKey,
+        settings: &Settings,
         wanted: &Wanted<'_>,
         peer: Option<&PeerFacts>,
         options: &Options,
@@ -137,11 +140,8 @@ impl Told<'_> {
         let external = wanted.external();
         let of_another_cluster = own.cluster_id.is_some() && wanted.remote_cluster != own.cluster_id;
         PeerSettings {
-            name: match key {
-                SessionKey::Peer { .. } => wanted.name.as_str().into(),
-                SessionKey::Range(_) => wanted.session_type.prefix().into(),
-            },
-            address: key.address(),
+            name: wanted.routing_name().into(),
+            address: settings.remote_address,
             rr_client: external != Some(true) && options.rr_client.unwrap_or(of_another_cluster),
             next_hop: match peer.map_or(NextHopChoice::Default, |peer| peer.next_hop) {
                 NextHopChoice::Mode(mode) => mode,
@@ -149,7 +149,11 @@ impl Told<'_> {
                 NextHopChoice::KeepExternal => NextHopMode::Auto,
                 NextHopChoice::Default => options.next_hop.unwrap_or_default(),
             },
-            local_addresses: PerFamily::from_fn(|f| own.addresses.get(f).map(|own| own.addr)),
+            // in the session's own family, it is the address we connect from that stands for us
+            local_addresses: PerFamily::from_fn(|f| match f == family(settings.remote_address) {
+                true => settings.local_address,
+                false => own.addresses.get(f).map(|own| own.addr),
+            }),
             allow_own_as: match wanted.allow_own_as {
                 0 => options.allow_own_as.unwrap_or(0),
                 given => given,

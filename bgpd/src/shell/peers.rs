@@ -3,12 +3,12 @@
 use super::{LISTEN_AGAIN, Shell};
 use crate::secrets;
 use crate::speaker::{Range, Speaker};
-use bgp_config::{MaxPrefixAction, NextHopMode, NodePlan, PlanDiff, SessionKey, SessionPlan, SessionStep};
+use bgp_config::{NodePlan, PlanDiff, SessionKey, SessionPlan, SessionStep};
 use bgp_rib::{Local, PeerId, PeerSettings, RibConfig, Source as RibSource};
 use bgp_session::{Authentication, Settings, Stop};
-use bgp_wire::{Family, PerFamily, Prefix};
+use bgp_wire::{Family, Prefix};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -142,7 +142,7 @@ impl Shell {
     fn add(&mut self, key: SessionKey, plan: &SessionPlan) {
         self.authenticate(key, plan);
         let settings = self.settings(plan);
-        let routing = routing(plan);
+        let routing = plan.routing.clone();
         let Some(speaker) = &mut self.speaker else { return };
         match key {
             SessionKey::Peer { .. } => {
@@ -159,7 +159,7 @@ impl Shell {
     fn change(&mut self, key: SessionKey, plan: &SessionPlan) {
         let now = self.now();
         let settings = self.settings(plan);
-        let routing = routing(plan);
+        let routing = plan.routing.clone();
         let Some(speaker) = &mut self.speaker else { return };
         let mut one = |peer: PeerId, settings: Settings, routing: PeerSettings| {
             speaker.configure(peer, settings, now);
@@ -325,42 +325,5 @@ fn empty(plan: &NodePlan) -> NodePlan {
         static_routes: Default::default(),
         warnings: Vec::new(),
         ..plan.clone()
-    }
-}
-
-fn of(address: IpAddr) -> Family {
-    if address.is_ipv4() { Family::Ipv4Unicast } else { Family::Ipv6Unicast }
-}
-
-/// What the RIB is told of a session.
-fn routing(plan: &SessionPlan) -> PeerSettings {
-    let routing = &plan.routing;
-    let action = |action| match action {
-        MaxPrefixAction::Warn => bgp_rib::MaxPrefixAction::Warn,
-        MaxPrefixAction::Block => bgp_rib::MaxPrefixAction::Block,
-        MaxPrefixAction::Restart => bgp_rib::MaxPrefixAction::Restart,
-        MaxPrefixAction::Disable => bgp_rib::MaxPrefixAction::Disable,
-    };
-    PeerSettings {
-        name: plan.name.as_str().into(),
-        address: plan.settings.remote_address,
-        rr_client: routing.rr_client,
-        next_hop: match routing.next_hop {
-            NextHopMode::Auto => bgp_rib::NextHopMode::Auto,
-            NextHopMode::Own => bgp_rib::NextHopMode::Own,
-            NextHopMode::Keep => bgp_rib::NextHopMode::Keep,
-        },
-        local_addresses: PerFamily::from_fn(|family| {
-            // Without a source address (`sourceAddress: None`) the connection's own end stands for us.
-            let of_session =
-                plan.settings.local_address.is_none() && family == of(plan.settings.remote_address);
-            routing.local_addresses.get(family).filter(|_| !of_session)
-        }),
-        allow_own_as: routing.allow_own_as,
-        max_prefixes: routing
-            .max_prefixes
-            .map(|max| bgp_rib::MaxPrefixes { limit: max.limit, action: action(max.action) }),
-        import: routing.import.clone(),
-        export: routing.export.clone(),
     }
 }

@@ -265,7 +265,7 @@ fn each_kind_of_change_touches_what_it_must() {
         (peer(", ttlSecurity: 1"), one(": apply")),
         (peer(", maxRestartTime: 9s"), one(": reset")),
         (peer(", localASNumber: 65009"), one(": reset")),
-        (peer(", sourceAddress: None"), one(": reset")),
+        (peer(", sourceAddress: None"), one(": reset routing")),
         (peer(", nextHopMode: Self"), one(": routing")),
         (peer(", numAllowedLocalASNumbers: 1"), one(": routing")),
         (peer(", password: {secretKeyRef: {name: s, key: k}}"), one(": password")),

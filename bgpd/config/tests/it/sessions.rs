@@ -254,6 +254,22 @@ fn router_ids() {
 }
 
 #[test]
+fn the_address_that_stands_for_us_is_the_one_we_connect_from() {
+    let with = |more: &str, annotations: &str| {
+        let text = cluster()
+            + OFF
+            + &peer("p", &format!("node: a, peerIP: 192.0.2.1, asNumber: 65001{more}"))
+                .replace("name: p", &format!("name: p, annotations: {{{annotations}}}"));
+        let own = session(&plan("a", &text), "192.0.2.1").routing.local_addresses;
+        (own.ipv4.map(|own| own.to_string()), own.ipv6.map(|own| own.to_string()))
+    };
+    let six = Some("2001:db8::9".to_owned());
+    assert_eq!(with("", ""), (Some("10.0.0.9".to_owned()), six.clone()));
+    assert_eq!(with(", sourceAddress: None", ""), (None, six.clone()), "the connection's own end");
+    assert_eq!(with("", "bgp.ocicat.io/local-address: 10.7.7.7"), (Some("10.7.7.7".to_owned()), six));
+}
+
+#[test]
 fn passwords_become_keys_only_when_known() {
     let md5 = Signing::default();
     assert_eq!(md5.with(None), Authentication::None);
