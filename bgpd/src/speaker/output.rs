@@ -43,7 +43,7 @@ pub enum Output {
 impl Speaker {
     /// Makes UPDATEs of all that has changed. Nothing goes out while a restarted speaker still learns.
     pub fn flush(&mut self) {
-        if self.selection_waits() {
+        if self.selection_waits() || !self.rib.wants_flush() {
             return;
         }
         for peer in self.rib.flush() {

@@ -1,10 +1,11 @@
 //! One simulated node: its speaker in its present life, what it announces, and its kernel, which outlives the speaker.
 
+use super::Shape;
 use super::network::{Random, Request};
 use super::topology::{Topology, address};
 use bgp_rib::{FibTarget, Hop, Local, PeerSettings, Resolution, RibConfig, Wanted};
 use bgp_session::{Deferred, GracefulRestart, RemoteAs, Settings};
-use bgp_wire::{Family, Prefix};
+use bgp_wire::{Family, PerFamily, Prefix};
 use bgpd::speaker::{Output, Speaker};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -45,14 +46,14 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn all(topology: &Topology, random: &mut Random) -> Vec<Node> {
+    pub fn all(topology: &Topology, shape: &Shape, random: &mut Random) -> Vec<Node> {
         let mut nodes: Vec<Node> = (0..topology.nodes)
             .map(|node| Node {
                 name: format!("node {node}"),
                 address: address(node),
                 speaker: None,
                 life: 0,
-                blocks: BTreeSet::from([block(node as u32)]),
+                blocks: (node % shape.block_of == 0).then(|| block(node as u32)).into_iter().collect(),
                 neighbors: Vec::new(),
                 reflector: topology.is_reflector(node),
                 fib: BTreeMap::new(),
@@ -66,6 +67,9 @@ impl Node {
                     Settings::new(AS, address(node), RemoteAs::Exactly(AS), address(other).into());
                 settings.passive = passive == side;
                 settings.timers.hold_time = HOLD_TIME as u16;
+                if !shape.add_path {
+                    settings.add_path = PerFamily::default();
+                }
                 settings.graceful_restart = settings
                     .graceful_restart
                     .map(|gr| GracefulRestart { restart_time: RESTART_TIME as u16, ..gr });
@@ -199,8 +203,8 @@ impl Node {
     }
 
     /// Where its kernel can send packets.
-    pub fn destinations(&self) -> BTreeSet<Prefix> {
-        self.fib.keys().copied().collect()
+    pub fn destinations(&self) -> impl Iterator<Item = Prefix> + '_ {
+        self.fib.keys().copied()
     }
 
     /// What is wrong in its kernel.
