@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::Instant;
 
 /// Silence after which a burst of changes is over.
 const QUIET: Duration = Duration::from_millis(50);
@@ -21,6 +22,10 @@ pub(crate) struct Files {
     inotify: AsyncFd<Descriptor>,
     /// Directories that could be watched the last time.
     watched: Vec<PathBuf>,
+    /// The end of the burst of changes that has been read of and not told yet: a wait given up must not lose it.
+    burst: Option<Instant>,
+    /// When directories that are not there are looked for, for the same reason.
+    look_again: Instant,
 }
 
 impl std::fmt::Debug for Files {
@@ -42,7 +47,13 @@ impl Files {
     pub(crate) fn watch(directories: Vec<PathBuf>) -> std::io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let inotify = ready(inotify)?;
-        let mut files = Self { directories, inotify, watched: Vec::new() };
+        let mut files = Self {
+            directories,
+            inotify,
+            watched: Vec::new(),
+            burst: None,
+            look_again: Instant::now() + AGAIN,
+        };
         files.renew();
         Ok(files)
     }
@@ -51,10 +62,12 @@ impl Files {
     pub(crate) async fn changed(&mut self) {
         loop {
             let missing = self.directories.iter().any(|directory| !self.watched.contains(directory));
+            let look_again = self.look_again;
             let told = tokio::select! {
                 told = self.told() => told,
-                () = tokio::time::sleep(AGAIN), if missing => false,
+                () = tokio::time::sleep_until(look_again), if missing => false,
             };
+            self.look_again = Instant::now() + AGAIN;
             let before = self.watched.clone();
             self.renew();
             if told || before != self.watched {
@@ -64,25 +77,31 @@ impl Files {
     }
 
     /// Waits for the kernel to tell of a burst of changes, to its end.
-    async fn told(&self) -> bool {
-        let mut any = false;
+    async fn told(&mut self) -> bool {
         loop {
+            let inotify = &self.inotify;
             let next = async {
-                let Ok(mut ready) = self.inotify.readable().await else {
+                let Ok(mut ready) = inotify.readable().await else {
                     return std::future::pending().await;
                 };
-                let read = self.inotify.get_ref().0.read_events();
+                let read = inotify.get_ref().0.read_events();
                 if read.is_err() {
                     ready.clear_ready();
                 }
                 read.is_ok()
             };
-            match any {
-                false => any |= next.await,
-                true => match tokio::time::timeout(QUIET, next).await {
-                    Ok(_) => {}
-                    Err(_) => return true,
+            let read = match self.burst {
+                None => next.await,
+                Some(end) => match tokio::time::timeout_at(end, next).await {
+                    Ok(read) => read,
+                    Err(_) => {
+                        self.burst = None;
+                        return true;
+                    }
                 },
+            };
+            if read {
+                self.burst = Some(Instant::now() + QUIET);
             }
         }
     }
@@ -145,6 +164,22 @@ mod tests {
         assert!(changed(&mut files).await);
         let silent = tokio::time::timeout(Duration::from_millis(200), files.changed()).await;
         assert!(silent.is_err(), "nothing happened");
+    }
+
+    #[tokio::test]
+    async fn a_wait_given_up_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut files = Files::watch(vec![folder.path().to_path_buf()]).unwrap();
+        std::fs::write(folder.path().join("k"), "x").unwrap();
+        // Given up again and again, as by a loop that has other things to do, and sooner than the silence ends.
+        let told = async {
+            loop {
+                if tokio::time::timeout(QUIET / 5, files.changed()).await.is_ok() {
+                    return;
+                }
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(10), told).await.is_ok());
     }
 
     #[tokio::test]
