@@ -26,8 +26,10 @@ impl Cpu {
     }
 }
 
+/// Prefixes one after the other are no neighbours, as in the Internet's table.
 fn prefix(number: u32) -> Prefix {
-    Prefix::new(IpAddr::V4(Ipv4Addr::from(0x0100_0000 + (number << 8))), 24).unwrap()
+    let place = number.wrapping_mul(647_453) & 0xf_ffff;
+    Prefix::new(IpAddr::V4(Ipv4Addr::from(0x1000_0000 + (place << 8))), 24).unwrap()
 }
 
 fn set(source: u32, number: u32) -> Attributes {
