@@ -150,3 +150,6 @@ pub(crate) struct Member {
     pub cursor: Cursor,
     pub lag: Option<Box<Lag>>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,10 +173,10 @@ impl Rib {
         }
     }
 
-    /// Takes an UPDATE that is not an End-of-RIB. Told at most once until the neighbour is below its bound again: that it
+    /// Takes an UPDATE that is not an End-of-RIB, while the session is up. Told at most once until the neighbour is below its bound again: that it
     /// announces too much.
     pub fn update(&mut self, peer: PeerId, update: &UpdateView<'_>) -> Option<LimitExceeded> {
-        let session = self.shared.peers.get_mut(peer)?.session?;
+        let session = self.shared.peers.get_mut(peer).filter(|entry| entry.up)?.session?;
         let mut exceeded = None;
         for nlri in update.withdrawn() {
             of_family!(self, nlri.family(), routes => routes.withdraw_each(peer, nlri, &mut self.shared));

@@ -366,7 +366,7 @@ impl<A: Address> Routes<A> {
         }
         for dest in self.table.numbers() {
             let paths = || self.table.paths_of(dest).filter(|(_, path)| !path.is(Path::DEAD));
-            let mine = |path: &Path| peers.contains(&PeerId(u32::from(path.peer)));
+            let mine = |path: &Path| all || peers.contains(&PeerId(u32::from(path.peer)));
             let moved = |path: &Path| changed_next_hops.contains(&shared.sets.get(path.set).key.next_hop);
             let numbers: Vec<u32> =
                 paths().filter(|(_, path)| mine(path)).map(|(number, _)| number).collect();

@@ -67,7 +67,7 @@ impl Address for [u32; 4] {
         let bits = self.into_iter().fold(0u128, |bits, word| bits << 32 | u128::from(word));
         let number = bits.checked_shr(128 - u32::from(len)).unwrap_or(0);
         // The upper half is folded in above the bits that tell neighbours apart.
-        number as u64 ^ mix((number >> 64) as u64) << 4
+        number as u64 ^ mix((number >> 64) as u64) << 2
     }
 }
 
@@ -155,14 +155,14 @@ pub(crate) struct Table<A> {
     seed: u64,
 }
 
-/// Sixteen prefixes next to each other lie next to each other in the index too, in one line of the cache; where is
-/// not to be foreseen.
+/// Four prefixes next to each other lie next to each other in the index too, in one line of the cache; more of them would
+/// fill whole probes and send others further. Where they lie is not to be foreseen.
 #[inline]
 fn hash<A: Address>(seed: u64, addr: A, len: u8) -> u64 {
     let number = addr.number(len);
-    let place = mix(number >> 4 ^ u64::from(len) << 56 ^ seed ^ 0x2545_f491_4f6c_dd1d);
+    let place = mix(number >> 2 ^ u64::from(len) << 56 ^ seed ^ 0x2545_f491_4f6c_dd1d);
     // The index takes the place from the lower bits, and tells neighbours apart by the upper seven.
-    place << 4 ^ (number & 15) ^ (number & 15) << 57
+    place << 2 ^ (number & 3) ^ (number & 3) << 57
 }
 
 impl<A: Address> Table<A> {
