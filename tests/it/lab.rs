@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const SIGABRT: i32 = 6;
 
 /// Every place at which `up` is killed.
-const PLACES: [&str; 17] = [
+const PLACES: [&str; 21] = [
     "directory made",
     "directory mounted",
     "the namespace between the nodes",
@@ -28,10 +28,14 @@ const PLACES: [&str; 17] = [
     "waiting for etcd",
     "cluster information, default pools, nodes",
     "pools",
+    "start bgpd-node-1",
+    "started bgpd-node-1",
+    "waiting for the BGP speakers",
     "attach w1",
     "namespace of w2",
     "attached w3",
     "attach w4",
+    "BGP sessions",
     "up",
 ];
 
@@ -441,4 +445,67 @@ fn without_the_plugin_beside_it_nothing_is_made() {
     assert_eq!(output.ending, Ending::Exit(1));
     assert!(output.stderr.contains("cargo build -p ocicat-cni-plugin"), "{}", output.stderr);
     assert!(!lab.directory().exists());
+}
+
+/// A lab of several nodes: all packets arrive, its status shows its sessions, and it goes without a trace.
+fn of_several_nodes(nodes: usize, more: &[&str], shown: &[&str]) {
+    let lab = Lab::new();
+    let number = nodes.to_string();
+    let up = lab.up(&[&["--nodes", &number], more].concat());
+    assert_eq!(up["ok"], true);
+    // Two workloads a node and the node itself, each to each other, in both families.
+    let ends = 3 * nodes;
+    assert_eq!(up["packets"].as_array().unwrap().len(), ends * (ends - 1) * 2);
+    let crossing = |probe: &&Value| probe["from"] == "w1" && probe["to"] == format!("w{}", 2 * nodes);
+    assert_eq!(up["packets"].as_array().unwrap().iter().filter(crossing).count(), 2);
+    let status = lab.run(&["status"]);
+    assert_eq!(status.ending, Ending::Exit(0), "{}", status.stdout);
+    for expected in shown {
+        assert!(status.stdout.contains(expected), "{expected:?} is missing in:\n{}", status.stdout);
+    }
+    let routes = lab.good(&["exec", "node-1", "--", "ip", "route", "show", "proto", "81"]);
+    assert_eq!(routes.lines().count(), nodes, "a block of its own and one of each other: {routes}");
+    assert!(routes.contains("blackhole 10.0.0."), "{routes}");
+    let refused = lab.run(&["up"]);
+    assert!(refused.stderr.contains("`ocicat lab down` first"), "{}", refused.stderr);
+    let namespaces = lab.namespaces();
+    lab.good(&["down"]);
+    lab.assert_gone(&namespaces);
+}
+
+#[test]
+fn three_nodes_on_a_segment_reach_each_other() {
+    of_several_nodes(3, &[], &["BGP: 4 of 4 sessions up"]);
+}
+
+#[test]
+fn four_nodes_around_a_router_with_an_as_each_reach_each_other() {
+    of_several_nodes(4, &["--fabric", "routed"], &["BGP: 2 of 2 sessions up", "BGP: 8 of 8 sessions up"]);
+}
+
+#[test]
+fn four_nodes_around_a_reflector_reach_each_other() {
+    of_several_nodes(4, &["--fabric", "reflector"], &["BGP: 8 of 8 sessions up"]);
+}
+
+#[test]
+fn four_nodes_of_one_as_around_a_router_of_another_reach_each_other() {
+    of_several_nodes(4, &["--fabric", "same-as"], &["BGP: 8 of 8 sessions up"]);
+}
+
+#[test]
+fn a_speaker_that_dies_is_seen() {
+    let lab = Lab::new();
+    lab.up(&["--nodes", "2"]);
+    let text = std::fs::read_to_string(lab.directory().join("state.json")).unwrap();
+    let state: Value = serde_json::from_str(&text).unwrap();
+    let speaker = state["processes"].as_array().unwrap().iter().find(|p| p["name"] == "bgpd-node-2").unwrap();
+    kill(Pid::from_raw(speaker["pid"].as_i64().unwrap().try_into().unwrap()), Signal::SIGKILL).unwrap();
+    wait_for("the lab to be unwell", Duration::from_secs(10), || {
+        let status = lab.run(&["status"]);
+        (status.ending == Ending::Exit(1) && status.stdout.contains("sessions are down")).then_some(())
+    })
+    .unwrap();
+    let up = lab.run(&["up", "--nodes", "2", "--fabric", "routed", "--etcd", "http://127.0.0.1:1"]);
+    assert!(up.stderr.contains("the lab's own etcd only"), "{}", up.stderr);
 }

@@ -15,4 +15,5 @@ mod layout;
 mod leaks;
 mod parallel_add;
 mod requests;
+mod speaker;
 mod storm;
