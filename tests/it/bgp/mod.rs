@@ -176,3 +176,9 @@ fn everything_leaves() -> String {
 
 /// What a BGPPeer says to use it.
 const EVERYTHING: &str = ", filters: [all]";
+
+/// How many connections of a place are at port 179, either end.
+fn connections(place: Place) -> usize {
+    let said = tool("ip", &["netns", "exec", &place.netns(), "ss", "-Htn", "state", "established"]).unwrap();
+    said.lines().filter(|line| line.contains(":179")).count()
+}

@@ -77,16 +77,20 @@ fn it_helps(kind: Kind) {
         wait_for("routes in the kernel", PATIENCE, || kernel().contains("10.102.1.0/24").then_some(()))?;
         let before = kernel();
         us.kill();
+        wait_for("the end of the connections", PATIENCE, || (connections(THEM) == 0).then_some(()))?;
         for family in Family::ALL {
             assert_eq!(knows(family)?, ours(family), "{kind:?}: kept while we are away");
         }
         assert_eq!(kernel(), before, "the kernel routes on");
         us.launch()?;
-        us.wait_established(&THEM.both().each_ref().map(String::as_str))?;
-        for family in Family::ALL {
-            wait_until("after", &setup.told(family), || Ok(plain(us.routes(family)?)));
-            assert_eq!(knows(family)?, ours(family), "{kind:?}: and ever since");
-        }
+        // Looked at again and again: it must never be without them.
+        wait_for("both sessions again, and all that it told", PATIENCE, || {
+            for family in Family::ALL {
+                assert_eq!(knows(family).unwrap(), ours(family), "{kind:?}: kept until we told it again");
+            }
+            let told = |family| plain(us.routes(family).unwrap_or_default()) == setup.told(family);
+            (is_established(&us) && Family::ALL.into_iter().all(told)).then_some(())
+        })?;
         assert_eq!(kernel(), before);
         Ok(())
     });
@@ -95,6 +99,11 @@ fn it_helps(kind: Kind) {
 #[test]
 fn we_keep_what_a_restarting_bird_told() {
     we_help(Kind::Bird);
+}
+
+#[test]
+fn we_keep_what_a_restarting_frr_told() {
+    we_help(Kind::FrrAlone);
 }
 
 #[test]

@@ -29,8 +29,11 @@ fn signed(kind: Kind) {
         for family in Family::ALL {
             wait_until("with a password", &setup.told(family), || Ok(plain(us.routes(family)?)));
         }
+        // Another password on both sides while our speaker runs on.
         drop(them);
-        Ok(())
+        us.set_secret("bgp", "word", "second")?;
+        let _them = Setup { password: Some("second"), ..setup }.start()?;
+        us.wait_established(&THEM.both().each_ref().map(String::as_str))
     });
 }
 
@@ -49,12 +52,6 @@ fn a_gobgp_with_a_password() {
     signed(Kind::Gobgp);
 }
 
-/// How many connections of our node are at port 179, both ways.
-fn connections() -> usize {
-    let said = tool("ip", &["netns", "exec", &US.netns(), "ss", "-Htn", "state", "established"]).unwrap();
-    said.lines().filter(|line| line.contains(":179")).count()
-}
-
 /// Both sides connect whenever they can; whatever collides, one connection a session is left and it lasts.
 #[test]
 fn sessions_that_collide_settle() {
@@ -64,7 +61,7 @@ fn sessions_that_collide_settle() {
         let us = Speaker::start(&US.netns(), "us", &(resources("") + &peers(THEM, setup.asn, "", "")), &[])?;
         for _ in 0..5 {
             us.wait_established(&THEM.both().each_ref().map(String::as_str))?;
-            wait_for("one connection a session", PATIENCE, || (connections() == 2).then_some(()))?;
+            wait_for("one connection a session", PATIENCE, || (connections(US) == 2).then_some(()))?;
             for family in Family::ALL {
                 wait_until("routes", &setup.told(family), || Ok(plain(us.routes(family)?)));
                 them.query(&format!("restart {}", bird_protocol(&US.address(family))))?;
