@@ -21,6 +21,8 @@ pub struct Setup<'a> {
     pub graceful_restart: bool,
     pub add_path: bool,
     pub passive: bool,
+    /// BIRD checks that what it gets comes from the link (RFC 5082).
+    pub ttl_security: bool,
 }
 
 impl Setup<'_> {
@@ -38,6 +40,7 @@ impl Setup<'_> {
             graceful_restart: false,
             add_path: false,
             passive: false,
+            ttl_security: false,
         }
     }
 
@@ -104,6 +107,9 @@ impl Setup<'_> {
             }
             if self.passive {
                 session.push_str(" passive;");
+            }
+            if self.ttl_security {
+                session.push_str(" ttl security on;");
             }
             let restart = if self.graceful_restart { "on" } else { "off" };
             let add_path = if self.add_path { "add paths on;" } else { "" };

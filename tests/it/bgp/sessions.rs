@@ -124,3 +124,44 @@ fn an_frr_hears_of_several_paths() {
 fn a_gobgp_hears_of_several_paths() {
     several_paths(Kind::Gobgp);
 }
+
+/// RFC 5082 on both sides; a neighbour without it sends with a TTL that no other than a near one can be told by.
+#[test]
+fn packets_come_from_the_link_or_not_at_all() {
+    on_one_link(&[US, THEM], || {
+        let near = Setup { ttl_security: true, ..Setup::external(Kind::Bird, THEM) };
+        let all = resources("") + &peers(THEM, near.asn, "", ", ttlSecurity: 1");
+        let them = Setup { ttl_security: false, ..near }.start()?;
+        let us = Speaker::start(&US.netns(), "us", &all, &[])?;
+        let up = || us.peer("10.0.0.2").is_ok_and(|peer| peer["state"] == "Established").then_some(());
+        assert!(wait_for("a session", Duration::from_secs(4), up).is_err(), "its TTL is too small");
+        drop(them);
+        let _them = near.start()?;
+        us.wait_established(&THEM.both().each_ref().map(String::as_str))
+    });
+}
+
+/// Neighbours nobody has named, by the prefix they come from.
+#[test]
+fn neighbours_come_from_a_prefix() {
+    let second = Place(3);
+    on_one_link(&[US, THEM, second], || {
+        let options =
+            "bgp.ocicat.io/dynamic-neighbors: '10.0.0.0/28,fd00::/120', bgp.ocicat.io/remote-as: external";
+        let all = resources("")
+            + &format!(
+                "---\n{HEAD} BGPPeer\nmetadata: {{name: racks, annotations: {{{options}}}}}\nspec: {{node: us}}\n"
+            );
+        let us = Speaker::start(&US.netns(), "us", &all, &[])?;
+        let setups = [Setup::external(Kind::Bird, THEM), Setup::external(Kind::Gobgp, second)];
+        let _daemons = setups.iter().map(Setup::start).collect::<Result<Vec<_>>>()?;
+        for family in Family::ALL {
+            let told = setups.iter().flat_map(|setup| setup.told(family)).collect();
+            wait_until("what all of them told", &told, || Ok(plain(us.routes(family)?)));
+        }
+        for address in setups.iter().flat_map(|setup| setup.place.both()) {
+            assert_eq!(us.peer(&address)?["dynamic"], true, "{address}");
+        }
+        Ok(())
+    });
+}
