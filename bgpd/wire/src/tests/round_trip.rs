@@ -24,6 +24,11 @@ fn number() -> impl Strategy<Value = u32> {
     prop_oneof![1_u32..=70_000, 1_u32.., Just(23456)]
 }
 
+/// None, nothing and everything are numbers too.
+fn maybe_number() -> impl Strategy<Value = Option<u32>> {
+    prop::option::of(prop_oneof![Just(0), Just(u32::MAX), any::<u32>()])
+}
+
 fn paths() -> impl Strategy<Value = AsPath> {
     let kind = select(vec![SegmentKind::Sequence, SegmentKind::Sequence, SegmentKind::Set]);
     prop::collection::vec((kind, prop::collection::vec(number(), 1..8)), 0..4).prop_map(|segments| {
@@ -82,12 +87,8 @@ fn rare() -> impl Strategy<Value = RareAttributes> {
 fn sets() -> impl Strategy<Value = (Attributes, Family)> {
     let family = select(Family::ALL.to_vec());
     let origin = select(vec![Origin::Igp, Origin::Egp, Origin::Incomplete]);
-    let optional = (
-        any::<bool>(),
-        any::<Option<u32>>(),
-        any::<Option<u32>>(),
-        prop::collection::vec(any::<u32>(), 0..80),
-    );
+    let optional =
+        (any::<bool>(), maybe_number(), maybe_number(), prop::collection::vec(any::<u32>(), 0..80));
     (family, origin, paths(), hosts4(), hosts6(), optional, prop::option::of(rare())).prop_map(
         |(family, origin, path, host4, host6, (atomic, med, local_pref, communities), rare)| {
             let next_hop = match family {
