@@ -24,7 +24,7 @@ use bgp_wire::Prefix;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType};
 use poller::{Poller, Readiness, Wanted};
 use sockets::{Kind, Sockets, State, Stream};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -64,6 +64,8 @@ pub struct Transport {
     poller: Poller,
     sockets: Sockets,
     keys: BTreeMap<Prefix, Authentication>,
+    /// Peers whose key could not be set: what comes from them is unsigned, and refused.
+    unsignable: BTreeSet<Prefix>,
     readiness: Vec<Readiness>,
     /// Listeners that wait for a file descriptor.
     exhausted: Vec<SocketId>,
@@ -79,6 +81,7 @@ impl Transport {
             poller: Poller::new().map_err(TransportError::Socket)?,
             sockets: Sockets::default(),
             keys: BTreeMap::new(),
+            unsignable: BTreeSet::new(),
             readiness: Vec::new(),
             exhausted: Vec::new(),
         })
@@ -87,7 +90,7 @@ impl Transport {
     /// Listens at an address; an unspecified one means all of its family.
     ///
     /// # Errors
-    /// When the address cannot be bound, or the kernel lacks what the keys of known peers need.
+    /// When the address cannot be bound.
     pub fn listen(&mut self, address: SocketAddr) -> Result<SocketId, TransportError> {
         let socket = new_socket(address.ip())?;
         options::reuse_address(&socket).map_err(TransportError::Socket)?;
@@ -220,13 +223,24 @@ impl Transport {
     /// prefix. The most specific prefix counts.
     ///
     /// # Errors
-    /// When the kernel lacks the option, has no room for the key, or the key's length is wrong. The sockets that
-    /// took the key before keep it.
+    /// When the kernel lacks the option, has no room for the key, or the key's length is wrong. Until a call for the
+    /// same peers succeeds, connections from them are refused: they would be unsigned, or signed with an old key.
     pub fn authenticate(&mut self, peers: Prefix, key: &Authentication) -> Result<(), TransportError> {
+        let set = self.set_key(peers, key);
+        match set {
+            Ok(()) => self.unsignable.remove(&peers),
+            Err(_) => self.unsignable.insert(peers),
+        };
+        set
+    }
+
+    fn set_key(&mut self, peers: Prefix, key: &Authentication) -> Result<(), TransportError> {
         let old = self.keys.get(&peers).cloned().unwrap_or_default();
-        if old == *key {
+        if old == *key && !self.unsignable.contains(&peers) {
             return Ok(());
         }
+        // without a listener yet, the kernel would be found lacking only when there is one
+        options::authenticate(&new_socket(peers.addr())?, peers, &Authentication::None, key)?;
         let more_specific: Vec<Prefix> =
             self.keys.keys().filter(|p| **p != peers && peers.covers(**p)).copied().collect();
         let governs = |remote: Prefix| {
@@ -253,6 +267,13 @@ impl Transport {
             key => self.keys.insert(peers, key.clone()),
         };
         Ok(())
+    }
+
+    /// Whether somebody must not be let in, since the key that governs them could not be set.
+    fn is_refused(&self, remote: IpAddr) -> bool {
+        let host = Prefix::host(remote);
+        let known = self.keys.keys().chain(&self.unsignable).filter(|peers| peers.covers(host));
+        known.max_by_key(|peers| peers.len()).is_some_and(|peers| self.unsignable.contains(peers))
     }
 
     /// Where a listener listens: the port it was given where 0 was asked for.
@@ -287,6 +308,7 @@ impl Transport {
                 Ok((Endpoints { local: stream.local_addr()?, remote }, stream))
             });
             match accepted {
+                Ok((endpoints, _)) if self.is_refused(endpoints.remote.ip()) => {}
                 Ok((endpoints, stream)) => {
                     let stream = Stream { tcp: stream, remote: endpoints.remote, state: State::Open };
                     if let Ok(socket) = self.add(Kind::Stream(stream), Wanted::Read) {

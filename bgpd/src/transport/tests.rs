@@ -360,6 +360,32 @@ async fn a_key_the_kernel_cannot_take_is_named() {
 }
 
 #[tokio::test]
+async fn a_peer_whose_key_cannot_be_set_is_not_let_in_without_one() {
+    let (mut there, address) = Side::listening("127.0.0.1");
+    let too_long = md5(&"x".repeat(81));
+    assert!(there.transport.authenticate(prefix("127.0.7.1/32"), &too_long).is_err());
+    let mut here = Side::new();
+    here.transport.connect(&peer("127.0.7.1", address)).unwrap();
+    let (refused, _) = here.connected().await;
+    here.transport.connect(&peer("127.0.7.2", address)).unwrap();
+    let (_, other) = joined(&mut there, &mut here).await;
+    assert_ne!(refused, other, "who comes without a key to set is");
+    assert_eq!(here.read(refused, 1).await, b"", "closed");
+
+    there.transport.authenticate(prefix("127.0.7.1/32"), &md5("short enough")).unwrap();
+    let known = Settings { authentication: md5("short enough"), ..peer("127.0.7.1", address) };
+    here.transport.connect(&known).unwrap();
+    joined(&mut there, &mut here).await;
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_set_is_told_before_there_is_a_listener() {
+    let mut there = Side::new();
+    assert!(there.transport.authenticate(prefix("127.0.7.3/32"), &md5("")).is_err());
+    there.transport.listen("127.0.0.1:0".parse().unwrap()).unwrap();
+}
+
+#[tokio::test]
 async fn tcp_ao_works_or_the_kernel_is_said_to_lack_it() {
     let ao = Authentication::Ao { key: b"secret".to_vec(), send_id: 1, receive_id: 1 };
     let (mut there, address) = Side::listening("127.0.0.1");
