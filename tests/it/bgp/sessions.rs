@@ -2,8 +2,8 @@
 
 use super::daemon::Setup;
 use super::*;
-use ocicat_tests::router::Kind;
 use ocicat_tests::router::table::bird_protocol;
+use ocicat_tests::router::{Kind, Router};
 use ocicat_tests::speaker::Speaker;
 
 const THEM: Place = Place(2);
@@ -82,11 +82,7 @@ fn several_paths(kind: Kind) {
         for teller in &tellers {
             let [rich, _] = teller.place.routes(Family::Ipv4);
             let configuration = teller.bird().replace(&rich, same);
-            running.push(ocicat_tests::router::Router::start(
-                Kind::Bird,
-                Some(&teller.place.netns()),
-                &configuration,
-            )?);
+            running.push(Router::start(Kind::Bird, Some(&teller.place.netns()), &configuration)?);
             all.push_str(&peers(teller.place, teller.asn, "", ""));
         }
         let hearer = Setup { add_path: true, ..Setup::external(kind, third) };
@@ -162,6 +158,39 @@ fn neighbours_come_from_a_prefix() {
         for address in setups.iter().flat_map(|setup| setup.place.both()) {
             assert_eq!(us.peer(&address)?["dynamic"], true, "{address}");
         }
+        Ok(())
+    });
+}
+
+/// More than fit into many messages, told on from one neighbour to another, and taken back.
+#[test]
+fn thousands_of_routes_go_through_and_leave() {
+    let second = Place(3);
+    on_one_link(&[US, THEM, second], || {
+        let many: Vec<String> = (0..5000).map(|n| format!("172.{}.{}.0/24", 16 + n / 250, n % 250)).collect();
+        let teller = Setup::external(Kind::Bird, THEM);
+        let routes: String = many.iter().map(|prefix| format!("route {prefix} blackhole;\n")).collect();
+        let configuration = teller.bird() + &format!("protocol static many {{ ipv4; {routes} }}\n");
+        let tells = Router::start(Kind::Bird, Some(&THEM.netns()), &configuration)?;
+        let hearer = Setup::external(Kind::Bird, second);
+        let hears = hearer.start()?;
+        let all = resources("")
+            + &everything_leaves()
+            + &peers(THEM, teller.asn, "", "")
+            + &peers(second, hearer.asn, "", EVERYTHING);
+        let _us = Speaker::start(&US.netns(), "us", &all, &[])?;
+        // AS numbers of both hops, next hop ours: it is an external session.
+        let path = format!("{US_AS} {}", teller.asn);
+        let entry = Entry { next_hop: US.address(Family::Ipv4), as_path: path, ..Entry::default() };
+        let wanted = table(many.iter().map(|prefix| (prefix.clone(), entry.clone())));
+        let heard = || {
+            let mut table = plain(hears.learnt(Family::Ipv4, "10.0.0.1")?);
+            table.retain(|prefix, _| prefix.starts_with("172."));
+            Ok(table)
+        };
+        wait_until("all of them", &wanted, heard);
+        tells.query("disable many")?;
+        wait_until("none of them", &Table::new(), heard);
         Ok(())
     });
 }
