@@ -96,15 +96,18 @@ impl Netlink {
 
     /// One result for each of `ops`, which are sent as one datagram.
     async fn send(&self, ops: &[Op]) -> Vec<Result<(), KernelError>> {
-        let encoded: Vec<Result<Message, KernelError>> = ops.iter().map(encode::operation).collect();
-        let messages: Vec<Message> = encoded.iter().flatten().cloned().collect();
+        let mut messages = Vec::with_capacity(ops.len());
+        let unsayable: Vec<Option<KernelError>> =
+            ops.iter().map(|op| encode::operation(op).map(|message| messages.push(message)).err()).collect();
         let mut answers = match self.exchange(messages).await {
             Ok(replies) => acknowledgements(replies),
             Err(error) => return ops.iter().map(|_| Err(error.clone())).collect(),
         }
         .into_iter();
-        let result = |(op, message): (&Op, Result<Message, KernelError>)| {
-            message?;
+        let result = |(op, unsayable): (&Op, Option<KernelError>)| {
+            if let Some(error) = unsayable {
+                return Err(error);
+            }
             match answers.next() {
                 Some(None) => Ok(()),
                 Some(Some((errno, detail))) => {
@@ -113,7 +116,7 @@ impl Netlink {
                 None => Err(KernelError::Socket("closed before the answer came".to_string())),
             }
         };
-        ops.iter().zip(encoded).map(result).collect()
+        ops.iter().zip(unsayable).map(result).collect()
     }
 
     /// Everything the kernel lists in answer to `request`; `what` names it in words.

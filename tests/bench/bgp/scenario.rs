@@ -190,13 +190,22 @@ impl Scenario {
         generator.idle(Duration::from_millis(500))?;
         figures.push(("sessions MB", running.peak()?));
         let all = |speaker: usize| self.total() - self.own(speaker).len();
+        let mut cpu = running.cpu()?;
+        let mut spent = || -> Result<f64> {
+            let now = running.cpu()?;
+            Ok(now - std::mem::replace(&mut cpu, now))
+        };
         figures.push(("announce s", self.phase(&mut generator, &words.announce, all, patience)?));
+        figures.push(("announce cpu s", spent()?));
         figures.push(("announce MB", running.peak()?));
         if self.changes > 0 && subject != Subject::Null {
             self.changes(&mut generator, &words, figures, patience)?;
         }
+        spent()?;
         figures.push(("withdraw s", self.phase(&mut generator, &words.withdraw, |_| 0, patience)?));
+        figures.push(("withdraw cpu s", spent()?));
         figures.push(("again s", self.phase(&mut generator, &words.announce, all, patience)?));
+        figures.push(("again cpu s", spent()?));
         figures.push(("end MB", running.peak()?));
         Ok(())
     }

@@ -88,6 +88,24 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Processor time all its threads have had, in seconds: says more than wall time where the machine is busy.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn cpu(&self) -> Result<f64> {
+        let mut total = 0.0;
+        for pid in &self.pids {
+            for task in fs::read_dir(format!("/proc/{pid}/task")).context("the daemon has ended")? {
+                let text = fs::read_to_string(task?.path().join("schedstat"))?;
+                let nanoseconds: f64 = text.split(' ').next().unwrap_or_default().parse()?;
+                total += nanoseconds / 1e9;
+            }
+        }
+        Ok(total)
+    }
+}
+
 /// A fresh namespace for the router, joined to the caller's by a veth pair. Neighbours at 10.0.1.x are on its link, those
 /// at 10.1.x.y behind 10.0.0.253.
 pub fn wire() -> Result<()> {
