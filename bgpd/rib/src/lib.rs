@@ -12,7 +12,7 @@
 //! design page says what holds at which moment.
 //!
 //! * [`Rib`]: all of it. [`peer`], [`next_hop`], [`origin`], [`fib`]: what goes in and comes out. [`policy`]: policy as data.
-//! * `table`, `set`, `chunked`, `mix`: memory. `routes`: input of one family. `decision`: the steps of RFC 4271 §9.1.
+//! * `table`, `set`, `chunked`, `mix`: memory. `routes`, `import`: input of one family. `decision`: the steps of RFC 4271 §9.1.
 //! * `export`, `group`, `groups`, `writer`, `log`, `member`: output. [`explain`]: looking at it all.
 
 mod chunked;
@@ -22,6 +22,7 @@ mod export;
 pub mod fib;
 mod group;
 mod groups;
+mod import;
 mod log;
 mod member;
 mod mix;
@@ -41,9 +42,9 @@ pub use decision::Step;
 pub use explain::{Counts, Explanation, Fate, Known};
 pub use export::NotSent;
 pub use fib::{FibRoute, FibTarget};
+pub use import::Loop;
 pub use next_hop::{Hop, NextHop, Resolution, Wanted};
 pub use origin::{Local, Source};
 pub use peer::{LimitExceeded, MaxPrefixAction, MaxPrefixes, NextHopMode, PeerId, PeerSettings, Session};
 pub use rib::Rib;
-pub use routes::Loop;
 pub use shared::RibConfig;

@@ -2,6 +2,7 @@
 
 use crate::fib::FibRoute;
 use crate::group::Group;
+use crate::import::Offer;
 use crate::member::Member;
 use crate::next_hop::{NextHop, Resolution, Wanted};
 use crate::origin::{BGP_PREFERENCE, Local, Source};
@@ -188,7 +189,7 @@ impl Rib {
                 if set == 0 {
                     routes.withdraw_each(peer, reach.nlri, &mut self.shared);
                 } else {
-                    let mut offer = routes.offer(peer, set, &mut self.shared);
+                    let mut offer = Offer::new(family, peer, set, &mut self.shared);
                     let told = routes.announce_all(&mut offer, reach.nlri, &mut self.shared);
                     exceeded = exceeded.or(told);
                 }
@@ -274,7 +275,7 @@ impl Rib {
         let key = Key { attributes, preference, next_hop: 0, local: Some(Box::new(local)) };
         let set = self.shared.sets.intern(key, &mut self.shared.next_hops);
         of_family!(self, prefix.family(), routes => {
-            let mut offer = routes.offer(PeerId::LOCAL, set, &mut self.shared);
+            let mut offer = Offer::new(prefix.family(), PeerId::LOCAL, set, &mut self.shared);
             routes.announce(&mut offer, Nlri { path_id, prefix }, &mut self.shared);
         });
     }

@@ -6,13 +6,11 @@
 use crate::decision::{Candidate, decide};
 use crate::group::{Change, Group, NOBODY};
 use crate::groups::Groups;
+use crate::import::{Imported, Offer};
 use crate::peer::{LimitExceeded, MaxPrefixAction, PeerId};
-use crate::policy::Verdict;
-use crate::policy::evaluate::{Context, Subject};
-use crate::set::Key;
 use crate::shared::Shared;
 use crate::table::{Address, Dest, Path, STRETCH, Table};
-use bgp_wire::{Nlri, NlriBytes, Prefix};
+use bgp_wire::{Nlri, NlriBytes};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// See the module.
@@ -33,27 +31,6 @@ pub(crate) struct Routes<A> {
     candidates: Vec<Candidate>,
 }
 
-/// What import policy made of a set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Imported {
-    set: u32,
-    flags: u16,
-}
-
-/// Attributes that several routes came with, and what they come to.
-#[derive(Debug)]
-pub(crate) struct Offer {
-    peer: PeerId,
-    /// Before import policy.
-    set: u32,
-    /// [`Path::LOOPED`] or nothing.
-    flags: u16,
-    /// The same for all prefixes.
-    all: Option<Imported>,
-    /// The last outcome otherwise: which rules applied, and what came of it.
-    last: Option<(u64, Imported)>,
-}
-
 impl<A: Address> Routes<A> {
     pub fn new(seed: u64) -> Self {
         Routes {
@@ -67,56 +44,6 @@ impl<A: Address> Routes<A> {
             reconsider_all: false,
             candidates: Vec::new(),
         }
-    }
-
-    /// Makes ready to take routes with these attributes from a neighbour.
-    pub fn offer(&self, peer: PeerId, set: u32, shared: &mut Shared) -> Offer {
-        let flags = if looped(peer, set, shared).is_some() { Path::LOOPED } else { 0 };
-        let import = shared.peers.get(peer).import.get(A::FAMILY).clone();
-        let mut offer = Offer { peer, set, flags, all: None, last: None };
-        match import.always {
-            _ if peer == PeerId::LOCAL => offer.all = Some(Imported { set, flags }),
-            Some(Verdict::Accept) => offer.all = Some(Imported { set, flags }),
-            Some(Verdict::Reject) => offer.all = Some(Imported { set, flags: flags | Path::REJECTED }),
-            None if import.same_for_all_prefixes => {
-                if let Some(any) = Prefix::new([0, 0, 0, 0].into(), 0) {
-                    offer.all = Some(self.import(&mut offer, any, shared));
-                }
-            }
-            None => {}
-        }
-        offer
-    }
-
-    fn import(&self, offer: &mut Offer, prefix: Prefix, shared: &mut Shared) -> Imported {
-        if let Some(imported) = offer.all {
-            return imported;
-        }
-        let import = shared.peers.get(offer.peer).import.get(A::FAMILY).clone();
-        let context = Context { prefix, external: Some(shared.peers.get(offer.peer).is_external()) };
-        let set = shared.sets.get(offer.set);
-        let mut subject = Subject::new(set);
-        let outcome = import.evaluate(&mut subject, &context);
-        if outcome.verdict == Verdict::Reject {
-            return Imported { set: offer.set, flags: offer.flags | Path::REJECTED };
-        }
-        if outcome.applied == 0 && import.replayable {
-            return Imported { set: offer.set, flags: offer.flags };
-        }
-        if let Some((applied, imported)) = offer.last
-            && applied == outcome.applied
-            && import.replayable
-        {
-            return imported;
-        }
-        let (next_hop, local) = (set.key.next_hop, set.key.local.clone());
-        let preference = subject.preference;
-        let key = Key { attributes: subject.into_attributes(), preference, next_hop, local };
-        let set = shared.sets.intern(key, &mut shared.next_hops);
-        let changed = if set == offer.set { 0 } else { Path::CHANGED };
-        let imported = Imported { set, flags: offer.flags | changed };
-        offer.last = Some((outcome.applied, imported));
-        imported
     }
 
     /// Takes the routes of a message.
@@ -139,7 +66,7 @@ impl<A: Address> Routes<A> {
 
     /// Takes one route.
     pub fn announce(&mut self, offer: &mut Offer, nlri: Nlri, shared: &mut Shared) -> Option<LimitExceeded> {
-        let imported = self.import(offer, nlri.prefix, shared);
+        let imported = offer.import(nlri.prefix, shared);
         let dest = self.table.find_or_make(nlri.prefix)?;
         let source = offer.peer.0 as u16;
         let mut exceeded = None;
@@ -386,8 +313,8 @@ impl<A: Address> Routes<A> {
 
     fn import_again(&mut self, dest: u32, number: u32, shared: &mut Shared) {
         let (peer, before) = (PeerId(u32::from(self.table.path(number).peer)), self.set_before(number));
-        let mut offer = self.offer(peer, before, shared);
-        let imported = self.import(&mut offer, self.table.dest(dest).prefix(), shared);
+        let mut offer = Offer::new(A::FAMILY, peer, before, shared);
+        let imported = offer.import(self.table.dest(dest).prefix(), shared);
         let stale = self.table.path(number).flags & Path::STALE;
         // Counted on before the old ones are let go: they may be the same.
         shared.sets.retain(before, 1);
@@ -466,34 +393,4 @@ impl<A: Address> Routes<A> {
         }
         self.table.free_dest(dest);
     }
-}
-
-/// How a route came back to us.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loop {
-    /// Our AS stands in its path more often than allowed (RFC 4271 §9.1.2).
-    AsPath,
-    /// Its ORIGINATOR_ID is ours (RFC 4456 §8).
-    Originator,
-    /// Our cluster stands in its CLUSTER_LIST (RFC 4456 §8).
-    Cluster,
-    /// Its next hop is our end of the session (RFC 4271 §6.3).
-    NextHop,
-}
-
-/// Whether and how a route with this set came back to us.
-pub(crate) fn looped(peer: PeerId, set: u32, shared: &Shared) -> Option<Loop> {
-    let entry = shared.peers.get(peer);
-    let session = entry.session.filter(|_| peer != PeerId::LOCAL)?;
-    let attributes = shared.sets.get(set).attributes();
-    if attributes.as_path.occurrences(session.local_as) > entry.settings.allow_own_as as usize {
-        return Some(Loop::AsPath);
-    }
-    if attributes.originator_id() == Some(shared.config.router_id) {
-        return Some(Loop::Originator);
-    }
-    if attributes.cluster_list().contains(&shared.config.cluster_id()) {
-        return Some(Loop::Cluster);
-    }
-    (attributes.next_hop == session.local_address).then_some(Loop::NextHop)
 }
