@@ -3,7 +3,7 @@
 use super::{LISTEN_AGAIN, Shell};
 use crate::secrets;
 use crate::speaker::{Range, Speaker};
-use bgp_config::{NodePlan, PlanDiff, SessionKey, SessionPlan, SessionStep};
+use bgp_config::{LogLevel, NodePlan, PlanDiff, SessionKey, SessionPlan, SessionStep};
 use bgp_rib::{Local, PeerId, PeerSettings, RibConfig, Source as RibSource};
 use bgp_session::{Authentication, Settings, Stop};
 use bgp_wire::{Family, Prefix};
@@ -12,6 +12,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::level_filters::LevelFilter;
 
 /// What neighbours were told that a restart may take, unless they were told otherwise.
 const RESTART: Duration = Duration::from_secs(120);
@@ -25,6 +26,9 @@ impl Shell {
         let diff = PlanDiff::between(before.as_deref().unwrap_or(&nothing), &plan);
         for warning in diff.warnings.iter().flatten() {
             tracing::warn!("{warning}");
+        }
+        if first || diff.log_level.is_some() {
+            observe::log::set_level(shown(plan.log_level));
         }
         self.configure_rib(&plan);
         if first {
@@ -306,6 +310,15 @@ impl Shell {
             self.kernel.tracker().set_static(plan.static_routes.clone());
             self.static_routes();
         }
+    }
+}
+
+/// The least severe level shown. BIRD's errors are told whatever `logSeverityScreen` says, and so are ours.
+fn shown(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::None => LevelFilter::WARN,
     }
 }
 

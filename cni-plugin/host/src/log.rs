@@ -18,7 +18,7 @@ pub(crate) fn init(conf: &LogConf) {
     if let Some(path) = &file {
         rotate(path, conf, SystemTime::now());
     }
-    let config = LogConfig { format: Format::Text, level, file };
+    let config = LogConfig { format: Format::Text, level, file, ..LogConfig::default() };
     match observe::log::init(&config) {
         Err(error @ LogError::File { .. }) => {
             // Standard error alone, then.

@@ -31,7 +31,9 @@ pub fn dispatch(persona: Persona, asked: Asked, io: &mut Io) -> Result<ExitCode,
     match command {
         Command::House(House::Lab { command }) => Ok(lab::run(command)),
         Command::House(House::Bgpd(args)) => {
-            start_log(persona, Some(global.log_level.as_deref().unwrap_or("info")));
+            let level = global.log_level.as_deref();
+            // where the command line does not say, BGPConfiguration does (logSeverityScreen)
+            log_at(level.unwrap_or("info"), level.is_none());
             runtime()?.block_on(bgpd_command::run(&args, &global, &variable)).map(|()| ExitCode::SUCCESS)
         }
         Command::House(House::Bgp { command }) => {
@@ -176,8 +178,13 @@ fn start_log(persona: Persona, level: Option<&str>) {
         None if persona.is_calicoctl() => "none",
         None => "warn",
     };
+    log_at(level, false);
+}
+
+/// Logs to standard error at a level, which resources may change if it is adjustable.
+fn log_at(level: &str, adjustable: bool) {
     if let Ok(level) = observe::log::parse_level(level) {
-        let config = observe::log::LogConfig { level, ..observe::log::LogConfig::default() };
+        let config = observe::log::LogConfig { level, adjustable, ..observe::log::LogConfig::default() };
         // Started twice (in tests), it logs as before.
         let _ = observe::log::init(&config);
     }

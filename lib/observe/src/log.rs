@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use tracing::Level;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Registry, reload};
 
 /// Shape of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,11 +28,13 @@ pub struct LogConfig {
     pub level: LevelFilter,
     /// Append to this file besides standard error; its directory is made when missing.
     pub file: Option<PathBuf>,
+    /// Resources may change the level ([`set_level`]); otherwise what was given here stays.
+    pub adjustable: bool,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: Format::Text, level: LevelFilter::INFO, file: None }
+        Self { format: Format::Text, level: LevelFilter::INFO, file: None, adjustable: false }
     }
 }
 
@@ -78,12 +82,40 @@ pub fn init(config: &LogConfig) -> Result<(), LogError> {
         Some(file) => BoxMakeWriter::new(Tee::new(file)),
         None => BoxMakeWriter::new(std::io::stderr),
     };
-    let builder = tracing_subscriber::fmt().with_max_level(config.level).with_writer(writer).with_ansi(false);
-    let result = match config.format {
-        Format::Text => tracing::subscriber::set_global_default(builder.finish()),
-        Format::Json => tracing::subscriber::set_global_default(builder.json().flatten_event(true).finish()),
+    let (subscriber, level) = subscriber(config, writer);
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;
+    if config.adjustable {
+        // set only once: whoever came second was refused above
+        let _ = ADJUSTABLE.set(level);
+    }
+    Ok(())
+}
+
+/// Shows another level from now on, if the process's logging was set up as adjustable.
+pub fn set_level(level: LevelFilter) {
+    if let Some(adjustable) = ADJUSTABLE.get() {
+        // fails only without a subscriber, which lives as long as the process
+        let _ = adjustable.reload(level);
+    }
+}
+
+/// The level in force, to be changed.
+type Adjustable = reload::Handle<LevelFilter, Registry>;
+
+static ADJUSTABLE: OnceLock<Adjustable> = OnceLock::new();
+
+fn subscriber(
+    config: &LogConfig,
+    writer: BoxMakeWriter,
+) -> (Box<dyn tracing::Subscriber + Send + Sync>, Adjustable) {
+    let (level, adjustable) = reload::Layer::new(config.level);
+    let shown = tracing_subscriber::registry().with(level);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
+    let subscriber: Box<dyn tracing::Subscriber + Send + Sync> = match config.format {
+        Format::Text => Box::new(shown.with(lines)),
+        Format::Json => Box::new(shown.with(lines.json().flatten_event(true))),
     };
-    result.map_err(|_| LogError::Twice)
+    (subscriber, adjustable)
 }
 
 fn open(path: &Path) -> std::io::Result<std::fs::File> {
@@ -165,6 +197,28 @@ mod tests {
         tee.make_writer().write_all(b"first\n").unwrap();
         tee.make_writer().write_all(b"second\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "first\nsecond\n");
+    }
+
+    #[test]
+    fn the_level_can_be_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        for format in [Format::Text, Format::Json] {
+            let path = directory.path().join(format!("{format:?}"));
+            let file = Mutex::new(open(&path).unwrap());
+            let config = LogConfig { format, ..LogConfig::default() };
+            let (subscriber, level) = subscriber(&config, BoxMakeWriter::new(file));
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::debug!("one");
+                tracing::info!("two");
+                level.reload(LevelFilter::DEBUG).unwrap();
+                tracing::debug!("three");
+                level.reload(LevelFilter::WARN).unwrap();
+                tracing::info!("four");
+            });
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(text.lines().count(), 2, "{text}");
+            assert!(text.contains("two") && text.contains("three"), "{text}");
+        }
     }
 
     #[test]
