@@ -267,6 +267,9 @@ impl<A: Address> Table<A> {
     #[inline]
     pub fn find_or_make(&mut self, prefix: Prefix) -> Option<u32> {
         let (addr, len) = A::split(prefix)?;
+        if self.index.len() == self.index.capacity() {
+            self.grow();
+        }
         let (seed, dests) = (self.seed, &self.dests);
         let same = |dest: &u32| {
             let dest = dests.get(*dest);
@@ -292,6 +295,23 @@ impl<A: Address> Table<A> {
                 *self.dests.get_mut(dest) = Dest { addr, head: 0, len, flags: Dest::<A>::LIVE };
                 Some(dest)
             }
+        }
+    }
+
+    /// Makes the index anew with twice the room, from the destinations in their order: the old one is not in memory
+    /// beside it, and destinations are not read here and there.
+    #[cold]
+    fn grow(&mut self) {
+        let room = (self.index.capacity() * 2).max(16);
+        self.index = HashTable::new();
+        self.index = HashTable::with_capacity(room);
+        let (seed, dests) = (self.seed, &self.dests);
+        let place = |dest: &u32| {
+            let dest = dests.get(*dest);
+            hash(seed, dest.addr, dest.len)
+        };
+        for dest in (1..=self.dests_end).filter(|dest| dests.get(*dest).is(Dest::<A>::LIVE)) {
+            self.index.insert_unique(place(&dest), dest, place);
         }
     }
 
