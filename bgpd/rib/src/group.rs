@@ -14,6 +14,9 @@ use crate::table::{Address, Path, Table};
 use crate::writer::{self, Entry, Writer};
 use std::collections::BTreeMap;
 
+/// Octets left to read with which a member that lags needs no more messages yet.
+const ENOUGH: usize = 32 << 10;
+
 /// A destination to look at again.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Change {
@@ -262,6 +265,12 @@ impl Group {
         self.admit(peer, Member { lag: Some(lag), ..member });
     }
 
+    /// Whether [`Group::refill`] would make messages for anybody. A member may have something left to read: a refresh begins
+    /// with a mark.
+    pub fn wants_refill(&self) -> bool {
+        self.lagging > 0 && self.members.values().any(|m| m.lag.is_some() && m.outbox.rest().len() < ENOUGH)
+    }
+
     /// Makes messages for those who lag and have little left to read.
     pub fn refill<A: Address>(&mut self, table: &Table<A>, shared: &Shared) {
         if self.lagging == 0 {
@@ -288,7 +297,6 @@ impl Group {
         table: &Table<A>,
         shared: &Shared,
     ) -> bool {
-        const ENOUGH: usize = 32 << 10;
         const BATCH: usize = 2048;
         let Some(lag) = member.lag.as_deref_mut() else { return false };
         if member.outbox.rest().len() >= ENOUGH {

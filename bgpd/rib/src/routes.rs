@@ -325,14 +325,11 @@ impl<A: Address> Routes<A> {
 
     /// Whether a flush would do something.
     pub fn has_work(&self) -> bool {
-        let refill = |group: &Group| {
-            group.lagging > 0 && group.members.values().any(|m| m.lag.is_some() && m.outbox.rest().is_empty())
-        };
         !self.queue.is_empty()
             || !self.joining.is_empty()
             || !self.reconsider.is_empty()
             || self.reconsider_all
-            || self.groups.iter().any(refill)
+            || self.groups.iter().any(Group::wants_refill)
     }
 
     /// Tells everybody what changed.
