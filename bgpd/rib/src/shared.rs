@@ -45,7 +45,7 @@ impl RibConfig {
             fib: false,
             multipath: 16,
             track_next_hops: false,
-            log_limit: 16 << 20,
+            log_limit: 8 << 20,
             seed: 0,
         }
     }
