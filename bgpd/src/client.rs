@@ -4,6 +4,8 @@ use crate::proto::bgp_client::BgpClient;
 use crate::proto::{
     ExplainRequest, ExplainResponse, Peer, PeersRequest, Route, RoutesRequest, StatusRequest, StatusResponse,
 };
+use observe::proto::MetricsRequest;
+use observe::proto::observe_client::ObserveClient;
 use observe::socket::{SocketError, dial};
 use std::path::Path;
 use tonic::transport::Channel;
@@ -30,7 +32,10 @@ impl From<tonic::Status> for ClientError {
 
 /// A connection to a speaker.
 #[derive(Debug)]
-pub struct Client(BgpClient<Channel>);
+pub struct Client {
+    bgp: BgpClient<Channel>,
+    channel: Channel,
+}
 
 impl Client {
     /// Dials the speaker at `socket`.
@@ -38,7 +43,17 @@ impl Client {
     /// # Errors
     /// Nothing answers there.
     pub async fn dial(socket: &Path) -> Result<Self, ClientError> {
-        Ok(Self(BgpClient::new(dial(socket).await?)))
+        let channel = dial(socket).await?;
+        Ok(Self { bgp: BgpClient::new(channel.clone()), channel })
+    }
+
+    /// All metrics of the speaker's process in the Prometheus text format.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub async fn metrics(&mut self) -> Result<String, ClientError> {
+        let mut observe = ObserveClient::new(self.channel.clone());
+        Ok(observe.metrics(MetricsRequest {}).await?.into_inner().text)
     }
 
     /// The speaker as a whole.
@@ -46,7 +61,7 @@ impl Client {
     /// # Errors
     /// The connection is lost.
     pub async fn status(&mut self) -> Result<StatusResponse, ClientError> {
-        Ok(self.0.status(StatusRequest {}).await?.into_inner())
+        Ok(self.bgp.status(StatusRequest {}).await?.into_inner())
     }
 
     /// All sessions.
@@ -54,7 +69,7 @@ impl Client {
     /// # Errors
     /// The connection is lost.
     pub async fn peers(&mut self) -> Result<Vec<Peer>, ClientError> {
-        Ok(self.0.peers(PeersRequest {}).await?.into_inner().peers)
+        Ok(self.bgp.peers(PeersRequest {}).await?.into_inner().peers)
     }
 
     /// A page of routes inside `within` (empty for all) that begins at `from` (empty for the first), and where the one
@@ -68,7 +83,7 @@ impl Client {
         from: &str,
     ) -> Result<(Vec<Route>, Option<String>), ClientError> {
         let request = RoutesRequest { within: within.to_owned(), from: from.to_owned() };
-        let page = self.0.routes(request).await?.into_inner();
+        let page = self.bgp.routes(request).await?.into_inner();
         Ok((page.routes, Some(page.next).filter(|next| !next.is_empty())))
     }
 
@@ -77,6 +92,6 @@ impl Client {
     /// # Errors
     /// It is neither prefix nor address; the connection is lost.
     pub async fn explain(&mut self, prefix: &str) -> Result<ExplainResponse, ClientError> {
-        Ok(self.0.explain(ExplainRequest { prefix: prefix.to_owned() }).await?.into_inner())
+        Ok(self.bgp.explain(ExplainRequest { prefix: prefix.to_owned() }).await?.into_inner())
     }
 }

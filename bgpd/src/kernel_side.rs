@@ -170,6 +170,8 @@ impl KernelSide {
     fn answered(&mut self, sent: Vec<Sent>, answers: Answers) {
         let outcome = self.fib.done(sent, answers, self.start.elapsed());
         let refused = outcome.refused.len();
+        metrics::counter!("bgpd_kernel_changes").increment(u64::try_from(outcome.carried_out).unwrap_or(0));
+        metrics::gauge!("bgpd_kernel_refused").set(self.fib.refused() as f64);
         if let Some(first) = outcome.refused.first() {
             tracing::warn!(refused, error = first, "the kernel refuses routes, which are tried again");
         }

@@ -26,6 +26,7 @@ use datastore::Datastore;
 use datastore::directory::FileProblem;
 use kernel::Kernel;
 use observe::health::Health;
+use observe::metrics::Metrics;
 use observe::shutdown::Shutdown;
 use observe::socket::LocalSocket;
 use std::path::PathBuf;
@@ -89,7 +90,9 @@ pub enum RunError {
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
     let health = Health::default();
     let reporter = health.register("bgpd", None);
-    let mut socket = LocalSocket::bind(&config.socket, health, None).await?;
+    // Somebody else of this process may have set metrics up, and tells them then.
+    let metrics = Metrics::install().ok();
+    let mut socket = LocalSocket::bind(&config.socket, health, metrics).await?;
     let (questions, asked) = mpsc::channel(QUESTIONS);
     socket.routes().add_service(proto::bgp_server::BgpServer::new(service::Service(questions)));
     let server = tokio::spawn(socket.serve(shutdown.clone()));

@@ -135,7 +135,14 @@ impl Shell {
                     self.read_ready();
                     self.burst.get_or_insert_with(Instant::now);
                 }
-                Happened::Kernel | Happened::Quiet => {}
+                Happened::Kernel => {}
+                Happened::Quiet => {
+                    self.burst = None;
+                    self.settle();
+                    // However long the flood, the kernel's answers and people's questions get their turn.
+                    tokio::task::yield_now().await;
+                    continue;
+                }
                 Happened::Plan(plan) => self.take_plan(plan),
                 Happened::Files => self.take_files(),
                 Happened::Asked(question, answer) => {
@@ -214,14 +221,12 @@ impl Shell {
     }
 
     /// Everything that follows from what happened, until nothing more does; but while a burst of input goes on, only
-    /// what sessions want at once.
+    /// what sessions want at once: what came of it goes out when it is over.
     fn settle(&mut self) {
         self.kernel_changes();
         self.resolve_wanted();
         self.outputs();
-        let due = self.burst.is_none_or(|begun| begun.elapsed() >= BURST) || self.ready.is_empty();
-        if due {
-            self.burst = None;
+        if self.burst.is_none() {
             if let Some(speaker) = &mut self.speaker {
                 speaker.flush();
             }
@@ -252,6 +257,7 @@ impl Shell {
             }
             Output::Down(peer, reason) => {
                 self.since.insert(peer, Instant::now());
+                metrics::counter!("bgpd_sessions_lost").increment(1);
                 tracing::info!(peer = self.name(peer), %reason, "session is down");
                 self.report();
             }
@@ -311,6 +317,11 @@ impl Shell {
 
     /// Tells how the part is.
     fn report(&self) {
+        if let Some(speaker) = &self.speaker {
+            let up = speaker.peers().filter(|(_, session)| session.established().is_some()).count();
+            metrics::gauge!("bgpd_sessions").set(speaker.peers().count() as f64);
+            metrics::gauge!("bgpd_sessions_established").set(up as f64);
+        }
         let report = match (&self.plan, &self.speaker) {
             (None, _) | (_, None) => Report::not_ready("the datastore has not been read yet"),
             (Some(_), Some(speaker)) => {

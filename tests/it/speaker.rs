@@ -381,6 +381,8 @@ fn node_status_is_calicos_table() {
         assert!(row.contains("| node-to-node mesh | up    | ") && row.contains("| Established |"), "{text}");
         assert!(text.starts_with("Calico process is running.\n\nIPv4 BGP status\n"), "{text}");
         assert!(text.contains("No IPv6 peers found."), "{text}");
+        let metrics = segment.told(0, &["bgp", "metrics"]);
+        assert!(metrics.contains("\nbgpd_sessions_established 1\n"), "{metrics}");
         let value = segment.json(0, &["node", "status"]).unwrap();
         assert_eq!(value["ipv4"]["peers"][0]["state"], "up");
         // A route the kernel learns from another program is told, borrowed address or not.

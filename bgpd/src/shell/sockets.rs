@@ -107,6 +107,7 @@ impl Shell {
             match self.transport.read(socket, &mut self.buffer) {
                 Ok(0) => return self.lost(socket, "the neighbour has closed the connection"),
                 Ok(count) => {
+                    metrics::counter!("bgpd_received_octets").increment(u64::try_from(count).unwrap_or(0));
                     if let (Some(speaker), Some(octets)) = (&mut self.speaker, self.buffer.get(..count)) {
                         speaker.received(link, octets, now);
                     }
@@ -149,6 +150,7 @@ impl Shell {
             let all: usize = chunks.iter().map(|chunk| chunk.len()).sum();
             match self.transport.write(socket, &chunks) {
                 Ok(written) => {
+                    metrics::counter!("bgpd_sent_octets").increment(u64::try_from(written).unwrap_or(0));
                     speaker.wrote(link, written, now);
                     if written < all {
                         return speaker.blocked(link, true, now);

@@ -47,6 +47,12 @@ pub enum BgpCommand {
         #[command(flatten)]
         args: BgpArgs,
     },
+    /// Show the speaker's metrics in the Prometheus text format
+    Metrics {
+        /// Whom to ask.
+        #[command(flatten)]
+        args: BgpArgs,
+    },
     /// List the annotations that say what Calico's BGP resources cannot
     Options,
     /// An unknown word.
@@ -76,6 +82,7 @@ pub async fn run(command: &BgpCommand, io: &mut Io) -> Result<(), Failure> {
             let status = dial(args).await?.status().await.map_err(failed)?;
             print(args, io, || show::status_json(&status), || show::status_text(&status))
         }
+        BgpCommand::Metrics { args } => io.print(&dial(args).await?.metrics().await.map_err(failed)?),
         BgpCommand::Peers { args } => {
             let peers = dial(args).await?.peers().await.map_err(failed)?;
             print(args, io, || peers.iter().map(show::peer_json).collect(), || show::peers_text(&peers))
