@@ -73,6 +73,8 @@ pub(crate) struct Shell {
     buffer: Box<[u8]>,
     /// When input began that has not gone out yet.
     burst: Option<Instant>,
+    /// Families whose stale routes go with the next flush.
+    settling: Vec<Family>,
     /// Makes hash tables and timers unpredictable.
     seed: u64,
     reporter: Reporter,
@@ -117,6 +119,7 @@ impl Shell {
             ready: Vec::new(),
             buffer: vec![0; BUFFER].into_boxed_slice(),
             burst: None,
+            settling: Vec::new(),
             seed: 0,
             reporter,
             config,
@@ -234,6 +237,9 @@ impl Shell {
             self.resolve_wanted();
             self.outputs();
             self.program();
+            for family in std::mem::take(&mut self.settling) {
+                self.settle_fib(family);
+            }
         }
         self.kernel.push();
         self.write_all();
@@ -269,7 +275,8 @@ impl Shell {
             Output::Deferred(Deferred::Selection(family)) => {
                 tracing::info!(%family, "restart: routes are selected and announced from now on");
             }
-            Output::Deferred(Deferred::StaleRoutes(family)) => self.settle_fib(family),
+            // Not before what the neighbours told has reached the FIB.
+            Output::Deferred(Deferred::StaleRoutes(family)) => self.settling.push(family),
             Output::LimitExceeded(peer, exceeded) => {
                 tracing::warn!(
                     peer = self.name(peer),

@@ -255,13 +255,9 @@ fn a_killed_speaker_comes_back_without_a_packet_lost_or_a_route_changed() {
                 && segment.json(0, &["bgp", "status"]).is_some_and(|status| status["restarting"] == false)
         });
         std::thread::sleep(Duration::from_millis(500));
-        for (probe, (from, to)) in probes.into_iter().zip(pairs) {
-            let losses = probe.finish().unwrap();
-            assert!(losses.sent > 1000, "{losses:?}");
-            assert_eq!(losses.lost(), 0, "from n{from} to n{to}: {losses:?}");
-        }
         let after: Vec<Vec<String>> = (0..4).map(|number| segment.kernel(number)).collect();
         assert_eq!(after, before);
+        let losses: Vec<_> = probes.into_iter().map(|probe| probe.finish().unwrap()).collect();
         // Those who watched did so to the end: the first change they tell of is ours.
         for (number, log) in monitors.iter().enumerate() {
             ip_in(number, "route add 203.0.113.0/24 dev lo");
@@ -271,6 +267,10 @@ fn a_killed_speaker_comes_back_without_a_packet_lost_or_a_route_changed() {
             assert_eq!(told.unwrap().lines().count(), 1, "route changes at n{number}");
         }
         drop(watching);
+        for (losses, (from, to)) in losses.into_iter().zip(pairs) {
+            assert!(losses.sent > 1000, "{losses:?}");
+            assert_eq!(losses.lost(), 0, "from n{from} to n{to}: {losses:?}");
+        }
     });
 }
 
