@@ -1,9 +1,10 @@
 //! The real kernel, over a route-family netlink socket.
 //!
-//! One socket a [`Netlink`], opened inside its namespace and used from any task afterwards. Requests are sent
-//! in batches through `netlink-proto`; one batch or dump is under way at a time, because the kernel runs one
-//! dump a socket and because acknowledgements of several batches could overflow the receive buffer.
+//! Two sockets a [`Netlink`], opened inside its namespace and used from any task afterwards: one for questions, through
+//! `netlink-proto`, and one for changes, sent by the datagram (`batch`). One batch or dump is under way at a time,
+//! because the kernel runs one dump a socket and answers of several batches could overflow the receive buffer.
 
+mod batch;
 mod decode;
 mod encode;
 mod events;
@@ -16,6 +17,7 @@ use crate::api::{
     RouteFilter,
 };
 use crate::netns::Netns;
+use batch::Sender;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
 use netlink_packet_core::{
@@ -28,8 +30,8 @@ use nix::errno::Errno;
 use std::sync::Arc;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Messages a datagram: their acknowledgements must fit the receive buffer, which by default holds some 270.
-const BATCH: usize = 128;
+/// Messages a datagram: they must fit the send buffer, 208 KiB by default, and other tasks wait as long.
+const BATCH: usize = 512;
 
 /// How often a dump is repeated that the kernel calls inconsistent (`NLM_F_DUMP_INTR`).
 const DUMP_TRIES: usize = 16;
@@ -44,10 +46,9 @@ type Answer = Option<(i32, Option<String>)>;
 pub struct Netlink {
     netns: Netns,
     handle: ConnectionHandle<RouteNetlinkMessage>,
-    /// What the kernel knows the socket by, and tells as the author of changes.
-    port: u32,
-    /// Held while replies are outstanding.
-    turn: Mutex<()>,
+    sender: Sender,
+    /// Held while replies are outstanding; the sequence number of the next change.
+    turn: Mutex<u32>,
 }
 
 impl Netlink {
@@ -56,24 +57,24 @@ impl Netlink {
     pub fn open(netns: &Netns) -> Result<Self, KernelError> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| KernelError::Socket("opened outside a tokio runtime".to_string()))?;
-        let (connection, handle, port) = netns
+        let (connection, handle, sender) = netns
             .run(|| -> std::io::Result<_> {
                 // The socket registers with the runtime of the caller, and belongs to the helper's namespace.
                 let _entered = runtime.enter();
                 let (mut connection, handle, _) = netlink_proto::new_connection(NETLINK_ROUTE)?;
                 connection.set_forward_ack(true);
                 connection.set_forward_done(true);
-                let port = connection.socket_mut().socket_mut().bind_auto()?.port_number();
+                connection.socket_mut().socket_mut().bind_auto()?;
                 let socket = connection.socket_mut().socket_ref();
                 // Dumps are filtered in the kernel, errors explain themselves and do not repeat the request.
                 socket.set_netlink_get_strict_chk(true)?;
                 socket.set_ext_ack(true)?;
                 socket.set_cap_ack(true)?;
-                Ok((connection, handle, port))
+                Ok((connection, handle, Sender::open()?))
             })?
             .map_err(|error| KernelError::Socket(error.to_string()))?;
         runtime.spawn(connection);
-        Ok(Self { netns: netns.clone(), handle, port, turn: Mutex::new(()) })
+        Ok(Self { netns: netns.clone(), handle, sender, turn: Mutex::new(1) })
     }
 
     /// Opens a socket in the namespace of the calling thread.
@@ -81,7 +82,7 @@ impl Netlink {
         Self::open(&Netns::current()?)
     }
 
-    async fn turn(&self) -> MutexGuard<'_, ()> {
+    async fn turn(&self) -> MutexGuard<'_, u32> {
         self.turn.lock().await
     }
 
@@ -95,12 +96,12 @@ impl Netlink {
     }
 
     /// One result for each of `ops`, which are sent as one datagram.
-    async fn send(&self, ops: &[Op]) -> Vec<Result<(), KernelError>> {
+    fn send(&self, ops: &[Op], sequence: &mut u32) -> Vec<Result<(), KernelError>> {
         let mut messages = Vec::with_capacity(ops.len());
         let unsayable: Vec<Option<KernelError>> =
             ops.iter().map(|op| encode::operation(op).map(|message| messages.push(message)).err()).collect();
-        let mut answers = match self.exchange(messages).await {
-            Ok(replies) => acknowledgements(replies),
+        let mut answers = match self.sender.exchange(messages, sequence) {
+            Ok(answers) => answers,
             Err(error) => return ops.iter().map(|_| Err(error.clone())).collect(),
         }
         .into_iter();
@@ -108,12 +109,9 @@ impl Netlink {
             if let Some(error) = unsayable {
                 return Err(error);
             }
-            match answers.next() {
-                Some(None) => Ok(()),
-                Some(Some((errno, detail))) => {
-                    Err(KernelError::Refused { errno, what: op.to_string(), detail })
-                }
-                None => Err(KernelError::Socket("closed before the answer came".to_string())),
+            match answers.next().flatten() {
+                None => Ok(()),
+                Some((errno, detail)) => Err(KernelError::Refused { errno, what: op.to_string(), detail }),
             }
         };
         ops.iter().zip(unsayable).map(result).collect()
@@ -163,7 +161,7 @@ impl Kernel for Netlink {
 
     fn apply(&self, ops: Vec<Op>, stop_on_error: bool) -> BoxFuture<'_, Vec<Result<(), KernelError>>> {
         Box::pin(async move {
-            let _turn = self.turn().await;
+            let mut sequence = self.turn().await;
             let mut results = Vec::with_capacity(ops.len());
             // The kernel goes on to the next message of a datagram after a failed one; where it must not,
             // each is sent only after the one before has been acknowledged.
@@ -171,7 +169,10 @@ impl Kernel for Netlink {
                 if stop_on_error && results.last().is_some_and(Result::is_err) {
                     break;
                 }
-                results.extend(self.send(chunk).await);
+                if !results.is_empty() {
+                    tokio::task::yield_now().await;
+                }
+                results.extend(self.send(chunk, &mut sequence));
             }
             results.resize_with(ops.len(), || Err(KernelError::Skipped));
             results
@@ -278,7 +279,7 @@ impl Kernel for Netlink {
         &self,
         groups: EventGroups,
     ) -> BoxFuture<'_, Result<BoxStream<'static, KernelEvent>, KernelError>> {
-        Box::pin(async move { events::follow(&self.netns, groups, self.port).map(StreamExt::boxed) })
+        Box::pin(async move { events::follow(&self.netns, groups, self.sender.port()).map(StreamExt::boxed) })
     }
 }
 
@@ -300,21 +301,6 @@ fn framed(message: RouteNetlinkMessage, flags: u16) -> Message {
     let mut header = NetlinkHeader::default();
     header.flags = flags;
     NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message))
-}
-
-/// What each message of a batch was answered, in the order they were sent.
-fn acknowledgements(replies: Vec<Message>) -> Vec<Answer> {
-    let mut answers: Vec<(u32, Answer)> = replies
-        .into_iter()
-        .filter_map(|reply| match reply.payload {
-            NetlinkPayload::Error(error) => {
-                Some((reply.header.sequence_number, decode::refusal(&error, reply.header.flags)))
-            }
-            _ => None,
-        })
-        .collect();
-    answers.sort_by_key(|(sequence, _)| *sequence);
-    answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
 fn refused(errno: i32, what: &str, detail: Option<String>) -> KernelError {
