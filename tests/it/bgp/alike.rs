@@ -121,8 +121,9 @@ fn the_daemons_agree_about_each_other() {
     on_one_link(&[US, THEM], || {
         for kind in [Kind::FrrAlone, Kind::Gobgp] {
             let there = Setup::external(kind, THEM);
+            // one side connects: two daemons that both do can refuse each other for longer than the test waits
             let here = Setup { remote: THEM, remote_as: there.asn, ..Setup::external(Kind::Bird, US) };
-            let there = Setup { remote_as: here.asn, ..there };
+            let there = Setup { remote_as: here.asn, passive: true, ..there };
             let (them, bird) = (there.start()?, here.start()?);
             for family in Family::ALL {
                 let known = || Ok(plain(bird.learnt(family, &THEM.address(family))?));

@@ -15,7 +15,7 @@ use ocicat_tests::sandbox;
 use std::time::Duration;
 
 /// For what takes a few timers of the other side.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// AS number of our node.
 const US_AS: u32 = 64512;
