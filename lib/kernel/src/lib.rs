@@ -13,6 +13,7 @@ mod multicast;
 mod netlink;
 mod netns;
 mod nftables;
+mod socket;
 
 pub use addr::{IpNet, Mac, MacError};
 pub use api::*;

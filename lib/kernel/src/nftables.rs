@@ -6,12 +6,12 @@
 use crate::api::KernelError;
 use crate::multicast;
 use crate::netns::Netns;
+use crate::socket;
 use futures::stream::Stream;
 use netfilter::nft::{self, Batch, Change, Object, Presence, Query};
 use netfilter::wire::{Replies, Reply};
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use netlink_sys::{Socket, protocols::NETLINK_NETFILTER};
 use nix::errno::Errno;
-use nix::libc::MSG_DONTWAIT;
 use nix::sys::socket::{
     setsockopt,
     sockopt::{SndBuf, SndBufForce},
@@ -25,8 +25,6 @@ const GROUP: u32 = 7;
 const DUMP_TRIES: usize = 16;
 /// Room above the batch itself that a send buffer accounts for.
 const SEND_OVERHEAD: usize = 64 << 10;
-/// No answer is longer: dumps come in pages of at most 32 KiB.
-const DATAGRAM: usize = 64 << 10;
 
 /// Why a batch was not carried out; the kernel is as it was.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -82,15 +80,8 @@ impl Nftables {
     /// Where the namespace cannot be entered, or the kernel has no netfilter sockets.
     pub fn open(netns: &Netns) -> Result<Self, KernelError> {
         let (socket, port) = netns
-            .run(|| -> std::io::Result<_> {
-                let mut socket = Socket::new(NETLINK_NETFILTER)?;
-                let address = socket.bind_auto()?;
-                socket.set_ext_ack(true)?;
-                socket.set_cap_ack(true)?;
-                Ok((socket, address.port_number()))
-            })?
+            .run(|| socket::open(NETLINK_NETFILTER))?
             .map_err(|error| KernelError::Socket(error.to_string()))?;
-        multicast::enlarge_receive_buffer(&socket);
         Ok(Self { netns: netns.clone(), socket, port, sequence: 1 })
     }
 
@@ -114,7 +105,7 @@ impl Nftables {
         self.send(&batch.bytes)?;
         let mut refused = Vec::new();
         let mut answered = false;
-        self.receive(|reply| {
+        socket::drain(&self.socket, |reply| {
             let Reply::Ack { sequence, errno, words } = reply else { return Ok(()) };
             answered = true;
             match (batch.change_of(sequence), errno) {
@@ -162,7 +153,7 @@ impl Nftables {
         self.sequence = self.sequence.wrapping_add(1);
         self.send(&query.request(request))?;
         let (mut found, mut whole) = (Vec::new(), true);
-        self.receive(|reply| {
+        socket::drain(&self.socket, |reply| {
             match &reply {
                 Reply::Data { sequence, .. } if *sequence == request => {
                     found.extend(nft::read(&reply).map(|(_, object)| object));
@@ -209,33 +200,8 @@ impl Nftables {
     }
 
     fn send(&self, bytes: &[u8]) -> Result<(), KernelError> {
-        let failed = |error: std::io::Error| KernelError::Socket(error.to_string());
         make_room(&self.socket, bytes.len() + SEND_OVERHEAD);
-        let sent = self.socket.send_to(bytes, &SocketAddr::new(0, 0), 0).map_err(failed)?;
-        if sent == bytes.len() {
-            return Ok(());
-        }
-        Err(KernelError::Socket(format!("{sent} of {} bytes were sent", bytes.len())))
-    }
-
-    /// Hands over every message that waits.
-    fn receive<E: From<KernelError>>(
-        &self,
-        mut each: impl FnMut(Reply<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut buffer: Vec<u8> = Vec::with_capacity(DATAGRAM);
-        let mut result = Ok(());
-        loop {
-            buffer.clear();
-            match self.socket.recv(&mut buffer, MSG_DONTWAIT) {
-                Ok(_) if result.is_ok() => result = Replies::new(&buffer).try_for_each(&mut each),
-                // after a failure the rest is taken from the queue, so that the next request does not find it
-                Ok(_) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return result,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(KernelError::Socket(error.to_string()).into()),
-            }
-        }
+        socket::send(&self.socket, bytes)
     }
 }
 

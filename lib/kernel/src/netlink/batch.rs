@@ -1,20 +1,15 @@
 //! Changes sent by the datagram.
 //!
-//! The kernel works while a datagram is being sent: when `send` returns, every answer already waits in the receive
-//! queue, so nothing here waits. Only the last message of a datagram asks for an acknowledgement; a message that
-//! failed is answered in any case, and silence about the others means that they were carried out.
+//! Only the last message of a datagram asks for an acknowledgement; a message that failed is answered in any case, and
+//! silence about the others means that they were carried out.
 
 use super::{Answer, Message};
 use crate::api::KernelError;
-use crate::multicast;
-use netfilter::wire::{Replies, Reply};
+use crate::socket;
+use netfilter::wire::Reply;
 use netlink_packet_core::NLM_F_ACK;
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use nix::libc::MSG_DONTWAIT;
+use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 use std::collections::HashMap;
-
-/// No answer is longer.
-const DATAGRAM: usize = 64 << 10;
 
 /// A socket for changes.
 #[derive(Debug)]
@@ -26,13 +21,8 @@ pub(super) struct Sender {
 impl Sender {
     /// Opens it in the namespace of the calling thread.
     pub(super) fn open() -> std::io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
-        let port = socket.bind_auto()?.port_number();
-        // Errors explain themselves and do not repeat the request.
+        let (socket, port) = socket::open(NETLINK_ROUTE)?;
         socket.set_netlink_get_strict_chk(true)?;
-        socket.set_ext_ack(true)?;
-        socket.set_cap_ack(true)?;
-        multicast::enlarge_receive_buffer(&socket);
         Ok(Sender { socket, port })
     }
 
@@ -66,11 +56,7 @@ impl Sender {
         if bytes.is_empty() {
             return Ok(Vec::new());
         }
-        let failed = |error: std::io::Error| KernelError::Socket(error.to_string());
-        let sent = self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0).map_err(failed)?;
-        if sent != bytes.len() {
-            return Err(KernelError::Socket(format!("{sent} of {} bytes were sent", bytes.len())));
-        }
+        socket::send(&self.socket, &bytes)?;
         let mut told = self.receive(first)?;
         let silent = || KernelError::Socket("the kernel did not answer a batch".to_string());
         let place = |place: usize| u32::try_from(place).ok();
@@ -84,21 +70,13 @@ impl Sender {
     /// Takes every answer that waits: by the message's place in the datagram.
     fn receive(&self, first: u32) -> Result<HashMap<u32, Answer>, KernelError> {
         let mut answers = HashMap::new();
-        let mut buffer: Vec<u8> = Vec::with_capacity(DATAGRAM);
-        loop {
-            buffer.clear();
-            match self.socket.recv(&mut buffer, MSG_DONTWAIT) {
-                Ok(_) => answers.extend(Replies::new(&buffer).filter_map(|reply| match reply {
-                    Reply::Ack { sequence, errno, words } => {
-                        let refusal = (errno != 0).then(|| (errno, words.map(str::to_owned)));
-                        Some((sequence.wrapping_sub(first), refusal))
-                    }
-                    _ => None,
-                })),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(answers),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(KernelError::Socket(error.to_string())),
+        socket::drain(&self.socket, |reply| {
+            if let Reply::Ack { sequence, errno, words } = reply {
+                let refusal = (errno != 0).then(|| (errno, words.map(str::to_owned)));
+                answers.insert(sequence.wrapping_sub(first), refusal);
             }
-        }
+            Ok::<(), KernelError>(())
+        })?;
+        Ok(answers)
     }
 }
