@@ -1,7 +1,9 @@
-//! Endpoints of the node itself.
+//! Endpoints of the node itself, as the dataplane needs them.
 
 use crate::policy::Tier;
-use model::v3::{HostEndpointSpec, WorkloadEndpointSpec};
+use crate::sets::ContentPort;
+use model::net::Cidr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Which endpoint.
@@ -13,24 +15,87 @@ pub enum EndpointKey {
     Host(String),
 }
 
-/// An endpoint as it is stored.
-#[derive(Debug, Clone, PartialEq)]
+/// An endpoint of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
     /// Of a workload.
-    Workload(Box<WorkloadEndpointSpec>),
+    Workload(Workload),
     /// Of the host.
-    Host(HostEndpointSpec),
+    Host(Host),
+}
+
+/// A workload's interface (`resources.md` §1.8 of the contract).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Workload {
+    /// How status keys and files call it.
+    pub id: WorkloadId,
+    /// Interface on the host.
+    pub interface: Arc<str>,
+    /// MAC address inside the workload; none where it is not stored or cannot be read.
+    pub mac: Option<[u8; 6]>,
+    /// Its addresses, single ones, as stored.
+    pub addresses: Box<[IpAddr]>,
+    /// Addresses others may use for one of its own.
+    pub floating: Box<[FloatingAddress]>,
+    /// Foreign source addresses it may use, where the settings admit any.
+    pub source_prefixes: Box<[Cidr]>,
+    /// Named ports.
+    pub ports: Box<[ContentPort]>,
+    /// Profiles, in the order they apply.
+    pub profiles: Box<[Arc<str>]>,
+}
+
+/// What a workload's endpoint is called in status keys (`datamodel.md` §5 of the contract), unescaped.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkloadId {
+    /// `k8s`, `cni` or another.
+    pub orchestrator: String,
+    /// Namespace and the name's third segment: `<namespace>/<pod or container>`.
+    pub workload: String,
+    /// The interface's name inside the workload, such as `eth0`.
+    pub endpoint: String,
+}
+
+/// A floating address: packets to `external` go to `internal`. Both are of one family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FloatingAddress {
+    /// What others use.
+    pub external: IpAddr,
+    /// An address of the workload.
+    pub internal: IpAddr,
+}
+
+/// Interfaces of the host under policy (`resources.md` §1.7 of the contract).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// Which interfaces are meant.
+    pub interface: HostInterface,
+    /// Addresses by which the interface is found, where it has no name.
+    pub expected: Box<[IpAddr]>,
+    /// Named ports.
+    pub ports: Box<[ContentPort]>,
+    /// Profiles, in the order they apply.
+    pub profiles: Box<[Arc<str>]>,
+}
+
+/// Which interfaces a host endpoint is about (`felix.md` §3.4 of the contract).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HostInterface {
+    /// The interface of this name.
+    Named(Arc<str>),
+    /// Those that have one of [`Host::expected`].
+    ByAddress,
+    /// `*`: all that no other host endpoint is about.
+    All,
 }
 
 impl Endpoint {
     /// The profiles it names, in order.
-    pub fn profiles(&self) -> impl Iterator<Item = &str> {
+    pub fn profiles(&self) -> &[Arc<str>] {
         match self {
-            Endpoint::Workload(spec) => &spec.profiles,
-            Endpoint::Host(spec) => &spec.profiles,
+            Endpoint::Workload(workload) => &workload.profiles,
+            Endpoint::Host(host) => &host.profiles,
         }
-        .iter()
-        .map(String::as_str)
     }
 }
 
@@ -39,6 +104,6 @@ impl Endpoint {
 pub struct LocalEndpoint {
     /// The endpoint.
     pub endpoint: Arc<Endpoint>,
-    /// Tiers with policies for it, in the order they apply.
+    /// Tiers with policies for it, staged ones included, in the order they apply.
     pub tiers: Vec<Tier>,
 }

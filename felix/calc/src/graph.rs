@@ -4,11 +4,12 @@
 //! State decides, never history: whatever the order of changes, the outputs add up to what a fresh start on the final
 //! state would say.
 
+use crate::changes::Changes;
 use crate::endpoint::{Endpoint, EndpointKey, LocalEndpoint};
 use crate::label_index::{ItemId, Label, LabelIndex, SelectorId};
 use crate::policy::{Policy, PolicyKey, Profile, Tier, compare_tiers};
-use crate::rule::{SetDefinition, SetId};
-use crate::sets::{Contents, SetChange, Sets};
+use crate::rule::SetDefinition;
+use crate::sets::{Contents, Sets};
 use crate::slab::Slab;
 use model::v3::{Action, TierSpec};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,18 +22,6 @@ pub enum ItemKey {
     Endpoint(EndpointKey),
     /// A network set: namespace (empty for those of the cluster) and name.
     NetworkSet(String, String),
-}
-
-/// What became of the dataplane's objects. Sets that were created or grew come before what names them, those that were
-/// removed after it: the consumer applies in this order, `Remove` of sets last.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Changes {
-    /// Sets.
-    pub sets: Vec<(SetId, SetChange)>,
-    /// Profiles that local endpoints name; `None` for one that none names any more.
-    pub profiles: Vec<(Arc<str>, Option<Arc<Profile>>)>,
-    /// Local endpoints with everything that applies to them; `None` for one that is gone.
-    pub endpoints: Vec<(EndpointKey, Option<Arc<LocalEndpoint>>)>,
 }
 
 /// The graph of one node.
@@ -230,7 +219,7 @@ impl Graph {
             let profile = state.map(|state| state.profile.clone().unwrap_or_default());
             (name, profile)
         });
-        Changes { sets: self.sets.take(), profiles: profiles.collect(), endpoints }
+        Changes { sets: self.sets.take(), profiles: profiles.collect(), endpoints, ..Changes::default() }
     }
 
     /// Kinds of endpoints, for measurements.
@@ -323,8 +312,8 @@ impl Graph {
         }
     }
 
-    fn use_profile(&mut self, name: &str, begins: bool) {
-        let name: Arc<str> = name.into();
+    fn use_profile(&mut self, name: &Arc<str>, begins: bool) {
+        let name = name.clone();
         let state = self.profiles.entry(name.clone()).or_default();
         state.locals = if begins { state.locals + 1 } else { state.locals.saturating_sub(1) };
         let profile = state.profile.clone();

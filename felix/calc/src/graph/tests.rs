@@ -1,9 +1,9 @@
 use super::*;
 use crate::policy::PolicyKind;
-use crate::sets::{ContentPort, Member};
+use crate::rule::SetId;
+use crate::sets::{ContentPort, Member, SetChange};
 use model::v3::{
     EntityRule, GlobalNetworkPolicySpec, NetworkPolicySpec, PolicyType, Port, ProfileSpec, Protocol, Rule,
-    WorkloadEndpointSpec,
 };
 use proptest::prelude::*;
 
@@ -177,9 +177,8 @@ fn apply(graph: &mut Graph, step: &Step) {
                     .collect(),
             };
             let local = workload.local.then(|| {
-                let spec =
-                    WorkloadEndpointSpec { profiles: profiles.clone(), ..WorkloadEndpointSpec::default() };
-                Arc::new(Endpoint::Workload(Box::new(spec)))
+                let profiles = profiles.iter().map(|name| name.as_str().into()).collect();
+                Arc::new(Endpoint::Workload(crate::endpoint::Workload { profiles, ..Default::default() }))
             });
             let parents = profiles.iter().map(|name| name.as_str().into()).collect();
             graph.set_item(key, labels(&workload.labels), parents, contents, local);
