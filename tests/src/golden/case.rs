@@ -149,8 +149,8 @@ pub fn corpus_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
 }
 
-/// Cases of another form, which the tests of the BGP speaker read.
-const OTHERS: &str = "bgp";
+/// Cases of another form, which the tests of the BGP speaker and of the node agent read.
+const OTHERS: [&str; 2] = ["bgp", "felix"];
 
 /// Reads every case file below `root`, in the order of their paths.
 ///
@@ -159,7 +159,7 @@ const OTHERS: &str = "bgp";
 pub fn load(root: &Path) -> Result<Vec<Located>> {
     let mut files = Vec::new();
     walk(root, &mut files)?;
-    files.retain(|file| !file.starts_with(root.join(OTHERS)));
+    files.retain(|file| OTHERS.iter().all(|other| !file.starts_with(root.join(other))));
     files.sort();
     files
         .into_iter()
