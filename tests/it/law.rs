@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // engines
     ("syncer", &["mvcc"]),
     ("ipam-plan", &["model", "mvcc", "selector"]),
-    ("felix-calc", &["model", "selector"]),
+    ("felix-calc", &["delta", "model", "selector"]),
     ("felix-render", &["felix-calc", "model", "netfilter", "selector"]),
     ("bgp-wire", &[]),
     ("bgp-session", &["bgp-wire"]),

@@ -5,32 +5,25 @@
 //! state would say.
 
 use crate::changes::Changes;
+use crate::counts::Counts;
 use crate::endpoint::{Endpoint, EndpointKey, LocalEndpoint};
-use crate::label_index::{ItemId, Label, LabelIndex, SelectorId};
+use crate::items::Items;
+use crate::label_index::{ItemId, LabelIndex, SelectorId};
 use crate::policy::{Policy, PolicyKey, Profile, Tier, compare_tiers};
 use crate::rule::SetDefinition;
 use crate::sets::{Contents, Sets};
-use crate::slab::Slab;
 use model::v3::{Action, TierSpec};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-
-/// Something with labels and addresses that selectors are about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ItemKey {
-    /// An endpoint.
-    Endpoint(EndpointKey),
-    /// A network set: namespace (empty for those of the cluster) and name.
-    NetworkSet(String, String),
-}
 
 /// The graph of one node.
 #[derive(Debug, Default)]
 pub struct Graph {
     index: LabelIndex,
     sets: Sets,
-    items: Slab<Item>,
-    by_key: HashMap<ItemKey, ItemId>,
+    items: Items,
+    /// Which item a local endpoint is.
+    by_endpoint: HashMap<EndpointKey, ItemId>,
     /// Local endpoints.
     locals: HashMap<ItemId, Local>,
     policies: HashMap<PolicyKey, PolicyState>,
@@ -39,11 +32,6 @@ pub struct Graph {
     profiles: HashMap<Arc<str>, ProfileState>,
     dirty_endpoints: BTreeSet<EndpointKey>,
     dirty_profiles: BTreeSet<Arc<str>>,
-}
-
-#[derive(Debug)]
-struct Item {
-    contents: Contents,
 }
 
 #[derive(Debug)]
@@ -74,25 +62,19 @@ impl Graph {
         Self::default()
     }
 
-    /// An item came or changed. `local` is the endpoint itself where it is one of this node.
+    /// An item, something with labels and addresses that selectors are about, came or changed. `name` is its own among
+    /// all items; `local` is the endpoint itself where it is one of this node.
     pub fn set_item(
         &mut self,
-        key: ItemKey,
-        labels: Vec<Label>,
-        parents: Vec<Arc<str>>,
+        name: &str,
+        labels: &mut Vec<(&str, &str)>,
+        parents: &[&str],
         contents: Contents,
-        local: Option<Arc<Endpoint>>,
+        local: Option<(EndpointKey, Endpoint)>,
     ) {
-        let id = match self.by_key.get(&key) {
-            Some(id) => *id,
-            None => {
-                let id = self.items.add(Item { contents: Contents::default() });
-                self.by_key.insert(key.clone(), id);
-                id
-            }
-        };
-        self.set_local(id, &key, local);
-        let changed = self.items.get(id).is_some_and(|item| item.contents != contents);
+        let id = self.items.find_or_add(name);
+        self.set_local(id, local);
+        let changed = self.items.contents(id) != Some(&contents);
         if changed {
             self.offer_all(id, false);
         }
@@ -101,21 +83,19 @@ impl Graph {
             events.push((selector, item, begins))
         });
         if changed {
-            if let Some(item) = self.items.get_mut(id) {
-                item.contents = contents;
-            }
+            self.items.set_contents(id, contents);
             self.offer_all(id, true);
         }
         self.follow(events, !changed);
     }
 
     /// An item went.
-    pub fn remove_item(&mut self, key: &ItemKey) {
-        let Some(id) = self.by_key.remove(key) else { return };
+    pub fn remove_item(&mut self, name: &str) {
+        let Some(id) = self.items.find(name) else { return };
         let mut events = Vec::new();
         self.index.remove_item(id, &mut |selector, item, begins| events.push((selector, item, begins)));
         self.follow(events, true);
-        self.set_local(id, key, None);
+        self.set_local(id, None);
         self.items.remove(id);
     }
 
@@ -222,17 +202,27 @@ impl Graph {
         Changes { sets: self.sets.take(), profiles: profiles.collect(), endpoints, ..Changes::default() }
     }
 
-    /// Kinds of endpoints, for measurements.
-    pub fn identities(&self) -> usize {
-        self.index.identities()
+    /// How many there are of what; nodes are not known here.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            nodes: 0,
+            items: self.items.len(),
+            identities: self.index.identities(),
+            local_endpoints: self.locals.len(),
+            policies: self.policies.len(),
+            active_policies: self.policies.values().filter(|state| state.locals > 0).count(),
+            tiers: self.tiers.len(),
+            profiles: self.profiles.values().filter(|state| state.profile.is_some()).count(),
+            sets: self.sets.len(),
+        }
     }
 
     /// Index events: sets first, because what policies acquire afterwards counts members as they are now.
     fn follow(&mut self, events: Vec<(SelectorId, ItemId, bool)>, offer: bool) {
         if offer {
             for (selector, item, begins) in &events {
-                if let Some(item) = self.items.get(*item) {
-                    self.sets.offer(*selector, &item.contents, *begins);
+                if let Some(contents) = self.items.contents(*item) {
+                    self.sets.offer(*selector, contents, *begins);
                 }
             }
         }
@@ -259,7 +249,7 @@ impl Graph {
 
     fn acquire_sets(&mut self, definitions: &[SetDefinition]) {
         let items = &self.items;
-        let contents = |item: ItemId| items.get(item).map(|item| &item.contents);
+        let contents = |item: ItemId| items.contents(item);
         for definition in definitions {
             self.sets.acquire(definition, &mut self.index, &contents);
         }
@@ -272,32 +262,36 @@ impl Graph {
     }
 
     fn offer_all(&mut self, id: ItemId, begins: bool) {
-        let Some(item) = self.items.get(id) else { return };
+        let Some(contents) = self.items.contents(id) else { return };
         for selector in self.index.selectors_of(id) {
-            self.sets.offer(*selector, &item.contents, begins);
+            self.sets.offer(*selector, contents, begins);
         }
     }
 
     /// Makes an item a local endpoint, another one, or none. Its labels are those of before.
-    fn set_local(&mut self, id: ItemId, key: &ItemKey, local: Option<Arc<Endpoint>>) {
-        let ItemKey::Endpoint(key) = key else { return };
-        let was = self.locals.get(&id).map(|local| local.endpoint.clone());
-        if was == local {
+    fn set_local(&mut self, id: ItemId, local: Option<(EndpointKey, Endpoint)>) {
+        let was = self.locals.get(&id);
+        if local.as_ref().map(|(key, endpoint)| (key, endpoint)) == was.map(|was| (&was.key, &*was.endpoint))
+        {
             return;
         }
-        self.dirty_endpoints.insert(key.clone());
-        for name in local.iter().flat_map(|endpoint| endpoint.profiles()) {
-            self.use_profile(name, true);
+        let is_local = local.is_some();
+        let was = self.locals.remove(&id);
+        if let Some((key, endpoint)) = local {
+            self.dirty_endpoints.insert(key.clone());
+            endpoint.profiles().iter().for_each(|name| self.use_profile(name, true));
+            self.by_endpoint.insert(key.clone(), id);
+            self.locals.insert(id, Local { key, endpoint: Arc::new(endpoint) });
         }
-        for name in was.iter().flat_map(|endpoint| endpoint.profiles()) {
-            self.use_profile(name, false);
+        let was_local = was.is_some();
+        if let Some(was) = was {
+            was.endpoint.profiles().iter().for_each(|name| self.use_profile(name, false));
+            if !is_local {
+                self.by_endpoint.remove(&was.key);
+            }
+            self.dirty_endpoints.insert(was.key);
         }
-        let (is, was) = (local.is_some(), was.is_some());
-        match local {
-            Some(endpoint) => self.locals.insert(id, Local { key: key.clone(), endpoint }),
-            None => self.locals.remove(&id),
-        };
-        if is != was {
+        if is_local != was_local {
             let policies: Vec<PolicyKey> = self
                 .index
                 .selectors_of(id)
@@ -307,7 +301,7 @@ impl Graph {
                 .cloned()
                 .collect();
             for key in policies {
-                self.count_local(&key, is);
+                self.count_local(&key, is_local);
             }
         }
     }
@@ -355,7 +349,7 @@ impl Graph {
     }
 
     fn resolve(&self, key: &EndpointKey) -> Option<Arc<LocalEndpoint>> {
-        let id = self.by_key.get(&ItemKey::Endpoint(key.clone()))?;
+        let id = self.by_endpoint.get(key)?;
         let local = self.locals.get(id)?;
         let mut by_tier: BTreeMap<&str, Vec<Arc<Policy>>> = BTreeMap::new();
         let keys = self

@@ -9,8 +9,10 @@
 //! a later one's.
 
 use crate::slab::{Slab, count, index};
+use hashbrown::HashTable;
 use selector::{Labels, Need, Selector};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
 /// An item, numbered by the caller; numbers should be dense.
@@ -32,7 +34,9 @@ pub type OnChange<'a> = &'a mut dyn FnMut(SelectorId, ItemId, bool);
 pub struct LabelIndex {
     items: Vec<Option<Place>>,
     identities: Slab<Identity>,
-    by_key: HashMap<Arc<IdentityKey>, IdentityId>,
+    /// Finds an identity by what it is, without a copy of that.
+    by_key: HashTable<IdentityId>,
+    hasher: RandomState,
     parents: HashMap<Arc<str>, Parent>,
     selectors: Slab<Entry>,
     by_text: HashMap<Arc<str>, SelectorId>,
@@ -49,16 +53,12 @@ struct Place {
     position: u32,
 }
 
-/// What an identity is: own labels in order of keys, parents in the order they count.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct IdentityKey {
-    labels: Vec<Label>,
-    parents: Vec<Arc<str>>,
-}
-
 #[derive(Debug)]
 struct Identity {
-    key: Arc<IdentityKey>,
+    /// Own labels, in order of keys.
+    labels: Box<[Label]>,
+    /// Parents, in the order they count.
+    parents: Box<[Arc<str>]>,
     /// Own and inherited labels, in order of keys, each with its place in the posting list of that pair.
     resolved: Vec<(Label, u32)>,
     items: Vec<ItemId>,
@@ -102,26 +102,59 @@ impl Labels for Identity {
     }
 }
 
+impl Identity {
+    fn is(&self, labels: &[(&str, &str)], parents: &[&str]) -> bool {
+        let own = self.labels.iter().map(|(key, value)| (&**key, &**value));
+        own.eq(labels.iter().copied()) && self.parents.iter().map(|name| &**name).eq(parents.iter().copied())
+    }
+
+    fn hash(&self, hasher: &RandomState) -> u64 {
+        let labels = self.labels.iter().map(|(key, value)| (&**key, &**value));
+        hash(hasher, labels, self.parents.iter().map(|name| &**name))
+    }
+}
+
+fn hash<'a>(
+    hasher: &RandomState,
+    labels: impl Iterator<Item = (&'a str, &'a str)>,
+    parents: impl Iterator<Item = &'a str>,
+) -> u64 {
+    let mut state = hasher.build_hasher();
+    labels.for_each(|label| label.hash(&mut state));
+    // not even an empty list of labels looks like one of parents
+    state.write_u8(0);
+    parents.for_each(|name| name.hash(&mut state));
+    state.finish()
+}
+
+/// In order of keys; of several values the last.
+fn sort_labels(labels: &mut Vec<(&str, &str)>) {
+    // the sort is stable: from behind, the first of a key is the last that was given
+    labels.reverse();
+    labels.sort_by(|a, b| a.0.cmp(b.0));
+    labels.dedup_by(|later, earlier| later.0 == earlier.0);
+}
+
 impl LabelIndex {
     /// An empty index.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds an item, or gives it other labels and parents.
+    /// Adds an item, or gives it other labels and parents. Where a key stands twice, the last one counts.
     pub fn set_item(
         &mut self,
         item: ItemId,
-        mut labels: Vec<Label>,
-        parents: Vec<Arc<str>>,
+        labels: &mut Vec<(&str, &str)>,
+        parents: &[&str],
         on_change: OnChange<'_>,
     ) {
-        labels.sort();
-        labels.dedup_by(|later, earlier| later.0 == earlier.0);
-        let key = IdentityKey { labels, parents };
-        let identity = match self.by_key.get(&key) {
+        sort_labels(labels);
+        let hash = hash(&self.hasher, labels.iter().copied(), parents.iter().copied());
+        let is = |id: &IdentityId| self.identities.get(*id).is_some_and(|other| other.is(labels, parents));
+        let identity = match self.by_key.find(hash, is) {
             Some(found) => *found,
-            None => self.add_identity(key),
+            None => self.add_identity(hash, labels, parents),
         };
         let before = self.place(item).map(|place| place.identity);
         if before == Some(identity) {
@@ -334,17 +367,41 @@ impl LabelIndex {
         }
     }
 
-    fn add_identity(&mut self, key: IdentityKey) -> IdentityId {
-        let key = Arc::new(key);
-        let identity =
-            Identity { key: key.clone(), resolved: Vec::new(), items: Vec::new(), selectors: Vec::new() };
-        let id = self.identities.add(identity);
-        for parent in &key.parents {
-            self.parents.entry(parent.clone()).or_default().identities.insert(id);
+    fn add_identity(&mut self, hash: u64, labels: &[(&str, &str)], parents: &[&str]) -> IdentityId {
+        let labels = labels.iter().map(|(key, value)| self.label(key, value)).collect();
+        let parents: Box<[Arc<str>]> = parents.iter().map(|name| self.parent(name)).collect();
+        let names = parents.clone();
+        let id = self.identities.add(Identity {
+            labels,
+            parents,
+            resolved: Vec::new(),
+            items: Vec::new(),
+            selectors: Vec::new(),
+        });
+        for name in names {
+            self.parents.entry(name).or_default().identities.insert(id);
         }
-        self.by_key.insert(key, id);
+        let (identities, hasher) = (&self.identities, &self.hasher);
+        self.by_key
+            .insert_unique(hash, id, |id| identities.get(*id).map_or(0, |identity| identity.hash(hasher)));
         self.resolve_again(id, &mut |_, _, _| {});
         id
+    }
+
+    /// A label as others have it already, so that equal texts are kept once.
+    fn label(&self, key: &str, value: &str) -> Label {
+        match self.labels.get_key_value(key) {
+            Some((key, of)) => {
+                let value =
+                    of.values.get_key_value(value).map_or_else(|| value.into(), |(value, _)| value.clone());
+                (key.clone(), value)
+            }
+            None => (key.into(), value.into()),
+        }
+    }
+
+    fn parent(&self, name: &str) -> Arc<str> {
+        self.parents.get_key_value(name).map_or_else(|| name.into(), |(name, _)| name.clone())
     }
 
     fn drop_if_empty(&mut self, id: IdentityId) {
@@ -353,8 +410,10 @@ impl LabelIndex {
         }
         self.unpost(id);
         let Some(identity) = self.identities.remove(id) else { return };
-        self.by_key.remove(&identity.key);
-        for name in &identity.key.parents {
+        if let Ok(entry) = self.by_key.find_entry(identity.hash(&self.hasher), |other| *other == id) {
+            entry.remove();
+        }
+        for name in &identity.parents {
             if let Some(parent) = self.parents.get_mut(name) {
                 parent.identities.remove(&id);
             }
@@ -378,8 +437,8 @@ impl LabelIndex {
         let Some(identity) = self.identities.get(id) else { return };
         let mut resolved: BTreeMap<Arc<str>, Arc<str>> = BTreeMap::new();
         let inherited =
-            identity.key.parents.iter().filter_map(|name| self.parents.get(name)?.labels.as_ref()).flatten();
-        let own = identity.key.labels.iter().map(|(key, value)| (key, value));
+            identity.parents.iter().filter_map(|name| self.parents.get(name)?.labels.as_ref()).flatten();
+        let own = identity.labels.iter().map(|(key, value)| (key, value));
         for (key, value) in own.chain(inherited) {
             resolved.entry(key.clone()).or_insert_with(|| value.clone());
         }

@@ -117,6 +117,7 @@ pub fn compile(
     index: usize,
     scope: Scope<'_>,
 ) -> Result<(Rule, Vec<SetDefinition>), RuleError> {
+    means_something(rule)?;
     let mut sets = Vec::new();
     let protocol = number("protocol", rule.protocol.as_ref())?;
     let mut side = |name, side| compile_side(name, side, scope, protocol, &mut sets);
@@ -144,6 +145,38 @@ pub fn compile(
     Ok((compiled, sets))
 }
 
+/// Refuses what upstream's validation refuses because it could not be carried out (`resources.md` §0.1, §1.1 of the
+/// contract).
+fn means_something(rule: &v3::Rule) -> Result<(), RuleError> {
+    let refuse =
+        |field: &str, value: String, reason| Err(RuleError::Field { field: field.to_owned(), value, reason });
+    if rule.action == Action::Unknown {
+        return refuse("action", String::new(), "is no action; one of Allow, Deny, Log and Pass is expected");
+    }
+    if let Some(version) = rule.ip_version.filter(|version| !matches!(version, 4 | 6)) {
+        return refuse("ipVersion", version.to_string(), "is no version; 4 or 6 is expected");
+    }
+    for (field, icmp) in [("icmp", rule.icmp), ("notICMP", rule.not_icmp)] {
+        if let Some(v3::IcmpFields { icmp_type: None, code: Some(code) }) = icmp {
+            return refuse(&format!("{field}.code"), code.to_string(), "needs a type beside it");
+        }
+    }
+    let with_ports = rule.protocol.as_ref().map(Protocol::has_ports);
+    for (side, entity) in [("source", &rule.source), ("destination", &rule.destination)] {
+        for (field, ports) in [("ports", &entity.ports), ("notPorts", &entity.not_ports)] {
+            for port in ports {
+                let reason = match (port, with_ports) {
+                    (Port::Range(0, _), _) => "is no port; one from 1 to 65535 is expected",
+                    (_, Some(true)) | (Port::Named(_), None) => continue,
+                    _ => "needs protocol TCP, UDP or SCTP",
+                };
+                return refuse(&format!("{side}.{field}"), port.to_string(), reason);
+            }
+        }
+    }
+    Ok(())
+}
+
 fn icmp(fields: Option<v3::IcmpFields>) -> Option<Icmp> {
     let fields = fields?;
     Some(Icmp { kind: fields.icmp_type?, code: fields.code })
@@ -152,8 +185,8 @@ fn icmp(fields: Option<v3::IcmpFields>) -> Option<Icmp> {
 fn number(field: &str, protocol: Option<&Protocol>) -> Result<Option<u8>, RuleError> {
     let Some(protocol) = protocol else { return Ok(None) };
     match protocol.number() {
-        Some(number) => Ok(Some(number)),
-        None => Err(RuleError::Field {
+        Some(number @ 1..) => Ok(Some(number)),
+        _ => Err(RuleError::Field {
             field: field.to_owned(),
             value: protocol.to_string(),
             reason: "is no protocol; a name such as TCP or a number from 1 to 255 is expected",

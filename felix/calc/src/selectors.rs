@@ -9,12 +9,14 @@ use selector::{ParseError, Selector};
 
 /// The label that tells an endpoint's namespace.
 pub const NAMESPACE: &str = "projectcalico.org/namespace";
+/// The label that tells who made an endpoint.
+pub const ORCHESTRATOR: &str = "projectcalico.org/orchestrator";
 /// The label that tells an endpoint's service account.
 pub const SERVICE_ACCOUNT: &str = "projectcalico.org/serviceaccount";
 /// Before labels of namespaces.
-const NAMESPACE_PREFIX: &str = "pcns.";
+pub(crate) const NAMESPACE_PREFIX: &str = "pcns.";
 /// Before labels of service accounts.
-const SERVICE_ACCOUNT_PREFIX: &str = "pcsa.";
+pub(crate) const SERVICE_ACCOUNT_PREFIX: &str = "pcsa.";
 
 /// Where a policy lives, which limits what its rules' selectors see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

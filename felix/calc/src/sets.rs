@@ -38,7 +38,7 @@ pub struct Contents {
 }
 
 /// A named port of an endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContentPort {
     /// Its name.
     pub name: Arc<str>,
@@ -199,6 +199,16 @@ impl Sets {
             ),
         };
         (!added.is_empty() || !removed.is_empty()).then_some(SetChange::Update { added, removed })
+    }
+
+    /// How many sets are in use.
+    pub fn len(&self) -> usize {
+        self.sets.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.sets.is_empty()
     }
 
     /// The members of a set, in no particular order.

@@ -227,7 +227,7 @@ fn has_null(value: &Value) -> bool {
 }
 
 /// A copy as Go reads it: null in an object is an absent field.
-fn without_nulls(value: &Value) -> Value {
+pub fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Null => Value::Object(Map::new()),
         Value::Array(items) => {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::label_index::Label;
 use crate::policy::PolicyKind;
 use crate::rule::SetId;
 use crate::sets::{ContentPort, Member, SetChange};
@@ -161,8 +162,8 @@ fn apply(graph: &mut Graph, step: &Step) {
     match step {
         Step::Take => {}
         Step::Workload(number, workload) => {
-            let key = ItemKey::Endpoint(EndpointKey::Workload("default".into(), format!("w{number}")));
-            let Some(workload) = workload else { return graph.remove_item(&key) };
+            let name = format!("w{number}");
+            let Some(workload) = workload else { return graph.remove_item(&name) };
             let profiles: Vec<String> = workload.profiles.iter().map(|p| format!("prof{p}")).collect();
             let contents = Contents {
                 nets: nets(&workload.addresses),
@@ -178,16 +179,22 @@ fn apply(graph: &mut Graph, step: &Step) {
             };
             let local = workload.local.then(|| {
                 let profiles = profiles.iter().map(|name| name.as_str().into()).collect();
-                Arc::new(Endpoint::Workload(crate::endpoint::Workload { profiles, ..Default::default() }))
+                let endpoint =
+                    Endpoint::Workload(crate::endpoint::Workload { profiles, ..Default::default() });
+                (EndpointKey::Workload("default".into(), name.clone()), endpoint)
             });
-            let parents = profiles.iter().map(|name| name.as_str().into()).collect();
-            graph.set_item(key, labels(&workload.labels), parents, contents, local);
+            let parents: Vec<&str> = profiles.iter().map(String::as_str).collect();
+            let labels = labels(&workload.labels);
+            let mut labels = labels.iter().map(|(k, v)| (&**k, &**v)).collect();
+            graph.set_item(&name, &mut labels, &parents, contents, local);
         }
         Step::Set(number, set) => {
-            let key = ItemKey::NetworkSet(String::new(), format!("s{number}"));
-            let Some((pairs, addresses)) = set else { return graph.remove_item(&key) };
+            let name = format!("s{number}");
+            let Some((pairs, addresses)) = set else { return graph.remove_item(&name) };
             let contents = Contents { nets: nets(addresses), ports: Box::default() };
-            graph.set_item(key, labels(pairs), vec![], contents, None);
+            let labels = labels(pairs);
+            let mut labels = labels.iter().map(|(k, v)| (&**k, &**v)).collect();
+            graph.set_item(&name, &mut labels, &[], contents, None);
         }
         Step::Profile(number, profile) => {
             let name = format!("prof{number}");

@@ -101,9 +101,11 @@ proptest! {
             match step {
                 Step::Set(item, labels, parents) => {
                     naive.items.insert(item, (map(&labels), parents.clone()));
-                    let labels = map(&labels).iter().map(|(k, v)| (k.as_str().into(), v.as_str().into())).collect();
-                    let parents = parents.iter().map(|p| p.to_string().into()).collect();
-                    index.set_item(item, labels, parents, &mut on_change);
+                    let labels = map(&labels);
+                    let mut labels = labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+                    let parents: Vec<String> = parents.iter().map(ToString::to_string).collect();
+                    let parents: Vec<&str> = parents.iter().map(String::as_str).collect();
+                    index.set_item(item, &mut labels, &parents, &mut on_change);
                 }
                 Step::Remove(item) => {
                     naive.items.remove(&item);
@@ -167,7 +169,7 @@ proptest! {
             (0..users).for_each(|_| { index.release_selector(ids[&number]); });
         }
         prop_assert_eq!(index.identities(), 0);
-        prop_assert!(index.labels.is_empty() && index.parents.is_empty() && index.by_text.is_empty());
+        prop_assert!(index.by_key.is_empty() && index.labels.is_empty() && index.parents.is_empty() && index.by_text.is_empty());
         prop_assert!(index.needless.is_empty() && index.identities.ids().count() == 0);
     }
 }
@@ -176,8 +178,8 @@ proptest! {
 fn items_of_one_kind_are_one_identity() {
     let mut index = LabelIndex::new();
     for item in 0..1000 {
-        let labels = vec![("app".into(), format!("a{}", item % 10).into())];
-        index.set_item(item, labels, vec!["kns.default".into()], &mut |_, _, _| {});
+        let app = format!("a{}", item % 10);
+        index.set_item(item, &mut vec![("app", &app)], &["kns.default"], &mut |_, _, _| {});
     }
     assert_eq!(index.identities(), 10);
     let (id, _) = index.add_selector(&Selector::parse("app == 'a3'").unwrap());
@@ -189,7 +191,7 @@ fn a_missing_parent_gives_labels_when_it_comes() {
     let mut index = LabelIndex::new();
     let (id, _) = index.add_selector(&Selector::parse("ns == 'x'").unwrap());
     let mut events = Vec::new();
-    index.set_item(7, vec![], vec!["p".into()], &mut |s, i, b| events.push((s, i, b)));
+    index.set_item(7, &mut vec![], &["p"], &mut |s, i, b| events.push((s, i, b)));
     assert_eq!(events, []);
     let labels = BTreeMap::from([("ns".to_string(), "x".to_string())]);
     index.set_parent("p", Some(&labels), &mut |s, i, b| events.push((s, i, b)));

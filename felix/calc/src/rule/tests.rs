@@ -74,7 +74,6 @@ fn plain_fields_are_carried_over() {
         r.not_icmp = Some(IcmpFields { icmp_type: Some(3), code: None });
         r.source.nets = vec!["10.0.0.0/8".into(), "192.0.2.1".into()];
         r.source.not_nets = vec!["10.1.2.3/16".into()];
-        r.destination.not_ports = vec![Port::Range(1, 2)];
     });
     assert_eq!(rule.ip_version, Some(4));
     assert_eq!((rule.protocol, rule.not_protocol), (None, Some(47)));
@@ -83,8 +82,12 @@ fn plain_fields_are_carried_over() {
     let texts = |nets: &[Cidr]| nets.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(texts(&rule.source.nets), ["10.0.0.0/8", "192.0.2.1/32"]);
     assert_eq!(texts(&rule.source.not_nets), ["10.1.0.0/16"]);
-    assert_eq!(rule.destination.not_ports, [(1, 2)]);
     assert_eq!(sets, []);
+    let (rule, _) = compiled(|r| {
+        r.protocol = tcp();
+        r.destination.not_ports = vec![Port::Range(1, 2)];
+    });
+    assert_eq!((rule.protocol, rule.destination.not_ports), (Some(6), vec![(1, 2)]));
 }
 
 #[test]
@@ -105,7 +108,27 @@ fn what_cannot_be_read_names_its_field() {
     for (said, field) in [
         (error(&|r| r.source.nets = vec!["10.0.0.0/33".into()]), "source.nets: \"10.0.0.0/33\""),
         (error(&|r| r.protocol = Some(Protocol::Name("XYZ".into()))), "protocol: \"XYZ\""),
+        (error(&|r| r.protocol = Some(Protocol::Number(0))), "protocol: \"0\""),
+        (error(&|r| r.not_protocol = Some(Protocol::Number(0))), "notProtocol: \"0\""),
         (error(&|r| r.destination.selector = "a ==".into()), "destination.selector: "),
+        (error(&|r| r.action = Action::Unknown), "action: "),
+        (error(&|r| r.ip_version = Some(5)), "ipVersion: \"5\""),
+        (error(&|r| r.not_icmp = Some(IcmpFields { icmp_type: None, code: Some(1) })), "notICMP.code: \"1\""),
+        (error(&|r| r.source.ports = vec![Port::Range(80, 80)]), "source.ports: \"80\" needs protocol"),
+        (
+            error(&|r| {
+                r.protocol = Some(Protocol::Name("ICMP".into()));
+                r.destination.not_ports = vec![Port::Named("web".into())];
+            }),
+            "destination.notPorts: \"web\" needs protocol",
+        ),
+        (
+            error(&|r| {
+                r.protocol = tcp();
+                r.source.ports = vec![Port::Range(0, 9)];
+            }),
+            "source.ports: \"0:9\" is no port",
+        ),
     ] {
         assert!(said.starts_with(field), "{said}");
     }

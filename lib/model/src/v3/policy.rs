@@ -11,8 +11,10 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum PolicyType {
     /// To the endpoint.
+    #[serde(alias = "ingress")]
     Ingress,
     /// From the endpoint.
+    #[serde(alias = "egress")]
     Egress,
     /// A direction this version does not know.
     #[serde(other)]

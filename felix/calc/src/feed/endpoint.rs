@@ -1,0 +1,265 @@
+//! Endpoints and network sets: from stored values to items of the graph (`datamodel.md` §8, `resources.md` §1.6–§1.8
+//! of the contract).
+
+use super::object::{Object, Refusal, Text, text};
+use crate::endpoint::{Endpoint, EndpointKey, FloatingAddress, Host, HostInterface, Workload, WorkloadId};
+use crate::graph::Graph;
+use crate::selectors::{NAMESPACE, NAMESPACE_PREFIX, ORCHESTRATOR, SERVICE_ACCOUNT, SERVICE_ACCOUNT_PREFIX};
+use crate::sets::{ContentPort, Contents};
+use model::Kind;
+use model::net::{Cidr, family_of, parse_parts};
+use model::v3::{HostEndpointSpec, NetworkSetSpec, Protocol};
+use serde::Deserialize;
+use std::net::IpAddr;
+
+/// Of a workload's endpoint what matters to policy and routes. Read by its own borrowing type and not as
+/// [`model::v3::WorkloadEndpointSpec`]: these are as many as all pods of the cluster, everything else is few.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Spec<'a> {
+    #[serde(borrow)]
+    node: Option<Text<'a>>,
+    #[serde(borrow)]
+    orchestrator: Option<Text<'a>>,
+    #[serde(borrow)]
+    workload: Option<Text<'a>>,
+    #[serde(borrow, rename = "containerID")]
+    container_id: Option<Text<'a>>,
+    #[serde(borrow)]
+    pod: Option<Text<'a>>,
+    #[serde(borrow)]
+    endpoint: Option<Text<'a>>,
+    #[serde(borrow)]
+    service_account_name: Option<Text<'a>>,
+    #[serde(borrow)]
+    ip_networks: Vec<Text<'a>>,
+    #[serde(borrow, rename = "ipNATs")]
+    ip_nats: Vec<Nat<'a>>,
+    #[serde(borrow)]
+    profiles: Vec<Text<'a>>,
+    #[serde(borrow)]
+    interface_name: Option<Text<'a>>,
+    #[serde(borrow)]
+    mac: Option<Text<'a>>,
+    #[serde(borrow)]
+    ports: Vec<NamedPort<'a>>,
+    #[serde(borrow)]
+    allow_spoofed_source_prefixes: Vec<Text<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Nat<'a> {
+    #[serde(borrow, rename = "internalIP")]
+    internal: Option<Text<'a>>,
+    #[serde(borrow, rename = "externalIP")]
+    external: Option<Text<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct NamedPort<'a> {
+    #[serde(borrow)]
+    name: Option<Text<'a>>,
+    protocol: Protocol,
+    port: u16,
+}
+
+/// A workload's endpoint came or changed. Whether it counts: one without addresses is as good as absent.
+pub(super) fn workload(
+    graph: &mut Graph,
+    node: &str,
+    (namespace, name): (&str, &str),
+    item: &str,
+    value: &[u8],
+) -> Result<bool, Refusal> {
+    let mut spare = Vec::new();
+    let mut object: Object<'_, Spec<'_>> = Object::read(Kind::WorkloadEndpoint, value, &mut spare)?;
+    let spec = object.take_spec();
+    let read = read_workload(&spec, namespace)?;
+    if read.addresses.is_empty() {
+        return Ok(false);
+    }
+    let contents = Contents {
+        nets: read.addresses.iter().copied().map(Cidr::host).collect(),
+        ports: read.ports.clone(),
+    };
+    let reserved = |key: &str| key.starts_with(NAMESPACE_PREFIX) || key.starts_with(SERVICE_ACCOUNT_PREFIX);
+    let mut labels: Vec<(&str, &str)> = object.labels().filter(|(key, _)| !reserved(key)).collect();
+    labels.push((NAMESPACE, namespace));
+    labels.push((ORCHESTRATOR, text(&spec.orchestrator)));
+    let account = text(&spec.service_account_name);
+    if !account.is_empty() {
+        labels.push((SERVICE_ACCOUNT, account));
+    }
+    let parents: Vec<&str> = spec.profiles.iter().map(Text::as_str).collect();
+    let local = (text(&spec.node) == node).then(|| {
+        let key = EndpointKey::Workload(namespace.to_owned(), name.to_owned());
+        (key, Endpoint::Workload(read))
+    });
+    graph.set_item(item, &mut labels, &parents, contents, local);
+    Ok(true)
+}
+
+fn read_workload(spec: &Spec<'_>, namespace: &str) -> Result<Workload, Refusal> {
+    for (field, value) in [("node", &spec.node), ("interfaceName", &spec.interface_name)] {
+        if text(value).is_empty() {
+            return Err(Refusal::field(field, "", "must be given"));
+        }
+    }
+    let addresses =
+        spec.ip_networks.iter().map(|net| single(net.as_str())).collect::<Result<Box<[_]>, _>>()?;
+    let floating = spec.ip_nats.iter().map(|nat| floating(nat, &addresses)).collect::<Result<_, _>>()?;
+    let prefixes = spec.allow_spoofed_source_prefixes.iter();
+    let source_prefixes = prefixes
+        .map(|prefix| net("allowSpoofedSourcePrefixes", prefix.as_str()))
+        .collect::<Result<_, _>>()?;
+    let ports = spec.ports.iter().map(|port| (text(&port.name), &port.protocol, port.port));
+    let orchestrator = text(&spec.orchestrator);
+    let workload = match orchestrator {
+        model::names::ORCHESTRATOR_K8S => text(&spec.pod),
+        model::names::ORCHESTRATOR_CNI => text(&spec.container_id),
+        model::names::ORCHESTRATOR_LIBNETWORK => orchestrator,
+        _ => text(&spec.workload),
+    };
+    Ok(Workload {
+        id: WorkloadId {
+            orchestrator: orchestrator.to_owned(),
+            workload: format!("{namespace}/{workload}"),
+            endpoint: text(&spec.endpoint).to_owned(),
+        },
+        interface: text(&spec.interface_name).into(),
+        mac: mac(text(&spec.mac))?,
+        addresses,
+        floating,
+        source_prefixes,
+        ports: named_ports(ports)?,
+        profiles: spec.profiles.iter().map(|name| name.as_str().into()).collect(),
+    })
+}
+
+/// A host's endpoint came or changed.
+pub(super) fn host(
+    graph: &mut Graph,
+    node: &str,
+    name: &str,
+    item: &str,
+    value: &[u8],
+) -> Result<(), Refusal> {
+    let mut spare = Vec::new();
+    let mut object: Object<'_, HostEndpointSpec> = Object::read(Kind::HostEndpoint, value, &mut spare)?;
+    let spec = object.take_spec();
+    if spec.node.is_empty() {
+        return Err(Refusal::field("node", "", "must be given"));
+    }
+    let interface = match spec.interface_name.as_str() {
+        "*" => HostInterface::All,
+        "" if spec.expected_ips.is_empty() => {
+            return Err(Refusal::field("interfaceName", "", "must be given where expectedIPs is not"));
+        }
+        "" => HostInterface::ByAddress,
+        name => HostInterface::Named(name.into()),
+    };
+    // upstream leaves out the ones it cannot read
+    let expected: Box<[IpAddr]> = spec.expected_ips.iter().filter_map(|text| text.parse().ok()).collect();
+    let ports = named_ports(spec.ports.iter().map(|port| (port.name.as_str(), &port.protocol, port.port)))?;
+    let contents =
+        Contents { nets: expected.iter().copied().map(Cidr::host).collect(), ports: ports.clone() };
+    let parents: Vec<&str> = spec.profiles.iter().map(String::as_str).collect();
+    let local = (spec.node == node).then(|| {
+        let profiles = parents.iter().map(|name| (*name).into()).collect();
+        (EndpointKey::Host(name.to_owned()), Endpoint::Host(Host { interface, expected, ports, profiles }))
+    });
+    graph.set_item(item, &mut object.labels().collect(), &parents, contents, local);
+    Ok(())
+}
+
+/// A network set came or changed; `namespace` is empty for one of the cluster.
+pub(super) fn network_set(
+    graph: &mut Graph,
+    kind: Kind,
+    namespace: &str,
+    item: &str,
+    value: &[u8],
+) -> Result<(), Refusal> {
+    let mut spare = Vec::new();
+    let mut object: Object<'_, NetworkSetSpec> = Object::read(kind, value, &mut spare)?;
+    let spec = object.take_spec();
+    let nets = spec.nets.iter().map(|text| net("nets", text)).collect::<Result<_, _>>()?;
+    let contents = Contents { nets, ports: Box::default() };
+    let mut labels: Vec<(&str, &str)> = object.labels().collect();
+    // as if it were a workload of its namespace: the namespace's labels find it, too
+    let profile = format!("kns.{namespace}");
+    let mut parents = Vec::new();
+    if !namespace.is_empty() {
+        labels.push((NAMESPACE, namespace));
+        parents.push(profile.as_str());
+    }
+    graph.set_item(item, &mut labels, &parents, contents, None);
+    Ok(())
+}
+
+fn net(field: &str, text: &str) -> Result<Cidr, Refusal> {
+    Cidr::parse_masked(text)
+        .or_else(|_| text.parse().map(Cidr::host))
+        .map_err(|_| Refusal::field(field, text, "is no network: write one such as 10.0.0.0/8"))
+}
+
+fn single(text: &str) -> Result<IpAddr, Refusal> {
+    let address = match parse_parts(text) {
+        Ok((address, net)) => (net.prefix() == net.family().bits()).then_some(address),
+        Err(_) => text.parse().ok(),
+    };
+    address.ok_or_else(|| {
+        Refusal::field("ipNetworks", text, "is no single address: write one such as 10.0.0.1/32")
+    })
+}
+
+fn floating(nat: &Nat<'_>, own: &[IpAddr]) -> Result<FloatingAddress, Refusal> {
+    let address = |field: &str, value: &Option<Text<'_>>| -> Result<IpAddr, Refusal> {
+        let refuse = |_| Refusal::field(format_args!("ipNATs.{field}"), text(value), "is no address");
+        text(value).parse().map_err(refuse)
+    };
+    let found = FloatingAddress {
+        external: address("externalIP", &nat.external)?,
+        internal: address("internalIP", &nat.internal)?,
+    };
+    if !own.contains(&found.internal) || family_of(found.external) != family_of(found.internal) {
+        let wanted = "must be one of ipNetworks, of the same family as externalIP";
+        return Err(Refusal::field("ipNATs.internalIP", text(&nat.internal), wanted));
+    }
+    Ok(found)
+}
+
+/// The named ports; those without a name are for the host's own use.
+fn named_ports<'a>(
+    ports: impl Iterator<Item = (&'a str, &'a Protocol, u16)>,
+) -> Result<Box<[ContentPort]>, Refusal> {
+    let mut named = Vec::new();
+    for (name, protocol, port) in ports.filter(|(name, ..)| !name.is_empty()) {
+        let number = protocol.number().filter(|_| protocol.has_ports() && port != 0).ok_or_else(|| {
+            let value = format!("{protocol} {port}");
+            Refusal::field(
+                format_args!("ports.{name}"),
+                &value,
+                "is no port of TCP, UDP or SCTP from 1 to 65535",
+            )
+        })?;
+        named.push(ContentPort { name: name.into(), protocol: number, port });
+    }
+    Ok(named.into())
+}
+
+fn mac(text: &str) -> Result<Option<[u8; 6]>, Refusal> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let mut octets = [0; 6];
+    let mut parts = text.split([':', '-']);
+    let whole = octets.iter_mut().all(|octet| {
+        let part = parts.next().filter(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit()));
+        part.and_then(|part| u8::from_str_radix(part, 16).ok()).map(|number| *octet = number).is_some()
+    });
+    if whole && parts.next().is_none() {
+        return Ok(Some(octets));
+    }
+    Err(Refusal::field("mac", text, "is no MAC address: write one such as 0a:00:00:00:00:01"))
+}
