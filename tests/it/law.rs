@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("syncer", &["mvcc"]),
     ("ipam-plan", &["model", "mvcc", "selector"]),
     ("felix-calc", &["delta", "model", "selector"]),
-    ("felix-render", &["felix-calc", "model", "netfilter", "selector"]),
+    ("felix-render", &["delta", "felix-calc", "model", "netfilter", "selector"]),
     ("bgp-wire", &[]),
     ("bgp-session", &["bgp-wire"]),
     ("bgp-rib", &["bgp-wire"]),

@@ -72,15 +72,22 @@ pub fn evaluate(program: &Program, packet: &Packet, sets: &impl Sets) -> Decisio
         }
     }
     let Some(profiles) = &program.profiles else { return Decision { verdict: Verdict::Pass, path } };
-    let verdict = match first_match(profiles, packet, sets, &mut path) {
-        // a profile has no next tier to pass to
-        Some(Verdict::Pass) | None => {
-            path.push((Origin::NoProfile, Verdict::Deny));
-            Verdict::Deny
+    for profile in profiles.chunk_by(of_one_profile) {
+        match first_match(profile, packet, sets, &mut path) {
+            // a profile has no next tier to pass to, but the next profile has its say
+            Some(Verdict::Pass) | None => {}
+            Some(verdict) => return Decision { verdict, path },
         }
-        Some(decided) => decided,
-    };
-    Decision { verdict, path }
+    }
+    path.push((Origin::NoProfile, Verdict::Deny));
+    Decision { verdict: Verdict::Deny, path }
+}
+
+fn of_one_profile(a: &Rule, b: &Rule) -> bool {
+    match (&a.origin, &b.origin) {
+        (Origin::Profile { name: a, .. }, Origin::Profile { name: b, .. }) => a == b,
+        _ => false,
+    }
 }
 
 /// The verdict of the first rule that matches and decides.

@@ -295,7 +295,7 @@ impl Scope {
     }
 
     /// Whether what no tier decided is the profiles' to decide; elsewhere it goes on (`felix.md` §3.4 of the contract).
-    fn has_profiles(self) -> bool {
+    pub fn has_profiles(self) -> bool {
         matches!(self, Scope::Workload | Scope::Host)
     }
 
@@ -314,14 +314,7 @@ impl Program {
         profiles: &[(Arc<str>, Arc<Profile>)],
     ) -> Self {
         let tiers = tiers.iter().filter_map(|tier| tier_rules(scope, direction, tier)).collect();
-        let of_profile = |(name, profile): &(Arc<str>, Arc<Profile>)| {
-            let rules = match direction {
-                Direction::Ingress => &profile.ingress,
-                Direction::Egress => &profile.egress,
-            };
-            let origin = |index| Origin::Profile { name: name.clone(), direction, index };
-            rules.iter().filter_map(|rule| Rule::of(rule, origin(rule.index))).collect::<Vec<_>>()
-        };
+        let of_profile = |(name, profile): &(Arc<str>, Arc<Profile>)| profile_rules(direction, name, profile);
         let profiles = scope.has_profiles().then(|| profiles.iter().flat_map(of_profile).collect());
         Program { tiers, profiles }
     }
@@ -342,26 +335,51 @@ impl Program {
     }
 }
 
-/// `None` where no policy of the tier that has an effect says anything about this direction: the tier is skipped.
-fn tier_rules(scope: Scope, direction: Direction, tier: &Tier) -> Option<TierRules> {
-    let name: Arc<str> = tier.name.as_str().into();
-    let mut applies = false;
-    let mut rules = Vec::new();
-    for policy in tier.policies.iter().filter(|policy| !policy.key.kind.is_staged() && scope.takes(policy)) {
+/// The rules of a profile for one direction.
+pub fn profile_rules(direction: Direction, name: &Arc<str>, profile: &Profile) -> Vec<Rule> {
+    let rules = match direction {
+        Direction::Ingress => &profile.ingress,
+        Direction::Egress => &profile.egress,
+    };
+    let origin = |index| Origin::Profile { name: name.clone(), direction, index };
+    rules.iter().filter_map(|rule| Rule::of(rule, origin(rule.index))).collect()
+}
+
+/// The policies of a tier that have an effect in this scope and say something about this direction, and what they say.
+pub fn effective(
+    scope: Scope,
+    direction: Direction,
+    tier: &Tier,
+) -> impl Iterator<Item = (&Arc<Policy>, &[rule::Rule])> {
+    let acts = move |policy: &&Arc<Policy>| !policy.key.kind.is_staged() && scope.takes(policy);
+    tier.policies.iter().filter(acts).filter_map(move |policy| {
         let list = match direction {
             Direction::Ingress => &policy.ingress,
             Direction::Egress => &policy.egress,
         };
-        let Some(list) = list else { continue };
+        Some((policy, list.as_deref()?))
+    })
+}
+
+/// What happens where the policies of a tier apply and none decides.
+pub fn end_of_tier(scope: Scope, tier: &Tier) -> Verdict {
+    match tier.default_action {
+        Action::Pass => Verdict::Pass,
+        _ if !scope.tier_may_deny() => Verdict::Pass,
+        _ => Verdict::Deny,
+    }
+}
+
+/// `None` where no policy of the tier that has an effect says anything about this direction: the tier is skipped.
+pub fn tier_rules(scope: Scope, direction: Direction, tier: &Tier) -> Option<TierRules> {
+    let name: Arc<str> = tier.name.as_str().into();
+    let mut applies = false;
+    let mut rules = Vec::new();
+    for (policy, list) in effective(scope, direction, tier) {
         applies = true;
         let key = Arc::new(policy.key.clone());
         let origin = |index| Origin::Policy { tier: name.clone(), policy: key.clone(), direction, index };
         rules.extend(list.iter().filter_map(|rule| Rule::of(rule, origin(rule.index))));
     }
-    let end = match tier.default_action {
-        Action::Pass => Verdict::Pass,
-        _ if !scope.tier_may_deny() => Verdict::Pass,
-        _ => Verdict::Deny,
-    };
-    applies.then_some(TierRules { tier: name, rules, end })
+    applies.then_some(TierRules { tier: name, rules, end: end_of_tier(scope, tier) })
 }

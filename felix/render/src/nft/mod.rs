@@ -3,11 +3,34 @@
 //! * [`ruleset`]: what a ruleset is made of, and how its changes are told.
 //! * [`settings`]: what of the agent's configuration decides about it.
 //! * [`renderer`]: changes in, updates out.
+//!
+//! Inside: `base.rs`, `nat.rs`, `arp.rs` are the chains the kernel calls; `workloads.rs`, `hosts.rs` what leads to
+//! endpoints; `policy.rs` the chains of endpoints, tiers and profiles, with what `steps.rs` puts before policy;
+//! `grouping.rs` and `matches.rs` turn the rule form into rules; `sets.rs` and `constants.rs` are what they look up;
+//! `objects.rs` knows what was told.
 
+mod arp;
+mod base;
+mod constants;
+mod grouping;
+mod hosts;
+mod matches;
+mod names;
+mod nat;
+mod objects;
+mod packet;
+mod piece;
+mod policy;
 pub mod renderer;
 pub mod ruleset;
+mod sets;
 pub mod settings;
+mod steps;
+mod workloads;
 
 pub use renderer::Renderer;
 pub use ruleset::{Chain, Rule, SetShape, Update, table};
 pub use settings::Settings;
+
+#[cfg(test)]
+mod tests;

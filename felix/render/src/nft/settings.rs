@@ -2,6 +2,7 @@
 //! (`resources.md` §3.2 of the contract); the defaults are Calico's.
 
 use model::felix::FailsafePort;
+use model::net::Family;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// `defaultEndpointToHostAction`: what becomes of a packet from a workload to its host which the workload's policy let
@@ -61,6 +62,9 @@ pub struct Settings {
     pub endpoint_to_host: EndpointToHost,
     /// `nftablesFilterDenyAction`
     pub deny: Deny,
+    /// The lowest bit of `nftablesMarkMask`: marks packets that an early policy of a host endpoint let through. It is
+    /// used only while there are such policies.
+    pub mark: u32,
     /// `disableConntrackInvalidCheck`, the other way round: whether packets that fit no connection are dropped.
     pub drop_invalid: bool,
     /// `logPrefix`, with its tokens.
@@ -111,6 +115,7 @@ impl Default for Settings {
             ipv6: true,
             endpoint_to_host: EndpointToHost::default(),
             deny: Deny::default(),
+            mark: 0x10000,
             drop_invalid: true,
             log_prefix: "calico-packet".to_owned(),
             log_limit: None,
@@ -127,6 +132,16 @@ impl Default for Settings {
             nat_excludes_hosts: false,
             nat_ports: None,
             nat_outgoing_interface: None,
+        }
+    }
+}
+
+impl Settings {
+    /// The families that have tables.
+    pub(super) fn families(&self) -> Vec<Family> {
+        match self.ipv6 {
+            true => vec![Family::V4, Family::V6],
+            false => vec![Family::V4],
         }
     }
 }

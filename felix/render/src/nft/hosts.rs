@@ -1,0 +1,264 @@
+//! Host endpoints: which one an interface has, the points at which it acts, and its chains there (`felix.md` §3.4, §6 of
+//! the contract).
+
+use super::objects::Objects;
+use super::packet::{goto, interface, table};
+use super::piece::{Piece, with_comment};
+use super::policy::{Chains, Owner, Wanted};
+use super::settings::{Deny, Settings};
+use super::steps::Step;
+use super::workloads::{dispatch, name};
+use crate::form::{Direction, Scope, effective};
+use felix_calc::endpoint::{Endpoint, EndpointKey, Host, HostInterface, LocalEndpoint};
+use model::net::Family;
+use netfilter::nft::{Data, Element, Expression, Verdict};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What stands for the interface of a host endpoint for all interfaces.
+const ALL: &str = "any-interface-at-all";
+
+/// Where policy of host endpoints acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Point {
+    /// To processes of the host.
+    Ingress,
+    /// From processes of the host.
+    Egress,
+    /// The same where the destination was translated: behind routing, where nothing can be rejected.
+    EgressTranslated,
+    /// Into the host, to be forwarded.
+    ForwardIngress,
+    /// Out of the host, forwarded.
+    ForwardEgress,
+    /// Into the host, before destinations are translated.
+    PreDnat,
+    /// Into the host, before connections are tracked.
+    UntrackedIngress,
+    /// From processes of the host, before connections are tracked.
+    UntrackedEgress,
+}
+
+impl Point {
+    const ALL: [Point; 8] = [
+        Point::Ingress,
+        Point::Egress,
+        Point::EgressTranslated,
+        Point::ForwardIngress,
+        Point::ForwardEgress,
+        Point::PreDnat,
+        Point::UntrackedIngress,
+        Point::UntrackedEgress,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Point::Ingress => "ingress",
+            Point::Egress => "egress",
+            Point::EgressTranslated => "egress-translated",
+            Point::ForwardIngress => "forward-ingress",
+            Point::ForwardEgress => "forward-egress",
+            Point::PreDnat => "pre-dnat",
+            Point::UntrackedIngress => "untracked-ingress",
+            Point::UntrackedEgress => "untracked-egress",
+        }
+    }
+
+    /// The verdict map by interface.
+    pub fn map(self) -> Arc<str> {
+        format!("hosts-{}", self.name()).into()
+    }
+
+    fn chain(self, interface: &str) -> Arc<str> {
+        super::names::name(format!("host-{}/{}", super::names::piece(interface), self.name()))
+    }
+
+    fn scope(self) -> Scope {
+        match self {
+            Point::Ingress | Point::Egress | Point::EgressTranslated => Scope::Host,
+            Point::ForwardIngress | Point::ForwardEgress => Scope::Forward,
+            Point::PreDnat => Scope::PreDnat,
+            Point::UntrackedIngress | Point::UntrackedEgress => Scope::Untracked,
+        }
+    }
+
+    fn direction(self) -> Direction {
+        match self {
+            Point::Ingress | Point::ForwardIngress | Point::PreDnat | Point::UntrackedIngress => {
+                Direction::Ingress
+            }
+            _ => Direction::Egress,
+        }
+    }
+
+    /// Rejecting is for the hooks of the filter table alone.
+    fn deny(self, settings: &Settings) -> Deny {
+        match self {
+            Point::Ingress | Point::Egress | Point::ForwardIngress | Point::ForwardEgress => settings.deny,
+            _ => Deny::Drop,
+        }
+    }
+
+    fn steps(self) -> Vec<Step> {
+        match self.scope() {
+            Scope::Forward | Scope::Workload => vec![Step::Invalid],
+            Scope::Host | Scope::PreDnat => vec![Step::Invalid, Step::Failsafe],
+            Scope::Untracked => vec![Step::Failsafe],
+        }
+    }
+
+    /// Whether an endpoint has a chain here. With nothing to say about what is forwarded, or about early packets, it
+    /// lets them pass.
+    fn applies(self, endpoint: &LocalEndpoint, all: bool, settings: &Settings) -> bool {
+        match self {
+            Point::Ingress | Point::Egress => true,
+            Point::EgressTranslated => settings.deny != Deny::Drop,
+            // the endpoint for all interfaces has no such policy
+            Point::UntrackedIngress | Point::UntrackedEgress if all => false,
+            _ => endpoint
+                .tiers
+                .iter()
+                .any(|tier| effective(self.scope(), self.direction(), tier).next().is_some()),
+        }
+    }
+}
+
+/// All host endpoints of the node.
+#[derive(Debug, Default)]
+pub struct Hosts {
+    endpoints: BTreeMap<EndpointKey, Arc<LocalEndpoint>>,
+    interfaces: BTreeMap<Arc<str>, Vec<IpAddr>>,
+    chains: BTreeSet<Arc<str>>,
+    /// Points that are in use, with the chain of the endpoint for all interfaces, where it has one there.
+    points: BTreeMap<Point, Option<Arc<str>>>,
+}
+
+impl Hosts {
+    /// An endpoint came, changed or (`None`) went.
+    pub fn set(&mut self, key: &EndpointKey, endpoint: Option<&Arc<LocalEndpoint>>) {
+        match endpoint {
+            Some(endpoint) => self.endpoints.insert(key.clone(), endpoint.clone()),
+            None => self.endpoints.remove(key),
+        };
+    }
+
+    /// An interface came, changed or (`None`) went; whether that makes a difference.
+    pub fn set_interface(&mut self, name: &str, addresses: Option<&[IpAddr]>) -> bool {
+        let before = match addresses {
+            Some(addresses) => self.interfaces.insert(name.into(), addresses.to_vec()),
+            None => self.interfaces.remove(name),
+        };
+        before.as_deref() != addresses && !self.endpoints.is_empty()
+    }
+
+    /// The endpoint of each interface, workloads' apart: of those that name it or have one of its addresses the first.
+    pub fn resolved(&self, settings: &Settings) -> BTreeMap<Arc<str>, EndpointKey> {
+        let of_workload =
+            |name: &str| settings.interface_prefixes.iter().any(|prefix| name.starts_with(&**prefix));
+        let matches = |host: &Host, name: &str, addresses: &[IpAddr]| match &host.interface {
+            HostInterface::Named(of) => **of == *name,
+            HostInterface::ByAddress => host.expected.iter().any(|address| addresses.contains(address)),
+            HostInterface::All => false,
+        };
+        let find = |(name, addresses): (&Arc<str>, &Vec<IpAddr>)| {
+            let mut endpoints = self.endpoints.iter();
+            let found = endpoints
+                .find(|(_, endpoint)| host(endpoint).is_some_and(|host| matches(host, name, addresses)));
+            Some((name.clone(), found?.0.clone()))
+        };
+        self.interfaces.iter().filter(|(name, _)| !of_workload(name)).filter_map(find).collect()
+    }
+
+    /// The endpoint for all interfaces that have none of their own.
+    pub fn for_all(&self) -> Option<(&EndpointKey, &Arc<LocalEndpoint>)> {
+        let is_all = |endpoint: &LocalEndpoint| {
+            host(endpoint).is_some_and(|host| host.interface == HostInterface::All)
+        };
+        self.endpoints.iter().find(|(_, endpoint)| is_all(endpoint))
+    }
+
+    /// Whether a point is in use, and which chain takes the packets of interfaces without an endpoint of their own.
+    pub fn point(&self, point: Point) -> Option<Option<&Arc<str>>> {
+        self.points.get(&point).map(Option::as_ref)
+    }
+
+    /// Renders all of it: there are few host endpoints.
+    pub fn render(
+        &mut self,
+        families: &[Family],
+        settings: &Settings,
+        chains: &mut Chains,
+        objects: &mut Objects<Owner>,
+    ) {
+        let resolved = self.resolved(settings);
+        let of_interface: Vec<(&str, &EndpointKey, &Arc<LocalEndpoint>)> = resolved
+            .iter()
+            .filter_map(|(interface, key)| Some((&**interface, key, self.endpoints.get(key)?)))
+            .collect();
+        let all = self.for_all();
+        let mut wanted = BTreeSet::new();
+        let mut points = BTreeMap::new();
+        let mut piece = Piece::default();
+        for point in Point::ALL {
+            let mut elements = Vec::new();
+            let mut of_all = None;
+            let of_all_interfaces = all.iter().map(|(key, endpoint)| (ALL, *key, *endpoint));
+            for (interface, key, endpoint) in of_interface.iter().copied().chain(of_all_interfaces) {
+                let is_all = interface == ALL;
+                let applies = point.applies(endpoint, is_all, settings);
+                let chain = point.chain(interface);
+                if applies {
+                    chains.set(&chain, point.wanted(key, endpoint, settings), &endpoint.tiers);
+                    wanted.insert(chain.clone());
+                }
+                match is_all {
+                    true => of_all = applies.then_some(chain),
+                    false => elements.push(element(interface, key, applies.then_some(&chain))),
+                }
+            }
+            let decides = |element: &Element| !matches!(element.data, Some(Data::Verdict(Verdict::Accept)));
+            if of_all.is_none() && !elements.iter().any(decides) {
+                continue;
+            }
+            let map = point.map();
+            let shape = Arc::new(dispatch(&format!("host endpoints, {}", point.name())));
+            piece.set(&map, &shape);
+            elements.into_iter().for_each(|element| piece.element(&map, &shape, element));
+            points.insert(point, of_all);
+        }
+        self.chains.difference(&wanted).for_each(|chain| chains.remove(chain));
+        self.chains = wanted;
+        self.points = points;
+        objects.put(Owner::Hosts, families.iter().map(|family| (table(*family), piece.clone())).collect());
+    }
+}
+
+impl Point {
+    fn wanted(self, key: &EndpointKey, endpoint: &LocalEndpoint, settings: &Settings) -> Wanted {
+        Wanted {
+            subject: name(key),
+            scope: self.scope(),
+            direction: self.direction(),
+            deny: self.deny(settings),
+            steps: self.steps(),
+            profiles: endpoint.endpoint.profiles().to_vec(),
+        }
+    }
+}
+
+/// An interface's entry: its chain, or that it has nothing to say, which keeps the endpoint for all interfaces away.
+fn element(name_of: &str, key: &EndpointKey, chain: Option<&Arc<str>>) -> Element {
+    let data = match chain.map(|chain| goto(chain)) {
+        Some(Expression::Verdict(verdict)) => verdict,
+        _ => Verdict::Accept,
+    };
+    with_comment(Element::entry(interface(name_of), Data::Verdict(data)), &name(key))
+}
+
+fn host(endpoint: &LocalEndpoint) -> Option<&Host> {
+    match &*endpoint.endpoint {
+        Endpoint::Host(host) => Some(host),
+        Endpoint::Workload(_) => None,
+    }
+}

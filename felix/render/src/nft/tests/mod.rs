@@ -1,0 +1,11 @@
+//! The renderer against the evaluator, against itself started afresh, and against the kernel.
+
+mod accumulated;
+mod interpreter;
+mod random;
+
+mod history;
+mod hosts;
+mod kernel;
+mod verdicts;
+mod workloads;

@@ -1,0 +1,201 @@
+//! The kernel's form of a program gives the verdict of the evaluator, packet by packet.
+
+use super::accumulated::Ruleset;
+use super::interpreter::{Context, Left, chain};
+use super::random::{Members, Random, definitions, packet, policy, profile, tiers};
+use crate::evaluate::{Decision, evaluate};
+use crate::form::{Direction, Match, Program, Scope, Verdict};
+use crate::nft::{Renderer, Settings};
+use felix_calc::Changes;
+use felix_calc::endpoint::{Endpoint, EndpointKey, Host, HostInterface, LocalEndpoint, Workload};
+use felix_calc::policy::{Profile, Tier};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const PROGRAMS: u64 = 1_000;
+const PACKETS: usize = 20;
+
+/// What was seen, so that nothing stays untried.
+#[derive(Default)]
+struct Seen(BTreeMap<String, usize>);
+
+impl Seen {
+    fn count(&mut self, what: impl Into<String>) {
+        *self.0.entry(what.into()).or_default() += 1;
+    }
+
+    fn program(&mut self, program: &Program) {
+        let tiers = program.tiers.iter().flat_map(|tier| &tier.rules);
+        for one in tiers.chain(program.profiles.iter().flatten()).flat_map(|rule| &rule.matches) {
+            let (what, negated) = match one {
+                Match::Protocol { negated, .. } => ("protocol".to_owned(), negated),
+                Match::Nets { end, negated, .. } => (format!("nets of {end:?}"), negated),
+                Match::Set { end, negated, .. } => (format!("set of {end:?}"), negated),
+                Match::Ports { end, negated, sets, .. } if sets.is_empty() => {
+                    (format!("ports of {end:?}"), negated)
+                }
+                Match::Ports { end, negated, .. } => (format!("named ports of {end:?}"), negated),
+                Match::Icmp { negated, code, .. } => (format!("ICMP, code {}", code.is_some()), negated),
+            };
+            self.count(format!("{what}, negated {negated}"));
+        }
+    }
+
+    fn decision(&mut self, scope: Scope, decision: &Decision) {
+        self.count(format!("{scope:?} {:?}", decision.verdict));
+        for (origin, verdict) in &decision.path {
+            let kind = format!("{origin:?}");
+            let kind = kind.split([' ', '(']).next().unwrap_or_default();
+            self.count(format!("{kind} {verdict:?}"));
+        }
+    }
+}
+
+const KINDS: [(Scope, Direction, &str); 9] = [
+    (Scope::Workload, Direction::Ingress, "to-cali1"),
+    (Scope::Workload, Direction::Egress, "from-cali1"),
+    (Scope::Host, Direction::Ingress, "host-eth0/ingress"),
+    (Scope::Host, Direction::Egress, "host-eth0/egress"),
+    (Scope::Forward, Direction::Ingress, "host-eth0/forward-ingress"),
+    (Scope::Forward, Direction::Egress, "host-eth0/forward-egress"),
+    (Scope::PreDnat, Direction::Ingress, "host-eth0/pre-dnat"),
+    (Scope::Untracked, Direction::Ingress, "host-eth0/untracked-ingress"),
+    (Scope::Untracked, Direction::Egress, "host-eth0/untracked-egress"),
+];
+
+fn workload() -> Endpoint {
+    let mut workload = Workload { interface: "cali1".into(), ..Workload::default() };
+    workload.profiles = ["p".into(), "q".into()].into();
+    Endpoint::Workload(workload)
+}
+
+fn host() -> Endpoint {
+    Endpoint::Host(Host {
+        interface: HostInterface::Named("eth0".into()),
+        expected: [].into(),
+        ports: [].into(),
+        profiles: ["p".into(), "q".into()].into(),
+    })
+}
+
+fn rendered(members: &Members, tiers: &[Tier], profiles: &[(Arc<str>, Arc<Profile>)]) -> Ruleset {
+    // what is not policy stays away
+    let settings = Settings {
+        failsafe_inbound: vec![],
+        failsafe_outbound: vec![],
+        vxlan_from_workloads: true,
+        ipip_from_workloads: true,
+        ..Settings::default()
+    };
+    let mut renderer = Renderer::new(settings);
+    let local =
+        |endpoint| Some(Arc::new(LocalEndpoint { endpoint: Arc::new(endpoint), tiers: tiers.to_vec() }));
+    renderer.set_interface("eth0", Some(&[]));
+    renderer.apply(&Changes {
+        sets: members.creations(),
+        profiles: profiles.iter().map(|(name, profile)| (name.clone(), Some(profile.clone()))).collect(),
+        endpoints: vec![
+            (EndpointKey::Workload("n".into(), "w".into()), local(workload())),
+            (EndpointKey::Host("h".into()), local(host())),
+        ],
+        ..Changes::default()
+    });
+    let mut ruleset = Ruleset::default();
+    ruleset.update(renderer.take());
+    assert_eq!(renderer.take(), []);
+    ruleset
+}
+
+#[test]
+fn the_kernels_verdict_is_the_evaluators() {
+    let mut seen = Seen::default();
+    let mut pairs = 0;
+    for seed in 0..PROGRAMS {
+        let mut random = Random(seed);
+        let policies: Vec<_> = (0..4).map(|n| policy(&mut random, &format!("p{n}"))).collect();
+        let tiers = tiers(&mut random, &policies);
+        let profiles: Vec<(Arc<str>, _)> =
+            vec![("p".into(), profile(&mut random)), ("q".into(), profile(&mut random))];
+        let mut members = Members::default();
+        members.fill(&mut random, &definitions(&tiers, profiles.iter().map(|(_, profile)| profile)));
+        let ruleset = rendered(&members, &tiers, &profiles);
+        for (scope, direction, name) in KINDS {
+            let program = Program::new(scope, direction, &tiers, &profiles);
+            seen.program(&program);
+            let there = ruleset.chains.contains_key(&(netfilter::nft::Family::Ipv4, name.into()));
+            assert_eq!(there, scope.has_profiles() || !program.tiers.is_empty(), "seed {seed}: {name}");
+            for _ in 0..PACKETS * usize::from(there) {
+                let packet = packet(&mut random);
+                let decision = evaluate(&program, &packet, &members);
+                seen.decision(scope, &decision);
+                let mut context = Context::new(&packet);
+                let left = chain(&ruleset, name, &mut context);
+                let expected = match decision.verdict {
+                    Verdict::Allow => Left::Accepted,
+                    Verdict::Deny => Left::Dropped,
+                    _ => Left::End,
+                };
+                assert_eq!(left, expected, "seed {seed}: {name}, {packet:?}, {:#?}", decision.path);
+                let logged: Vec<String> = decision
+                    .path
+                    .iter()
+                    .filter(|(_, verdict)| *verdict == Verdict::Log)
+                    .map(|(origin, _)| origin.to_string())
+                    .collect();
+                assert_eq!(context.logged, logged, "seed {seed}: {name}, {packet:?}");
+                let early = matches!(scope, Scope::PreDnat | Scope::Untracked) && left == Left::Accepted;
+                assert_eq!(context.mark != 0, early, "seed {seed}: {name}");
+                assert_eq!(context.untracked, early && scope == Scope::Untracked, "seed {seed}: {name}");
+                pairs += 1;
+            }
+        }
+    }
+    let wanted = [
+        "protocol",
+        "nets of Source",
+        "nets of Destination",
+        "set of Source",
+        "set of Destination",
+        "ports of Source",
+        "ports of Destination",
+        "named ports of Source",
+        "named ports of Destination",
+        "ICMP, code true",
+        "ICMP, code false",
+    ];
+    let mut missing: Vec<String> = wanted
+        .iter()
+        .flat_map(|what| [true, false].map(|negated| format!("{what}, negated {negated}")))
+        .filter(|what| !seen.0.contains_key(what))
+        .collect();
+    for scope in ["Workload", "Host", "Forward", "PreDnat", "Untracked"] {
+        let verdicts: &[&str] = match scope {
+            "Workload" | "Host" => &["Allow", "Deny"],
+            _ => &["Allow", "Deny", "Pass"],
+        };
+        missing.extend(
+            verdicts
+                .iter()
+                .map(|verdict| format!("{scope} {verdict}"))
+                .filter(|what| !seen.0.contains_key(what)),
+        );
+    }
+    for what in [
+        "Policy Allow",
+        "Policy Deny",
+        "Policy Pass",
+        "Policy Log",
+        "Profile Allow",
+        "Profile Deny",
+        "Profile Log",
+        "EndOfTier Deny",
+        "EndOfTier Pass",
+        "NoProfile Deny",
+    ] {
+        if !seen.0.contains_key(what) {
+            missing.push(what.to_owned());
+        }
+    }
+    assert!(missing.is_empty(), "never seen: {missing:?}");
+    assert!(pairs >= 100_000, "{pairs} pairs only: {:#?}", seen.0);
+}

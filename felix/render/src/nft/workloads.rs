@@ -1,0 +1,317 @@
+//! Workloads: their two chains, what leads there, and the addresses they may use.
+
+use super::constants::without_covered;
+use super::objects::Objects;
+use super::packet::{address_type, bytes, goto, interface, last, table};
+use super::piece::{Piece, shape, with_comment};
+use super::policy::{Chains, Owner, Wanted};
+use super::ruleset::SetShape;
+use super::settings::Settings;
+use super::steps::Step;
+use crate::form::{Direction, Scope};
+use felix_calc::endpoint::{Endpoint, EndpointKey, LocalEndpoint, Workload};
+use model::net::{Cidr, Family, family_of};
+use netfilter::nft::{Data, DataType, Element, Expression, Family as Table, MapData};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Verdict map: interface → chain for packets from its workload.
+pub const FROM: &str = "from-workloads";
+/// Verdict map: interface → chain for packets to its workload.
+pub const TO: &str = "to-workloads";
+/// Set: interface and address its workload may send from.
+pub const SOURCES: &str = "workload-sources";
+/// Set of ranges: interface and foreign addresses its workload may send from.
+pub const SOURCE_PREFIXES: &str = "workload-source-prefixes";
+/// Set of the ARP table: interface and address of its workload.
+pub const ARP_ADDRESSES: &str = "workload-addresses";
+/// Map: floating address → address of the workload.
+pub const FLOATING: &str = "floating-addresses";
+/// Map: an address of a workload, twice → its floating address.
+pub const HAIRPIN: &str = "floating-hairpin";
+
+/// Most workloads of a node, and most addresses of them.
+const ROOM: u32 = 1 << 14;
+/// Longest name of an interface (`IFNAMSIZ` without the terminating zero).
+const INTERFACE_MAX: usize = 15;
+
+/// All workloads of the node.
+#[derive(Debug, Default)]
+pub struct Workloads {
+    /// Of each interface all endpoints that claim it; the first one has it.
+    by_interface: BTreeMap<Arc<str>, BTreeMap<EndpointKey, Arc<LocalEndpoint>>>,
+    interfaces: BTreeMap<EndpointKey, Arc<str>>,
+    floating: Pairs,
+    hairpin: Pairs,
+}
+
+/// Addresses by address, each with how many workloads say so; the lowest one counts.
+type Pairs = BTreeMap<IpAddr, BTreeMap<IpAddr, u32>>;
+
+/// Where a workload's parts go.
+pub struct Target<'a> {
+    /// Families that have tables.
+    pub families: &'a [Family],
+    /// The agent's settings.
+    pub settings: &'a Settings,
+    /// Chains of policy.
+    pub chains: &'a mut Chains,
+    /// All else.
+    pub objects: &'a mut Objects<Owner>,
+}
+
+impl Workloads {
+    /// An endpoint came, changed or (`None`) went.
+    pub fn set(&mut self, key: &EndpointKey, endpoint: Option<&Arc<LocalEndpoint>>, target: &mut Target<'_>) {
+        let before = self.interfaces.remove(key);
+        let now = endpoint.and_then(|endpoint| interface_of(endpoint));
+        let old = before.as_ref().and_then(|interface| self.winner(interface));
+        if let Some(interface) = &before
+            && let Some(claims) = self.by_interface.get_mut(interface)
+        {
+            claims.remove(key);
+            if claims.is_empty() {
+                self.by_interface.remove(interface);
+            }
+        }
+        let taken = now.as_ref().filter(|now| before.as_ref() != Some(now)).and_then(|now| self.winner(now));
+        if let (Some(interface), Some(endpoint)) = (&now, endpoint) {
+            let claims = self.by_interface.entry(interface.clone()).or_default();
+            claims.insert(key.clone(), endpoint.clone());
+            self.interfaces.insert(key.clone(), interface.clone());
+        }
+        let touched: BTreeSet<Arc<str>> = before.into_iter().chain(now).collect();
+        self.translate(old.iter().chain(&taken), false, target);
+        for interface in &touched {
+            self.render(interface, target);
+        }
+        let winners: Vec<_> = touched.iter().filter_map(|interface| self.winner(interface)).collect();
+        self.translate(winners.iter(), true, target);
+    }
+
+    /// Everything anew, as after a change of settings.
+    pub fn render_all(&mut self, target: &mut Target<'_>) {
+        for interface in self.by_interface.keys() {
+            self.render(interface, target);
+        }
+        self.floating.keys().for_each(|address| self.render_floating(*address, target));
+        self.hairpin.keys().for_each(|address| self.render_hairpin(*address, target));
+    }
+
+    /// The endpoint that has an interface.
+    fn winner(&self, interface: &Arc<str>) -> Option<(EndpointKey, Arc<LocalEndpoint>)> {
+        let (key, endpoint) = self.by_interface.get(interface)?.first_key_value()?;
+        Some((key.clone(), endpoint.clone()))
+    }
+
+    fn render(&self, interface: &Arc<str>, target: &mut Target<'_>) {
+        let owner = Owner::Workload(interface.clone());
+        let (to, from): (Arc<str>, Arc<str>) = (
+            format!("to-{}", super::names::piece(interface)).into(),
+            format!("from-{}", super::names::piece(interface)).into(),
+        );
+        let winner = self.winner(interface);
+        let Some((key, endpoint, workload)) =
+            winner.as_ref().and_then(|(key, endpoint)| Some((key, endpoint, workload(endpoint)?)))
+        else {
+            target.chains.remove(&to);
+            target.chains.remove(&from);
+            return target.objects.remove(owner);
+        };
+        let subject = name(key);
+        for (chain, direction) in [(&to, Direction::Ingress), (&from, Direction::Egress)] {
+            let steps = match direction {
+                Direction::Ingress => vec![Step::Invalid],
+                Direction::Egress => vec![Step::Invalid, Step::NoTunnels],
+            };
+            let wanted = Wanted {
+                subject: subject.clone(),
+                scope: Scope::Workload,
+                direction,
+                deny: target.settings.deny,
+                steps,
+                profiles: workload.profiles.to_vec(),
+            };
+            target.chains.set(chain, wanted, &endpoint.tiers);
+        }
+        let mut pieces: Vec<(Table, Piece)> = Vec::new();
+        for family in target.families {
+            let mut piece = Piece::default();
+            for (map, chain) in [(FROM, &from), (TO, &to)] {
+                let entry = Element::entry(interface_key(interface), verdict(goto(chain)));
+                piece.element(&map.into(), &Arc::new(dispatch(map)), with_comment(entry, &subject));
+            }
+            sources(&mut piece, *family, interface, workload, target.settings, &subject);
+            pieces.push((table(*family), piece));
+        }
+        let mut arp = Piece::default();
+        for address in addresses(workload, Family::V4) {
+            let key = [interface_key(interface), bytes(address)].concat();
+            arp.element(
+                &ARP_ADDRESSES.into(),
+                &Arc::new(of_interfaces(Family::V4, ARP_ADDRESSES)),
+                with_comment(Element::key(key), &subject),
+            );
+        }
+        pieces.push((Table::Arp, arp));
+        target.objects.put(owner, pieces);
+    }
+
+    /// Counts the floating addresses of these endpoints in or out.
+    fn translate<'a>(
+        &mut self,
+        endpoints: impl Iterator<Item = &'a (EndpointKey, Arc<LocalEndpoint>)>,
+        begins: bool,
+        target: &mut Target<'_>,
+    ) {
+        let endpoints: BTreeMap<&EndpointKey, &Arc<LocalEndpoint>> =
+            endpoints.map(|(key, endpoint)| (key, endpoint)).collect();
+        for pair in endpoints
+            .values()
+            .filter_map(|endpoint| workload(endpoint))
+            .flat_map(|workload| &workload.floating)
+        {
+            count(&mut self.floating, pair.external, pair.internal, begins);
+            count(&mut self.hairpin, pair.internal, pair.external, begins);
+            self.render_floating(pair.external, target);
+            self.render_hairpin(pair.internal, target);
+        }
+    }
+
+    fn render_floating(&self, external: IpAddr, target: &mut Target<'_>) {
+        let found = self.floating.get(&external).and_then(|all| all.first_key_value());
+        let element = |(internal, _): (&IpAddr, &u32)| {
+            let entry = Element::entry(bytes(external), Data::Value(bytes(*internal)));
+            (FLOATING, with_comment(entry, &format!("floating address {external} of {internal}")))
+        };
+        put_translation(Owner::Floating(external), external, found.map(element), target);
+    }
+
+    fn render_hairpin(&self, internal: IpAddr, target: &mut Target<'_>) {
+        let found = self.hairpin.get(&internal).and_then(|all| all.first_key_value());
+        let element = |(external, _): (&IpAddr, &u32)| {
+            let key = [bytes(internal), bytes(internal)].concat();
+            let entry = Element::entry(key, Data::Value(bytes(*external)));
+            (
+                HAIRPIN,
+                with_comment(entry, &format!("{internal} to itself by its floating address {external}")),
+            )
+        };
+        put_translation(Owner::Hairpin(internal), internal, found.map(element), target);
+    }
+}
+
+fn put_translation(owner: Owner, address: IpAddr, found: Option<(&str, Element)>, target: &mut Target<'_>) {
+    let family = family_of(address);
+    match found.filter(|_| target.settings.floating_ips && target.families.contains(&family)) {
+        Some((map, element)) => {
+            let mut piece = Piece::default();
+            piece.element(&map.into(), &Arc::new(translation(family, map)), element);
+            target.objects.put(owner, vec![(table(family), piece)]);
+        }
+        None => target.objects.remove(owner),
+    }
+}
+
+fn count(pairs: &mut Pairs, key: IpAddr, value: IpAddr, begins: bool) {
+    let values = pairs.entry(key).or_default();
+    let count = values.entry(value).or_default();
+    *count = if begins { *count + 1 } else { count.saturating_sub(1) };
+    if *count == 0 {
+        values.remove(&value);
+    }
+    if values.is_empty() {
+        pairs.remove(&key);
+    }
+}
+
+/// The interface's addresses and what else it may send from.
+fn sources(
+    piece: &mut Piece,
+    family: Family,
+    interface: &str,
+    workload: &Workload,
+    settings: &Settings,
+    subject: &str,
+) {
+    for address in addresses(workload, family) {
+        let key = [interface_key(interface), bytes(address)].concat();
+        piece.element(
+            &SOURCES.into(),
+            &Arc::new(of_interfaces(family, SOURCES)),
+            with_comment(Element::key(key), subject),
+        );
+    }
+    if !settings.source_spoofing {
+        return;
+    }
+    let of_family: Vec<Cidr> =
+        workload.source_prefixes.iter().filter(|net| net.family() == family).copied().collect();
+    // the kernel refuses ranges that overlap
+    for net in without_covered(&of_family) {
+        let end = |address| [interface_key(interface), bytes(address)].concat();
+        let range = Element { key_end: Some(end(last(&net))), ..Element::key(end(net.addr())) };
+        let element = with_comment(range, &format!("{subject}, allowed source {net}"));
+        piece.element(&SOURCE_PREFIXES.into(), &Arc::new(source_prefixes(family)), element);
+    }
+}
+
+fn addresses(workload: &Workload, family: Family) -> BTreeSet<IpAddr> {
+    workload.addresses.iter().filter(|address| family_of(**address) == family).copied().collect()
+}
+
+fn workload(endpoint: &LocalEndpoint) -> Option<&Workload> {
+    match &*endpoint.endpoint {
+        Endpoint::Workload(workload) => Some(workload),
+        Endpoint::Host(_) => None,
+    }
+}
+
+/// `None` where no interface can be called so.
+fn interface_of(endpoint: &LocalEndpoint) -> Option<Arc<str>> {
+    let interface = &workload(endpoint)?.interface;
+    (1..=INTERFACE_MAX).contains(&interface.len()).then(|| interface.clone())
+}
+
+/// What an endpoint is called in comments.
+pub fn name(key: &EndpointKey) -> String {
+    match key {
+        EndpointKey::Workload(namespace, name) => format!("WorkloadEndpoint {namespace}/{name}"),
+        EndpointKey::Host(name) => format!("HostEndpoint {name}"),
+    }
+}
+
+fn interface_key(name: &str) -> Vec<u8> {
+    interface(name)
+}
+
+fn verdict(expression: Expression) -> Data {
+    match expression {
+        Expression::Verdict(verdict) => Data::Verdict(verdict),
+        _ => Data::Value(Vec::new()),
+    }
+}
+
+/// A verdict map by interface.
+pub fn dispatch(comment: &str) -> SetShape {
+    let plain = shape(&[DataType::LINK_NAME], Some(MapData::Verdict), true, comment);
+    SetShape { size: Some(ROOM), ..plain }
+}
+
+/// A set of interfaces with addresses.
+pub fn of_interfaces(family: Family, comment: &str) -> SetShape {
+    let plain = shape(&[DataType::LINK_NAME, address_type(family)], None, false, comment);
+    SetShape { size: Some(ROOM), ..plain }
+}
+
+fn source_prefixes(family: Family) -> SetShape {
+    SetShape { interval: true, size: None, ..of_interfaces(family, SOURCE_PREFIXES) }
+}
+
+fn translation(family: Family, map: &str) -> SetShape {
+    let address = address_type(family);
+    let key = if map == HAIRPIN { vec![address, address] } else { vec![address] };
+    let plain = shape(&key, Some(MapData::Values(vec![address])), true, map);
+    SetShape { size: Some(ROOM), ..plain }
+}
