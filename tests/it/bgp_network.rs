@@ -9,8 +9,9 @@ mod network;
 mod node;
 mod topology;
 
-use network::{Network, Random};
+use network::Network;
 use node::Node;
+use ocicat_tests::random::{Random, seed};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use topology::{Topology, expected};
@@ -21,17 +22,6 @@ const fn secs(seconds: u64) -> Duration {
 
 /// Restart time and hold time have passed, and a session is up again.
 const LONG: Duration = secs(node::RESTART_TIME + node::HOLD_TIME + 60);
-
-/// The seed of this run.
-fn seed() -> u64 {
-    let given = std::env::var("OCICAT_SEED").ok().map(|seed| seed.parse().expect("OCICAT_SEED is a number"));
-    let seed = given.unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
-        now.as_nanos() as u64
-    });
-    println!("run again with OCICAT_SEED={seed}");
-    seed
-}
 
 /// What a network is like.
 struct Shape {

@@ -14,6 +14,7 @@ mod law;
 mod layout;
 mod leaks;
 mod parallel_add;
+mod policy;
 mod requests;
 mod speaker;
 mod storm;

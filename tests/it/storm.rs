@@ -6,13 +6,13 @@ use anyhow::{Context, Result};
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::node::{Container, NAME, Node, addresses};
 use ocicat_tests::process::Ending;
+use ocicat_tests::random::{Random, seed};
 use ocicat_tests::sandbox;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::thread;
-use std::time::SystemTime;
 
 /// Nodes that share the pool.
 const NODES: u64 = 3;
@@ -27,31 +27,12 @@ const OPERATIONS: u64 = 20;
 const DEATHS: [&str; 4] =
     ["ipam-claim-before", "ipam-claim-after", "ipam-assign-before", "ipam-assign-after"];
 
-/// Small steps of splitmix64: enough for choosing, and repeatable.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % sides
-    }
-}
-
-fn seed() -> u64 {
-    let given = std::env::var("OCICAT_SEED").ok().and_then(|text| text.parse().ok());
-    let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.subsec_nanos());
-    given.unwrap_or(u64::from(clock))
-}
-
 /// Who holds which address, by what the plugins answered. A container whose ADD died may hold one that nobody knows.
 type Held = Mutex<BTreeMap<IpAddr, String>>;
 
 #[test]
 fn allocators_that_die_leave_nothing_and_share_nothing() {
     let seed = seed();
-    println!("OCICAT_SEED={seed}");
     sandbox::within(NAME, programs(Build::Failpoints).unwrap(), || {
         let node = Node::without_resources()?;
         let nodes: String = (0..NODES)
@@ -81,7 +62,7 @@ fn allocators_that_die_leave_nothing_and_share_nothing() {
 
 /// One allocator's life: three containers that come and go, at last all gone.
 fn allocate(node: &Node, allocator: u64, seed: u64, held: &Held, deaths: &Mutex<u64>) -> Result<()> {
-    let mut dice = Dice(seed ^ (allocator << 32));
+    let mut dice = Random::new(seed ^ (allocator << 32));
     let nodename = format!("storm-{}", allocator % NODES);
     let configuration = json!({"cniVersion": "1.0.0", "name": "net-a", "type": "calico", "log_level": "error",
         "nodename": nodename, "datastore_type": "etcdv3", "etcd_endpoints": node.server().url(),
@@ -94,9 +75,9 @@ fn allocate(node: &Node, allocator: u64, seed: u64, held: &Held, deaths: &Mutex<
         node.call(verb, container).program("calico-ipam").configuration(&configuration)
     };
     for _ in 0..OPERATIONS {
-        let container = containers.get(usize::try_from(dice.roll(3))?).context("one of three")?;
+        let container = containers.get(usize::try_from(dice.below(3))?).context("one of three")?;
         release(held, &container.id);
-        if dice.roll(2) == 0 {
+        if dice.below(2) == 0 {
             let del = call("DEL", container).env("OCICAT_FAILPOINT", death(&mut dice)?);
             count_death(del.run()?.ending, deaths);
             continue;
@@ -121,10 +102,10 @@ fn allocate(node: &Node, allocator: u64, seed: u64, held: &Held, deaths: &Mutex<
 }
 
 /// Where this execution dies, if it comes by; often nowhere.
-fn death(dice: &mut Dice) -> Result<&'static str> {
-    match dice.roll(2) {
+fn death(dice: &mut Random) -> Result<&'static str> {
+    match dice.below(2) {
         0 => Ok(""),
-        _ => DEATHS.get(usize::try_from(dice.roll(DEATHS.len() as u64))?).copied().context("a failpoint"),
+        _ => DEATHS.get(usize::try_from(dice.below(DEATHS.len() as u64))?).copied().context("a failpoint"),
     }
 }
 

@@ -196,7 +196,7 @@ impl Graph {
         let profiles = profiles.into_iter().map(|name| {
             let state = self.profiles.get(&name).filter(|state| state.locals > 0);
             // a profile that is not there allows nothing
-            let profile = state.map(|state| state.profile.clone().unwrap_or_default());
+            let profile = state.map(|state| state.profile.clone().unwrap_or_else(Profile::missing));
             (name, profile)
         });
         Changes { sets: self.sets.take(), profiles: profiles.collect(), endpoints, ..Changes::default() }

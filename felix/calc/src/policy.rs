@@ -204,6 +204,14 @@ impl Profile {
         let egress = compile_rules("egress", &spec.egress, Scope::Cluster, &mut sets)?;
         Ok(Profile { ingress, egress, sets: each_once(sets) })
     }
+
+    /// What stands in for a profile that is named and not there: it denies, also what a later profile would allow
+    /// (the recording `no-profile`).
+    pub(crate) fn missing() -> Arc<Self> {
+        let deny = || vec![model::v3::Rule { action: Action::Deny, ..model::v3::Rule::default() }];
+        let spec = ProfileSpec { ingress: deny(), egress: deny(), ..ProfileSpec::default() };
+        Arc::new(Profile::compile(&spec).unwrap_or_default())
+    }
 }
 
 fn compile_rules(

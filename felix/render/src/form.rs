@@ -285,9 +285,8 @@ pub enum Scope {
 impl Scope {
     fn takes(self, policy: &Policy) -> bool {
         match self {
-            // a workload takes them all for what they are
-            Scope::Workload => true,
-            Scope::Host => policy.stage == Stage::Normal,
+            // a workload has no hooks before DNAT or connection tracking: what is meant for them says nothing about it
+            Scope::Workload | Scope::Host => policy.stage == Stage::Normal,
             Scope::Forward => policy.stage == Stage::Normal && policy.forward,
             Scope::PreDnat => policy.stage == Stage::PreDnat,
             Scope::Untracked => policy.stage == Stage::Untracked,

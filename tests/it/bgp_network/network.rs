@@ -6,6 +6,7 @@
 use super::node::Node;
 use bgp_session::Endpoints;
 use bgpd::speaker::Link;
+use ocicat_tests::random::Random;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -42,24 +43,6 @@ struct Wire {
     /// What the speaker at each end calls it; `None` once it is closed there.
     links: [Option<Link>; 2],
     delay: u64,
-}
-
-/// A small generator (splitmix64), so that a seed tells everything.
-#[derive(Debug)]
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Self {
-        Random(seed)
-    }
-
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound.max(1)
-    }
 }
 
 /// All nodes and what is under way between them.

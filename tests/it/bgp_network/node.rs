@@ -1,12 +1,13 @@
 //! One simulated node: its speaker in its present life, what it announces, and its kernel, which outlives the speaker.
 
 use super::Shape;
-use super::network::{Random, Request};
+use super::network::Request;
 use super::topology::{Topology, address};
 use bgp_rib::{FibTarget, Hop, Local, PeerSettings, Resolution, RibConfig, Wanted};
 use bgp_session::{Deferred, GracefulRestart, RemoteAs, Settings};
 use bgp_wire::{Family, PerFamily, Prefix};
 use bgpd::speaker::{Output, Speaker};
+use ocicat_tests::random::Random;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

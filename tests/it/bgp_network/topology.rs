@@ -1,7 +1,8 @@
 //! Who speaks with whom in the simulated network, and what everybody must know in the end.
 
-use super::network::{Network, Random};
+use super::network::Network;
 use bgp_wire::Prefix;
+use ocicat_tests::random::Random;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 

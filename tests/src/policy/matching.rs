@@ -23,6 +23,8 @@ pub struct Coverage {
     pub fields: BTreeMap<&'static str, Count>,
     /// By name of what happened: verdicts, ends of tiers, kinds of policies.
     pub events: BTreeMap<&'static str, u64>,
+    /// What matched for the packet asked about last, in order.
+    pub trail: Vec<String>,
 }
 
 /// Of one field.
@@ -109,6 +111,13 @@ impl Oracle {
             || !rule["destination"]["services"].is_null();
         if unenforced && text(rule, "action") != "Deny" {
             asked.push(("unenforced", false));
+        }
+        for (name, side) in
+            [("source services, denied", "source"), ("destination services, denied", "destination")]
+        {
+            if !rule[side]["services"].is_null() && text(rule, "action") == "Deny" {
+                asked.push((name, true));
+            }
         }
         coverage.rule(&asked);
         asked.iter().all(|(_, holds)| *holds)

@@ -194,7 +194,7 @@ impl Oracle {
         let selector = text(spec, "selector");
         let accounts = text(spec, "serviceAccountSelector");
         let namespaces = text(spec, "namespaceSelector");
-        if kind == "NetworkPolicy" {
+        if kind == "NetworkPolicy" || kind == "StagedNetworkPolicy" {
             return labels.get(NAMESPACE).is_some_and(|found| found == namespace)
                 && self.selects(selector, labels)
                 && (accounts.is_empty() || self.selects_prefixed(accounts, "pcsa.", labels));
@@ -275,8 +275,10 @@ impl Oracle {
         packet: &Packet,
         coverage: &mut Coverage,
     ) -> Verdict {
-        for (tier, policies) in self.tiers(endpoint, scope, direction) {
-            match self.tier_verdict(tier, &policies, scope, direction, packet, coverage) {
+        let tiers = self.tiers(endpoint, scope, direction);
+        self.note(endpoint, scope, direction, &tiers, coverage);
+        for (tier, policies) in &tiers {
+            match self.tier_verdict(tier, policies, scope, direction, packet, coverage) {
                 Verdict::None => {}
                 decided => return decided,
             }
@@ -295,6 +297,52 @@ impl Oracle {
         Verdict::Deny
     }
 
+    /// Counts what is peculiar about the policies that are asked.
+    fn note(
+        &self,
+        endpoint: &Value,
+        scope: Scope,
+        direction: Direction,
+        tiers: &[(&str, Vec<&Value>)],
+        coverage: &mut Coverage,
+    ) {
+        coverage.event(match scope {
+            Scope::Workload => "workload asked",
+            Scope::Normal => "host endpoint asked",
+            Scope::Forward => "host endpoint asked about what is forwarded",
+            Scope::PreDnat => "host endpoint asked before DNAT",
+            Scope::Untracked => "host endpoint asked before tracking",
+        });
+        let labels = self.labels_of(endpoint);
+        let staged = self.all("StagedNetworkPolicy").chain(self.all("StagedGlobalNetworkPolicy"));
+        if staged
+            .filter(|policy| has_direction(policy, direction))
+            .any(|policy| self.applies(policy, &labels))
+        {
+            coverage.event("staged policy");
+        }
+        for (tier, policies) in tiers {
+            if self.tier(tier).is_none() {
+                coverage.event("tier that is not there");
+            }
+            for (place, policy) in policies.iter().enumerate() {
+                if texts(&policy["spec"], "types").next().is_none() {
+                    coverage.event("policy without types");
+                }
+                if place > 0 && order(policies[place - 1]).total_cmp(&order(policy)).is_eq() {
+                    coverage.event("tie of orders");
+                }
+                let says = |field: &str| !text(&policy["spec"], field).is_empty();
+                if says("namespaceSelector") {
+                    coverage.event("policy with a selector of namespaces");
+                }
+                if says("serviceAccountSelector") {
+                    coverage.event("policy with a selector of service accounts");
+                }
+            }
+        }
+    }
+
     fn tier_verdict(
         &self,
         tier: &str,
@@ -307,10 +355,15 @@ impl Oracle {
         for policy in policies {
             let (kind, namespace, _) = identity(policy);
             let namespace = (kind == "NetworkPolicy").then_some(namespace);
-            for rule in list(&policy["spec"], field_of(direction)) {
+            for (index, rule) in list(&policy["spec"], field_of(direction)).enumerate() {
                 if !self.matches(rule, namespace, packet, coverage) {
                     continue;
                 }
+                coverage.trail.push(format!(
+                    "tier {tier}, {} rule {index} {}",
+                    self::name(policy),
+                    text(rule, "action")
+                ));
                 match text(rule, "action") {
                     "Allow" => {
                         coverage.event("rule allows");
@@ -331,9 +384,11 @@ impl Oracle {
         let passes = self.tier(tier).is_some_and(|tier| text(&tier["spec"], "defaultAction") == "Pass");
         if passes || matches!(scope, Scope::PreDnat | Scope::Untracked) {
             coverage.event("end of tier passes");
+            coverage.trail.push(format!("end of tier {tier} passes"));
             return Verdict::None;
         }
         coverage.event("end of tier denies");
+        coverage.trail.push(format!("end of tier {tier} denies"));
         Verdict::Deny
     }
 
@@ -352,10 +407,11 @@ impl Oracle {
             coverage.event("missing profile denies");
             return Verdict::Deny;
         };
-        for rule in list(&profile["spec"], field_of(direction)) {
+        for (index, rule) in list(&profile["spec"], field_of(direction)).enumerate() {
             if !self.matches(rule, None, packet, coverage) {
                 continue;
             }
+            coverage.trail.push(format!("{} rule {index} {}", self::name(profile), text(rule, "action")));
             match text(rule, "action") {
                 "Allow" => {
                     coverage.event("profile allows");
@@ -388,6 +444,12 @@ impl Oracle {
             .or_else(|| configuration("default"))
             .unwrap_or(json!(null))
     }
+}
+
+/// Kind, namespace and name as a person says them.
+fn name(resource: &Value) -> String {
+    let (kind, namespace, name) = identity(resource);
+    format!("{kind} {namespace}/{name}")
 }
 
 fn all_means(selector: &Selector, label: &str) -> Selector {

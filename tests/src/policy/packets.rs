@@ -1,7 +1,7 @@
 //! Packets, and made-up ones that are near what a cluster's rules are about.
 
 use super::cluster::{Cluster, HOST_INTERFACES, OUTSIDERS};
-use super::object::{identity, list, prefix, text, texts};
+use super::object::{identity, list, prefix, protocol, text, texts};
 use super::rules::{PORTS, STRANGE_NETS};
 use crate::random::Random;
 use model::net::{Cidr, Family};
@@ -152,11 +152,35 @@ fn near(net: &Cidr, random: &mut Random) -> IpAddr {
 fn packet(source: IpAddr, destination: IpAddr, cluster: &Cluster, random: &mut Random) -> Packet {
     let v4 = source.is_ipv4();
     let icmp = if v4 { 1 } else { 58 };
-    let protocol = *random.pick(&[6, 6, 6, 17, 17, 17, 132, 132, icmp, icmp, 47]);
-    let ports = matches!(protocol, 6 | 17 | 132).then(|| (port(cluster, random), port(cluster, random)));
-    let types: &[u8] = if v4 { &[8, 0, 3, 13] } else { &[128, 129, 1, 3] };
-    let icmp = (protocol == icmp).then(|| (*random.pick(types), *random.pick(&[0, 0, 1, 3])));
+    let mut protocol = *random.pick(&[6, 6, 6, 17, 17, 17, 132, 132, icmp, icmp, 47]);
+    let mut pair = (port(cluster, random), port(cluster, random));
+    // a named port means the one of the endpoint that has the address
+    if random.chance(25)
+        && let Some((of, number)) = named_port(cluster, source, random)
+    {
+        (protocol, pair.0) = (of, number);
+    } else if random.chance(25)
+        && let Some((of, number)) = named_port(cluster, destination, random)
+    {
+        (protocol, pair.1) = (of, number);
+    }
+    let ports = matches!(protocol, 6 | 17 | 132).then_some(pair);
+    let types: &[u8] = if v4 { &[8, 8, 13, 3] } else { &[128, 128, 139, 1] };
+    let icmp = (protocol == icmp).then(|| (*random.pick(types), *random.pick(&[0, 0, 1])));
     Packet { source, destination, protocol, ports, icmp }
+}
+
+/// Protocol and number of a named port of an endpoint with this address.
+fn named_port(cluster: &Cluster, address: IpAddr, random: &mut Random) -> Option<(u8, u16)> {
+    let has = |endpoint: &&Value| {
+        let spec = &endpoint["spec"];
+        let mut all = texts(spec, "ipNetworks").chain(texts(spec, "expectedIPs")).filter_map(prefix);
+        all.any(|net| net.addr() == address)
+    };
+    let endpoint = cluster.resources.iter().find(has)?;
+    let ports: Vec<&Value> = list(&endpoint["spec"], "ports").collect();
+    let port = (!ports.is_empty()).then(|| *random.pick(&ports))?;
+    Some((protocol(&port["protocol"])?, u16::try_from(port["port"].as_u64()?).ok()?))
 }
 
 /// A port that some rule or endpoint has, or one beside it.

@@ -129,10 +129,10 @@ fn protocol(rule: &mut Map<String, Value>, v4: bool, random: &mut Random) {
         43..46 => rule.insert("protocol".to_owned(), random.pick(&[json!(6), json!(17), json!(47)]).clone()),
         46..60 => {
             rule.insert("protocol".to_owned(), json!(icmp));
-            let kinds: &[u8] = if v4 { &[8, 3, 13] } else { &[128, 1, 3] };
+            let kinds: &[u8] = if v4 { &[8, 8, 13] } else { &[128, 128, 139] };
             let mut wanted = json!({"type": random.pick(kinds)});
-            if random.chance(40) {
-                wanted["code"] = json!(random.pick(&[0, 1, 3]));
+            if random.chance(50) {
+                wanted["code"] = json!(random.pick(&[0, 1]));
             }
             match random.below(3) {
                 0 => rule.insert("icmp".to_owned(), wanted),
@@ -160,7 +160,7 @@ fn side(v4: bool, ports: bool, any_protocol: bool, random: &mut Random) -> Value
         json!(chosen)
     };
     for _ in 0..1 + random.below(2) {
-        match random.below(14) {
+        match random.below(15) {
             0..3 => side.insert("nets".to_owned(), some_nets(random)),
             3 => side.insert("notNets".to_owned(), some_nets(random)),
             4..7 => side.insert("selector".to_owned(), json!(random.pick(&SELECTORS))),
@@ -185,7 +185,7 @@ fn side(v4: bool, ports: bool, any_protocol: bool, random: &mut Random) -> Value
                 let list = port_list(ports, random);
                 side.insert("ports".to_owned(), list)
             }
-            12 if ports => {
+            12..14 if ports => {
                 let list = port_list(ports, random);
                 side.insert("notPorts".to_owned(), list)
             }

@@ -328,11 +328,15 @@ fn a_policy_without_local_endpoints_has_no_sets() {
 }
 
 #[test]
-fn a_profile_that_is_missing_allows_nothing() {
+fn a_profile_that_is_missing_denies() {
     let mut graph = Graph::new();
     apply(&mut graph, &Step::Workload(0, Some(workload(&[]))));
     let changes = graph.take();
-    assert_eq!(changes.profiles, [("prof0".into(), Some(Arc::new(Profile::default())))]);
+    let [(_, Some(profile))] = changes.profiles.as_slice() else { panic!("{:?}", changes.profiles) };
+    for rules in [&profile.ingress, &profile.egress] {
+        let [rule] = rules.as_slice() else { panic!("{rules:?}") };
+        assert_eq!((rule.action, rule.protocol, rule.ip_version), (Action::Deny, None, None));
+    }
     apply(&mut graph, &Step::Workload(0, None));
     assert_eq!(graph.take().profiles, [("prof0".into(), None)]);
 }

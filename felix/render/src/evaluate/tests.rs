@@ -242,8 +242,11 @@ fn tiers_pass_on_and_end_as_they_say() {
         verdict(&[tier("a", allow(), Action::Deny), tier("b", silent(), Action::Deny)], &[]),
         Verdict::Allow
     );
-    // a profile has nothing to pass to
-    assert_eq!(verdict(&[], &profile(vec![action(Action::Pass)])), Verdict::Deny);
+    // a profile has no tier to pass to, but the next profile is asked
+    let passing = profile(vec![action(Action::Pass), action(Action::Deny)]);
+    assert_eq!(verdict(&[], &passing), Verdict::Deny);
+    let next = [passing, vec![("next".into(), open[0].1.clone())]].concat();
+    assert_eq!(verdict(&[], &next), Verdict::Allow);
 }
 
 #[test]
