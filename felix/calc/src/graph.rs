@@ -12,8 +12,9 @@ use crate::label_index::{ItemId, LabelIndex, SelectorId};
 use crate::policy::{Policy, PolicyKey, Profile, Tier, compare_tiers};
 use crate::rule::SetDefinition;
 use crate::sets::{Contents, Sets};
+use foldhash::HashMap;
 use model::v3::{Action, TierSpec};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The graph of one node.

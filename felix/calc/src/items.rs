@@ -4,8 +4,9 @@
 use crate::label_index::ItemId;
 use crate::sets::Contents;
 use crate::slab::Slab;
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
 /// Items and their contents.
 #[derive(Debug, Default)]

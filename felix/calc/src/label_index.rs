@@ -9,10 +9,11 @@
 //! a later one's.
 
 use crate::slab::{Slab, count, index};
+use foldhash::{HashMap, HashSet, fast::RandomState};
 use hashbrown::HashTable;
 use selector::{Labels, Need, Selector};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// An item, numbered by the caller; numbers should be dense.

@@ -5,8 +5,10 @@
 
 use crate::label_index::{ItemId, LabelIndex, SelectorId};
 use crate::rule::{NamedPort, SetDefinition, SetId};
+use crate::slab::Slab;
+use foldhash::HashMap;
 use model::net::Cidr;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -64,19 +66,31 @@ pub enum SetChange {
     Remove,
 }
 
-/// All sets in use.
+/// All sets in use, and those that went and of which that was not yet told.
 #[derive(Debug, Default)]
 pub struct Sets {
-    sets: HashMap<SetId, Set>,
-    by_selector: HashMap<SelectorId, Vec<SetId>>,
-    /// Sets about which something has to be told.
-    dirty: BTreeMap<SetId, Pending>,
+    sets: Slab<Set>,
+    by_id: HashMap<SetId, SetNumber>,
+    by_selector: HashMap<SelectorId, Vec<SetNumber>>,
+    /// Sets about which something has to be told, each once.
+    dirty: Vec<SetNumber>,
+    used: usize,
 }
+
+type SetNumber = u32;
 
 #[derive(Debug)]
 struct Set {
-    selector: SelectorId,
+    id: SetId,
     port: Option<NamedPort>,
+    /// `None` for one that is not in use any more.
+    used: Option<Used>,
+    pending: Option<Pending>,
+}
+
+#[derive(Debug)]
+struct Used {
+    selector: SelectorId,
     users: u32,
     /// How many items have it.
     members: HashMap<Member, u32>,
@@ -101,44 +115,61 @@ impl Sets {
         index: &mut LabelIndex,
         contents: &dyn Fn(ItemId) -> Option<&'a Contents>,
     ) {
-        if let Some(set) = self.sets.get_mut(&definition.id) {
-            set.users += 1;
+        let number = match self.by_id.get(&definition.id) {
+            Some(number) => *number,
+            None => {
+                let (id, port) = (definition.id.clone(), definition.port.clone());
+                let number =
+                    self.sets.add(Set { id: id.clone(), port, used: None, pending: Some(Pending::New) });
+                self.by_id.insert(id, number);
+                self.dirty.push(number);
+                number
+            }
+        };
+        let Some(set) = self.sets.get_mut(number) else { return };
+        if let Some(used) = &mut set.used {
+            used.users += 1;
             return;
         }
         let (selector, _) = index.add_selector(&definition.selector);
-        let mut members: HashMap<Member, u32> = HashMap::new();
+        let mut members: HashMap<Member, u32> = HashMap::default();
         for item in index.items(selector) {
             let Some(contents) = contents(item) else { continue };
             offered(contents, definition.port.as_ref(), |member| *members.entry(member).or_default() += 1);
         }
-        let id = definition.id.clone();
-        // one that went and is back is compared with what was told
-        self.dirty.entry(id.clone()).or_insert(Pending::New);
-        self.by_selector.entry(selector).or_default().push(id.clone());
-        self.sets.insert(id, Set { selector, port: definition.port.clone(), users: 1, members });
+        set.used = Some(Used { selector, users: 1, members });
+        self.by_selector.entry(selector).or_default().push(number);
+        self.used += 1;
     }
 
     /// One rule less names this set.
     pub fn release(&mut self, id: &SetId, index: &mut LabelIndex) {
-        let Some(set) = self.sets.get_mut(id) else { return };
-        set.users -= 1;
-        if set.users > 0 {
+        let Some(number) = self.by_id.get(id).copied() else { return };
+        let Some(set) = self.sets.get_mut(number) else { return };
+        if let Some(used) = &mut set.used
+            && used.users > 1
+        {
+            used.users -= 1;
             return;
         }
-        let Some(set) = self.sets.remove(id) else { return };
-        if let Some(ids) = self.by_selector.get_mut(&set.selector) {
-            ids.retain(|other| other != id);
-            if ids.is_empty() {
-                self.by_selector.remove(&set.selector);
+        let Some(Used { selector, members, .. }) = set.used.take() else { return };
+        self.used -= 1;
+        if let Some(numbers) = self.by_selector.get_mut(&selector) {
+            numbers.retain(|other| *other != number);
+            if numbers.is_empty() {
+                self.by_selector.remove(&selector);
             }
         }
-        index.release_selector(set.selector);
-        let told = match self.dirty.remove(id) {
-            // nobody has heard of it
-            Some(Pending::New) => return,
+        index.release_selector(selector);
+        let told = match set.pending.take() {
+            // nobody has heard of it: it stays among the dirty, and is forgotten when it is its turn
+            Some(Pending::New) => {
+                set.pending = Some(Pending::New);
+                return;
+            }
             Some(Pending::Gone(told)) => told,
             Some(Pending::Delta(delta)) => {
-                let mut told: BTreeSet<Member> = set.members.into_keys().collect();
+                let mut told: BTreeSet<Member> = members.into_keys().collect();
                 for (member, came) in delta {
                     if came {
                         told.remove(&member);
@@ -148,21 +179,25 @@ impl Sets {
                 }
                 told
             }
-            None => set.members.into_keys().collect(),
+            None => {
+                self.dirty.push(number);
+                members.into_keys().collect()
+            }
         };
-        self.dirty.insert(id.clone(), Pending::Gone(told));
+        set.pending = Some(Pending::Gone(told));
     }
 
     /// An item that a selector matches offers this, or does so no longer.
     pub fn offer(&mut self, selector: SelectorId, contents: &Contents, begins: bool) {
-        let Some(ids) = self.by_selector.get(&selector) else { return };
-        for id in ids {
-            let Some(set) = self.sets.get_mut(id) else { continue };
-            let Set { port, members, .. } = set;
+        let Some(numbers) = self.by_selector.get(&selector) else { return };
+        for number in numbers {
+            let Some(Set { port, used: Some(used), pending, .. }) = self.sets.get_mut(*number) else {
+                continue;
+            };
             let dirty = &mut self.dirty;
             offered(contents, port.as_ref(), |member| {
-                if count(members, member, begins) {
-                    note(dirty, id, member, begins);
+                if count(&mut used.members, member, begins) {
+                    note(pending, member, begins, || dirty.push(*number));
                 }
             });
         }
@@ -170,21 +205,45 @@ impl Sets {
 
     /// Everything that has to be told, sets in order of their names, members in order.
     pub fn take(&mut self) -> Vec<(SetId, SetChange)> {
-        let dirty = std::mem::take(&mut self.dirty);
-        dirty.into_iter().filter_map(|(id, pending)| Some((id.clone(), self.change(&id, pending)?))).collect()
+        let mut changes = Vec::new();
+        for number in std::mem::take(&mut self.dirty) {
+            let Some(set) = self.sets.get_mut(number) else { continue };
+            let id = set.id.clone();
+            if let Some(change) = set.take() {
+                changes.push((id.clone(), change));
+            }
+            if set.used.is_none() {
+                self.sets.remove(number);
+                self.by_id.remove(&id);
+            }
+        }
+        changes.sort_by(|a, b| a.0.cmp(&b.0));
+        changes
     }
 
-    fn change(&self, id: &SetId, pending: Pending) -> Option<SetChange> {
-        let set = self.sets.get(id);
-        let sorted = |set: &Set| {
-            let mut members: Vec<Member> = set.members.keys().copied().collect();
+    /// How many sets are in use.
+    pub fn len(&self) -> usize {
+        self.used
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+}
+
+impl Set {
+    /// What has to be told of it.
+    fn take(&mut self) -> Option<SetChange> {
+        let sorted = |used: &Used| {
+            let mut members: Vec<Member> = used.members.keys().copied().collect();
             members.sort_unstable();
             members
         };
-        let (added, removed): (Vec<Member>, Vec<Member>) = match (pending, set) {
-            (Pending::New, Some(set)) => {
-                let kind = if set.port.is_some() { SetKind::Ports } else { SetKind::Nets };
-                return Some(SetChange::Create(kind, sorted(set)));
+        let (added, removed): (Vec<Member>, Vec<Member>) = match (self.pending.take()?, &self.used) {
+            (Pending::New, Some(used)) => {
+                let kind = if self.port.is_some() { SetKind::Ports } else { SetKind::Nets };
+                return Some(SetChange::Create(kind, sorted(used)));
             }
             (Pending::New, None) => return None,
             (Pending::Gone(_) | Pending::Delta(_), None) => return Some(SetChange::Remove),
@@ -193,27 +252,12 @@ impl Sets {
                 let members = |all: Vec<(Member, bool)>| all.into_iter().map(|(member, _)| member).collect();
                 (members(added), members(removed))
             }
-            (Pending::Gone(told), Some(set)) => (
-                sorted(set).into_iter().filter(|member| !told.contains(member)).collect(),
-                told.into_iter().filter(|member| !set.members.contains_key(member)).collect(),
+            (Pending::Gone(told), Some(used)) => (
+                sorted(used).into_iter().filter(|member| !told.contains(member)).collect(),
+                told.into_iter().filter(|member| !used.members.contains_key(member)).collect(),
             ),
         };
         (!added.is_empty() || !removed.is_empty()).then_some(SetChange::Update { added, removed })
-    }
-
-    /// How many sets are in use.
-    pub fn len(&self) -> usize {
-        self.sets.len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.sets.is_empty()
-    }
-
-    /// The members of a set, in no particular order.
-    pub fn members(&self, id: &str) -> impl Iterator<Item = Member> {
-        self.sets.get(id).into_iter().flat_map(|set| set.members.keys().copied())
     }
 }
 
@@ -234,8 +278,11 @@ fn count(members: &mut HashMap<Member, u32>, member: Member, begins: bool) -> bo
     }
 }
 
-fn note(dirty: &mut BTreeMap<SetId, Pending>, id: &SetId, member: Member, came: bool) {
-    let pending = dirty.entry(id.clone()).or_insert_with(|| Pending::Delta(BTreeMap::new()));
+fn note(pending: &mut Option<Pending>, member: Member, came: bool, now_dirty: impl FnOnce()) {
+    let pending = pending.get_or_insert_with(|| {
+        now_dirty();
+        Pending::Delta(BTreeMap::new())
+    });
     // a new set is told whole, and one that is back is compared with what was told
     if let Pending::Delta(delta) = pending {
         match delta.get(&member) {

@@ -105,20 +105,21 @@ impl Topology {
         if std::mem::take(&mut self.all_dirty) {
             self.dirty.extend(self.blocks.keys().copied());
         }
+        let mut wanted = Vec::new();
         for block in std::mem::take(&mut self.dirty) {
-            let wanted =
-                self.blocks.get(&block).map(|facts| self.routes_of(block, facts)).unwrap_or_default();
-            let now: Vec<Cidr> = wanted.iter().map(|(to, _)| *to).collect();
-            let before = match now.is_empty() {
-                true => self.of_block.remove(&block),
-                false => self.of_block.insert(block, now),
-            };
-            for gone in before.iter().flatten().filter(|to| wanted.iter().all(|(kept, _)| kept != *to)) {
-                self.routes.remove_desired(gone);
+            // first everything goes: what one block gives up another may have taken over
+            for gone in self.of_block.remove(&block).into_iter().flatten() {
+                self.routes.remove_desired(&gone);
             }
-            for (to, route) in wanted {
-                self.routes.set_desired(to, route);
+            let Some(facts) = self.blocks.get(&block) else { continue };
+            let routes = self.routes_of(block, facts);
+            if !routes.is_empty() {
+                self.of_block.insert(block, routes.iter().map(|(to, _)| *to).collect());
+                wanted.extend(routes);
             }
+        }
+        for (to, route) in wanted {
+            self.routes.set_desired(to, route);
         }
         tell(&mut self.routes)
     }

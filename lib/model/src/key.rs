@@ -173,6 +173,9 @@ fn cidr_of_family(family: &str, dashed: &str) -> Option<Cidr> {
 }
 
 fn unescape(segment: &str) -> String {
+    if !segment.contains('%') {
+        return segment.to_owned();
+    }
     segment.replace("%2f", "/").replace("%25", "%")
 }
 

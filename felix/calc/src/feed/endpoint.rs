@@ -74,14 +74,12 @@ pub(super) fn workload(
     let mut spare = Vec::new();
     let mut object: Object<'_, Spec<'_>> = Object::read(Kind::WorkloadEndpoint, value, &mut spare)?;
     let spec = object.take_spec();
-    let read = read_workload(&spec, namespace)?;
+    let read = Read::new(&spec)?;
     if read.addresses.is_empty() {
         return Ok(false);
     }
-    let contents = Contents {
-        nets: read.addresses.iter().copied().map(Cidr::host).collect(),
-        ports: read.ports.clone(),
-    };
+    let nets = read.addresses.iter().copied().map(Cidr::host).collect();
+    let contents = Contents { nets, ports: read.ports.clone() };
     let reserved = |key: &str| key.starts_with(NAMESPACE_PREFIX) || key.starts_with(SERVICE_ACCOUNT_PREFIX);
     let mut labels: Vec<(&str, &str)> = object.labels().filter(|(key, _)| !reserved(key)).collect();
     labels.push((NAMESPACE, namespace));
@@ -93,47 +91,69 @@ pub(super) fn workload(
     let parents: Vec<&str> = spec.profiles.iter().map(Text::as_str).collect();
     let local = (text(&spec.node) == node).then(|| {
         let key = EndpointKey::Workload(namespace.to_owned(), name.to_owned());
-        (key, Endpoint::Workload(read))
+        (key, Endpoint::Workload(read.workload(&spec, namespace)))
     });
     graph.set_item(item, &mut labels, &parents, contents, local);
     Ok(true)
 }
 
-fn read_workload(spec: &Spec<'_>, namespace: &str) -> Result<Workload, Refusal> {
-    for (field, value) in [("node", &spec.node), ("interfaceName", &spec.interface_name)] {
-        if text(value).is_empty() {
-            return Err(Refusal::field(field, "", "must be given"));
+/// What of a workload's endpoint can be wrong, read; also of another node's, so that all nodes judge alike.
+struct Read {
+    mac: Option<[u8; 6]>,
+    addresses: Box<[IpAddr]>,
+    floating: Box<[FloatingAddress]>,
+    source_prefixes: Box<[Cidr]>,
+    ports: Box<[ContentPort]>,
+}
+
+impl Read {
+    fn new(spec: &Spec<'_>) -> Result<Self, Refusal> {
+        for (field, value) in [("node", &spec.node), ("interfaceName", &spec.interface_name)] {
+            if text(value).is_empty() {
+                return Err(Refusal::field(field, "", "must be given"));
+            }
+        }
+        let addresses: Box<[IpAddr]> =
+            spec.ip_networks.iter().map(|net| single(net.as_str())).collect::<Result<_, _>>()?;
+        let floating = spec.ip_nats.iter().map(|nat| floating(nat, &addresses)).collect::<Result<_, _>>()?;
+        let prefix = |prefix: &Text<'_>| net("allowSpoofedSourcePrefixes", prefix.as_str());
+        let ports = spec.ports.iter().map(|port| (text(&port.name), &port.protocol, port.port));
+        Ok(Read {
+            mac: mac(text(&spec.mac))?,
+            floating,
+            source_prefixes: spec
+                .allow_spoofed_source_prefixes
+                .iter()
+                .map(prefix)
+                .collect::<Result<_, _>>()?,
+            ports: named_ports(ports)?,
+            addresses,
+        })
+    }
+
+    fn workload(self, spec: &Spec<'_>, namespace: &str) -> Workload {
+        let orchestrator = text(&spec.orchestrator);
+        let workload = match orchestrator {
+            model::names::ORCHESTRATOR_K8S => text(&spec.pod),
+            model::names::ORCHESTRATOR_CNI => text(&spec.container_id),
+            model::names::ORCHESTRATOR_LIBNETWORK => orchestrator,
+            _ => text(&spec.workload),
+        };
+        Workload {
+            id: WorkloadId {
+                orchestrator: orchestrator.to_owned(),
+                workload: format!("{namespace}/{workload}"),
+                endpoint: text(&spec.endpoint).to_owned(),
+            },
+            interface: text(&spec.interface_name).into(),
+            mac: self.mac,
+            addresses: self.addresses,
+            floating: self.floating,
+            source_prefixes: self.source_prefixes,
+            ports: self.ports,
+            profiles: spec.profiles.iter().map(|name| name.as_str().into()).collect(),
         }
     }
-    let addresses =
-        spec.ip_networks.iter().map(|net| single(net.as_str())).collect::<Result<Box<[_]>, _>>()?;
-    let floating = spec.ip_nats.iter().map(|nat| floating(nat, &addresses)).collect::<Result<_, _>>()?;
-    let prefixes = spec.allow_spoofed_source_prefixes.iter();
-    let source_prefixes = prefixes
-        .map(|prefix| net("allowSpoofedSourcePrefixes", prefix.as_str()))
-        .collect::<Result<_, _>>()?;
-    let ports = spec.ports.iter().map(|port| (text(&port.name), &port.protocol, port.port));
-    let orchestrator = text(&spec.orchestrator);
-    let workload = match orchestrator {
-        model::names::ORCHESTRATOR_K8S => text(&spec.pod),
-        model::names::ORCHESTRATOR_CNI => text(&spec.container_id),
-        model::names::ORCHESTRATOR_LIBNETWORK => orchestrator,
-        _ => text(&spec.workload),
-    };
-    Ok(Workload {
-        id: WorkloadId {
-            orchestrator: orchestrator.to_owned(),
-            workload: format!("{namespace}/{workload}"),
-            endpoint: text(&spec.endpoint).to_owned(),
-        },
-        interface: text(&spec.interface_name).into(),
-        mac: mac(text(&spec.mac))?,
-        addresses,
-        floating,
-        source_prefixes,
-        ports: named_ports(ports)?,
-        profiles: spec.profiles.iter().map(|name| name.as_str().into()).collect(),
-    })
 }
 
 /// A host's endpoint came or changed.

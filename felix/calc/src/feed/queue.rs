@@ -1,9 +1,10 @@
 //! Values that wait to be taken in.
 
 use bytes::Bytes;
+use foldhash::HashMap;
 use model::key;
 use model::kind::Kind;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Keys with their newest values, in three lanes; within a lane in the order in which they were first named. All values
 /// of one key are in one lane, so that the last one counts.

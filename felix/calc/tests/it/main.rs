@@ -4,5 +4,10 @@
 
 extern crate ocicat_felix_calc as felix_calc;
 
+mod feed;
+mod forms;
 mod golden;
+mod naive;
+mod order;
+mod routes;
 mod support;
