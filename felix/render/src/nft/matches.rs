@@ -33,10 +33,11 @@ struct Test {
     expressions: Vec<Expression>,
 }
 
-/// One way in which a condition may hold, and its opposite.
+/// One way in which a condition may hold.
 struct Way {
     test: Test,
-    opposite: Test,
+    /// Its opposite, which ways behind it demand where a packet must not count twice.
+    opposite: Option<Test>,
 }
 
 /// The conditions of one rule: every inner list is a rule of the kernel. None where the rule can never match.
@@ -129,7 +130,7 @@ impl Builder<'_> {
         if negated {
             self.all.extend(layout.lengths.iter().map(|length| lookup(length, true)));
         } else {
-            let way = |length| Way { test: lookup(length, false), opposite: lookup(length, true) };
+            let way = |length| Way { test: lookup(length, false), opposite: Some(lookup(length, true)) };
             self.ways.push(layout.lengths.iter().map(way).collect());
         }
         Some(())
@@ -152,11 +153,11 @@ impl Builder<'_> {
         let names = named.iter().filter_map(|id| self.sets.layout(id, self.family)?.lengths.first());
         for (_, name) in names {
             let lookup = |invert| Test { cost: Cost::Set, expressions: self.named_port(end, name, invert) };
-            ways.push(Way { test: lookup(false), opposite: lookup(true) });
+            ways.push(Way { test: lookup(false), opposite: Some(lookup(true)) });
         }
         match (ways.is_empty(), negated) {
             (true, _) => return negated.then_some(()),
-            (false, true) => self.all.extend(ways.into_iter().map(|way| way.opposite)),
+            (false, true) => self.all.extend(ways.into_iter().filter_map(|way| way.opposite)),
             (false, false) => self.ways.push(ways),
         }
         Some(())
@@ -168,7 +169,7 @@ impl Builder<'_> {
         let test = |cost, expression: Expression| Test { cost, expressions: vec![load.clone(), expression] };
         let both = |cost, of: &dyn Fn(bool) -> Expression| Way {
             test: test(cost, of(false)),
-            opposite: test(cost, of(true)),
+            opposite: Some(test(cost, of(true))),
         };
         match ranges.as_slice() {
             [(first, last)] if first == last => {
@@ -217,8 +218,17 @@ impl Builder<'_> {
                 self.all(Cost::Field, [load(0, 1), is([kind], false)]);
                 self.all(Cost::Field, [load(1, 1), is([code], false)]);
             }
-            // "not both" is one comparison of both
-            (Some(code), true) => self.all(Cost::Field, [load(0, 2), is([kind, code], true)]),
+            // "not both": another type, or this type with another code
+            (Some(code), true) => {
+                let field = |expressions| Test { cost: Cost::Field, expressions };
+                let this = vec![load(0, 1), is([kind], false)];
+                let other_type = vec![load(0, 1), is([kind], true)];
+                let other_code = this.iter().cloned().chain([load(1, 1), is([code], true)]).collect();
+                self.ways.push(vec![
+                    Way { test: field(other_type), opposite: Some(field(this)) },
+                    Way { test: field(other_code), opposite: None },
+                ]);
+            }
         }
         Some(())
     }
@@ -230,7 +240,7 @@ impl Builder<'_> {
             for rule in &rules {
                 for (place, way) in ways.iter().enumerate() {
                     let before = ways.iter().take(if goes_on { place } else { 0 });
-                    let excluded = before.map(|way| way.opposite.clone());
+                    let excluded = before.filter_map(|way| way.opposite.clone());
                     next.push(rule.iter().cloned().chain(excluded).chain([way.test.clone()]).collect());
                 }
             }

@@ -257,7 +257,7 @@ impl Chains {
         &mut self,
         families: &[Family],
         settings: &Settings,
-        sets: &mut Sets,
+        sets: &Sets,
         into: &mut Objects<Owner>,
     ) {
         for chain in std::mem::take(&mut self.dirty) {
@@ -274,7 +274,7 @@ impl Chains {
         }
     }
 
-    fn render_tier(&mut self, id: u64, families: &[Family], settings: &Settings, sets: &mut Sets) -> Pieces {
+    fn render_tier(&mut self, id: u64, families: &[Family], settings: &Settings, sets: &Sets) -> Pieces {
         let Some(chain) = self.tiers.get_mut(&id) else { return Vec::new() };
         let Some(name) = chain.name() else {
             let chain = self.tiers.remove(&id);
@@ -284,7 +284,6 @@ impl Chains {
             return Vec::new();
         };
         let key = chain.key.clone();
-        key.policies.iter().for_each(|Same(policy)| sets.describe(&policy.sets));
         let rules = form::tier_rules(key.scope, key.direction, &chain.tier);
         let rules = rules.map(|tier| tier.rules).unwrap_or_default();
         let uses = used_sets(&rules);
@@ -308,12 +307,11 @@ impl Chains {
         key: &ProfileKey,
         families: &[Family],
         settings: &Settings,
-        sets: &mut Sets,
+        sets: &Sets,
     ) -> Pieces {
         let Some(chain) = self.profile_chains.get_mut(key) else { return Vec::new() };
         // a profile that is not there allows nothing
         let profile = self.profiles.get(&key.name).filter(|_| chain.users > 0).cloned().unwrap_or_default();
-        sets.describe(&profile.sets);
         let rules = form::profile_rules(key.direction, &key.name, &profile);
         let uses = used_sets(&rules);
         let before = std::mem::replace(&mut chain.uses, uses.clone());

@@ -97,10 +97,13 @@ impl Renderer {
             self.sets.apply(id, change);
         }
         for (name, profile) in &changes.profiles {
+            self.sets.describe(profile.iter().flat_map(|profile| &profile.sets));
             self.chains.set_profile(name, profile.as_ref());
         }
         let families = self.settings.families();
         for (key, endpoint) in &changes.endpoints {
+            let tiers = endpoint.iter().flat_map(|endpoint| &endpoint.tiers);
+            self.sets.describe(tiers.flat_map(|tier| &tier.policies).flat_map(|policy| &policy.sets));
             match key {
                 EndpointKey::Host(_) => {
                     self.hosts.set(key, endpoint.as_ref());
@@ -136,7 +139,7 @@ impl Renderer {
             self.chains.set_moved(&id);
             self.base_dirty |= [POOLS, MASQUERADED_POOLS, HOSTS].contains(&&*id);
         }
-        self.chains.render(&families, &self.settings, &mut self.sets, &mut self.objects);
+        self.chains.render(&families, &self.settings, &self.sets, &mut self.objects);
         if std::mem::take(&mut self.base_dirty) {
             let pieces = self.base();
             self.objects.put(Owner::Base, pieces);

@@ -1,1 +1,178 @@
+//! The kernel takes a ruleset and gives it back equal; `nft` lists it, and reads its own list back.
 
+use super::accumulated::Ruleset;
+use super::workloads::everything;
+use crate::nft::table;
+use kernel::{Netns, Nftables};
+use netfilter::nft::{Chain, Change, Element, Expression, Family, Object, Place, Query, Rule, Set, Table};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A namespace that goes with the test.
+struct Namespace {
+    netns: Netns,
+    path: std::path::PathBuf,
+}
+
+impl Namespace {
+    fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("render-{}-{number}", std::process::id()));
+        let netns = Netns::create_at(&path).expect("these tests make network namespaces: run them as root");
+        Self { netns, path }
+    }
+
+    /// What `nft` answers.
+    fn nft(&self, arguments: &[&str], input: &str) -> String {
+        let run = || {
+            let mut child = Command::new("nft")
+                .args(arguments)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .expect("nft cannot be run: install the package nftables");
+            child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+            child.wait_with_output().unwrap()
+        };
+        let output = self.netns.run(run).unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "nft {arguments:?}: {error}\n{input}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Netns::delete_at(&self.path);
+    }
+}
+
+/// A ruleset as the changes that make it.
+fn changes(ruleset: &Ruleset) -> Vec<Change> {
+    let mut changes: Vec<Change> = [Family::Ipv4, Family::Ipv6, Family::Arp]
+        .map(|family| Change::AddTable(Table { table: table(family), flags: 0, comment: None }))
+        .into();
+    for ((family, name), set) in &ruleset.sets {
+        let shape = &set.shape;
+        changes.push(Change::AddSet(Set {
+            table: table(*family),
+            name: name.to_string(),
+            handle: None,
+            key: shape.key.clone(),
+            data: shape.data.clone(),
+            interval: shape.interval,
+            dynamic: false,
+            timeout: false,
+            counter: shape.counter,
+            size: shape.size,
+            comment: shape.comment.clone(),
+        }));
+    }
+    for ((family, name), chain) in &ruleset.chains {
+        changes.push(Change::AddChain(Chain {
+            table: table(*family),
+            name: name.to_string(),
+            handle: None,
+            hook: chain.hook.clone(),
+            comment: None,
+        }));
+    }
+    for ((family, name), set) in &ruleset.sets {
+        changes.push(Change::AddElements {
+            table: table(*family),
+            set: name.to_string(),
+            elements: set.elements.values().cloned().collect(),
+        });
+    }
+    for ((family, name), chain) in &ruleset.chains {
+        changes.extend(chain.rules.iter().map(|rule| {
+            let rule = Rule {
+                table: table(*family),
+                chain: name.to_string(),
+                handle: None,
+                expressions: rule.expressions.clone(),
+                comment: rule.comment.clone(),
+            };
+            Change::AddRule(rule, Place::Last)
+        }));
+    }
+    changes
+}
+
+/// The ruleset as the kernel has it, to be compared.
+fn read(nft: &mut Nftables, ruleset: &Ruleset) {
+    for family in [Family::Ipv4, Family::Ipv6, Family::Arp] {
+        let mut rules: BTreeMap<String, Vec<crate::nft::Rule>> = BTreeMap::new();
+        for object in nft.read(&Query::Rules(table(family))).unwrap() {
+            let Object::Rule(rule) = object else { panic!("{object:?}") };
+            let expressions = rule.expressions.into_iter().map(Expression::without_counts).collect();
+            rules
+                .entry(rule.chain)
+                .or_default()
+                .push(crate::nft::Rule { expressions, comment: rule.comment });
+        }
+        for ((of, name), chain) in ruleset.chains.iter().filter(|((of, _), _)| *of == family) {
+            let found = rules.remove(&**name).unwrap_or_default();
+            assert_eq!(found, chain.rules, "{of:?} {name}");
+        }
+        assert!(rules.is_empty());
+        for object in nft.read(&Query::Sets(table(family))).unwrap() {
+            let Object::Set(set) = object else { panic!("{object:?}") };
+            let wanted = &ruleset.sets[&(family, set.name.as_str().into())];
+            let shape = crate::nft::SetShape {
+                key: set.key,
+                data: set.data,
+                interval: set.interval,
+                counter: set.counter,
+                size: set.size,
+                comment: set.comment,
+            };
+            assert_eq!(shape, *wanted.shape, "{}", set.name);
+            let mut found: BTreeMap<(Vec<u8>, bool), Element> = BTreeMap::new();
+            for object in nft.read(&Query::Elements { table: table(family), set: set.name.clone() }).unwrap()
+            {
+                let Object::Elements { elements, .. } = object else { panic!("{object:?}") };
+                found.extend(elements.into_iter().map(|element| {
+                    ((element.key.clone(), element.interval_end), Element { counter: None, ..element })
+                }));
+            }
+            assert_eq!(found, wanted.elements, "{}", set.name);
+        }
+    }
+}
+
+#[test]
+fn the_kernel_takes_everything_and_gives_it_back_equal() {
+    let namespace = Namespace::new();
+    let mut nft = Nftables::open(&namespace.netns).unwrap();
+    let ruleset = everything();
+    let changes = changes(&ruleset);
+    if let Err(error) = nft.commit(&changes, None) {
+        if let kernel::CommitError::Refused(refused) = &error {
+            refused.iter().for_each(|one| eprintln!("{:?}: {:?}", one, changes[one.change]));
+        }
+        panic!("{error}");
+    }
+    read(&mut nft, &ruleset);
+}
+
+#[test]
+fn nft_reads_back_what_it_lists() {
+    let (ours, theirs) = (Namespace::new(), Namespace::new());
+    let mut nft = Nftables::open(&ours.netns).unwrap();
+    nft.commit(&changes(&everything()), None).unwrap();
+    let listed = ours.nft(&["list", "ruleset"], "");
+    if let Ok(path) = std::env::var("RENDER_LISTING") {
+        std::fs::write(path, &listed).unwrap();
+    }
+    theirs.nft(&["-f", "-"], &listed);
+    let again = theirs.nft(&["list", "ruleset"], "");
+    for (line, again) in listed.lines().zip(again.lines()) {
+        assert_eq!(again, line);
+    }
+    assert_eq!(again.lines().count(), listed.lines().count());
+}

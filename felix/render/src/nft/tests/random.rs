@@ -63,7 +63,7 @@ const NETS: [&str; 14] = [
     "ff02::/16",
 ];
 const SELECTORS: [&str; 4] = ["role == 'a'", "role == 'b'", "has(role)", "all()"];
-const PORTS: [u16; 6] = [0, 22, 80, 81, 443, 65535];
+const PORTS: [u16; 6] = [1, 22, 80, 81, 443, 65535];
 const PROTOCOLS: [u8; 7] = [1, 6, 17, 58, 132, 136, 47];
 const NAMES: [&str; 2] = ["http", "dns"];
 
@@ -176,7 +176,17 @@ fn side(random: &mut Random, side: &mut EntityRule) {
     }
 }
 
+/// A rule that the calculation accepts.
 pub fn rule(random: &mut Random) -> v3::Rule {
+    loop {
+        let rule = any_rule(random);
+        if felix_calc::rule::compile(&rule, 0, felix_calc::selectors::Scope::Cluster).is_ok() {
+            return rule;
+        }
+    }
+}
+
+fn any_rule(random: &mut Random) -> v3::Rule {
     let action = *random.pick(&[Action::Allow, Action::Allow, Action::Deny, Action::Pass, Action::Log]);
     let mut rule = v3::Rule { action, ..v3::Rule::default() };
     if random.once_in(2) {
