@@ -375,6 +375,3 @@ impl Graph {
         Some(Arc::new(LocalEndpoint { endpoint: local.endpoint.clone(), tiers }))
     }
 }
-
-#[cfg(test)]
-mod tests;

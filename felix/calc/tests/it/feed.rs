@@ -61,7 +61,10 @@ fn everything_of_a_local_workload_reaches_the_dataplane() {
     );
     assert_eq!(endpoint.endpoint.profiles(), [Arc::from("p")]);
     // a profile that is not there denies
-    assert_eq!(**node.told.profiles.values().next().unwrap(), Default::default());
+    let profile = &node.told.profiles["p"];
+    for rules in [&profile.ingress, &profile.egress] {
+        assert_eq!(rules.iter().map(|rule| rule.action).collect::<Vec<_>>(), [Action::Deny]);
+    }
 }
 
 #[test]

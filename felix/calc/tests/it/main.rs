@@ -7,6 +7,7 @@ extern crate ocicat_felix_calc as felix_calc;
 mod feed;
 mod forms;
 mod golden;
+mod graph;
 mod naive;
 mod order;
 mod routes;

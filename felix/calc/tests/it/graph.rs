@@ -1,60 +1,17 @@
-use super::*;
-use crate::label_index::Label;
-use crate::policy::PolicyKind;
-use crate::rule::SetId;
-use crate::sets::{ContentPort, Member, SetChange};
+//! The graph alone: any order of changes ends where a fresh start on the final state ends; what is told, and what is not.
+
+use crate::support::Dataplane;
+use felix_calc::endpoint::{Endpoint, EndpointKey};
+use felix_calc::label_index::Label;
+use felix_calc::policy::{Policy, PolicyKey, PolicyKind, Profile, Tier};
+use felix_calc::sets::{ContentPort, Contents, SetChange};
+use felix_calc::{Changes, Graph};
 use model::v3::{
-    EntityRule, GlobalNetworkPolicySpec, NetworkPolicySpec, PolicyType, Port, ProfileSpec, Protocol, Rule,
+    Action, EntityRule, GlobalNetworkPolicySpec, NetworkPolicySpec, PolicyType, Port, ProfileSpec, Protocol,
+    Rule, TierSpec,
 };
 use proptest::prelude::*;
-
-/// What a dataplane knows after what it was told.
-#[derive(Debug, Default, PartialEq, Clone)]
-struct Dataplane {
-    sets: BTreeMap<SetId, BTreeSet<Member>>,
-    profiles: BTreeMap<Arc<str>, Arc<Profile>>,
-    endpoints: BTreeMap<EndpointKey, Arc<LocalEndpoint>>,
-}
-
-impl Dataplane {
-    fn apply(&mut self, changes: Changes) {
-        for (id, change) in changes.sets {
-            match change {
-                SetChange::Create(_, members) => {
-                    let members: BTreeSet<Member> = members.into_iter().collect();
-                    assert!(self.sets.insert(id, members).is_none(), "created twice");
-                }
-                SetChange::Update { added, removed } => {
-                    let set = self.sets.get_mut(&id).expect("an update of a set nobody created");
-                    removed.iter().for_each(|member| assert!(set.remove(member), "{member:?} was not there"));
-                    added.iter().for_each(|member| assert!(set.insert(*member), "{member:?} was there"));
-                }
-                SetChange::Remove => assert!(self.sets.remove(&id).is_some(), "removed twice"),
-            }
-        }
-        for (name, profile) in changes.profiles {
-            match profile {
-                Some(profile) => self.profiles.insert(name, profile),
-                None => self.profiles.remove(&name),
-            };
-        }
-        for (key, endpoint) in changes.endpoints {
-            match endpoint {
-                Some(endpoint) => self.endpoints.insert(key, endpoint),
-                None => self.endpoints.remove(&key),
-            };
-        }
-    }
-
-    /// Every set that a rule in force names is there.
-    fn is_closed(&self) {
-        let of_policies =
-            self.endpoints.values().flat_map(|e| &e.tiers).flat_map(|t| &t.policies).flat_map(|p| &p.sets);
-        let of_profiles = self.profiles.values().flat_map(|profile| &profile.sets);
-        let wanted: BTreeSet<&SetId> = of_policies.chain(of_profiles).map(|set| &set.id).collect();
-        assert_eq!(wanted, self.sets.keys().collect::<BTreeSet<_>>());
-    }
-}
+use std::collections::BTreeMap;
 
 #[derive(Debug, Clone)]
 struct Workload {
@@ -180,7 +137,7 @@ fn apply(graph: &mut Graph, step: &Step) {
             let local = workload.local.then(|| {
                 let profiles = profiles.iter().map(|name| name.as_str().into()).collect();
                 let endpoint =
-                    Endpoint::Workload(crate::endpoint::Workload { profiles, ..Default::default() });
+                    Endpoint::Workload(felix_calc::endpoint::Workload { profiles, ..Default::default() });
                 (EndpointKey::Workload("default".into(), name.clone()), endpoint)
             });
             let parents: Vec<&str> = profiles.iter().map(String::as_str).collect();
