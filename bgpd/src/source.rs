@@ -23,6 +23,8 @@ pub struct Source {
     view: View,
     workloads: BTreeMap<String, WorkloadStatus>,
     in_sync: bool,
+    /// The view holds part of a list, and not yet the rest: no state to act on.
+    half: bool,
     last: Option<Arc<NodePlan>>,
 }
 
@@ -35,6 +37,7 @@ impl Source {
             view: View::new(node, router_id),
             workloads: BTreeMap::new(),
             in_sync: false,
+            half: false,
             last: None,
         }
     }
@@ -53,6 +56,7 @@ impl Source {
                 self.take(change);
             }
             self.in_sync |= output.became_in_sync;
+            self.half = output.more;
             if let Some(plan) = self.plan() {
                 return plan;
             }
@@ -72,7 +76,7 @@ impl Source {
 
     /// The plan, if it is another than last time.
     pub fn plan(&mut self) -> Option<Arc<NodePlan>> {
-        if !self.in_sync {
+        if !self.in_sync || self.half {
             return None;
         }
         let plan = self.view.plan();

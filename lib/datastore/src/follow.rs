@@ -4,18 +4,27 @@
 //! with a new list or a new watch. It never gives up and never fails: a store that is away only means that nothing
 //! comes, while consumers keep the last consistent state.
 
+use crate::pages::Pages;
 use crate::{Datastore, StoreError};
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, BoxStream, SelectAll, StreamExt};
-use mvcc::{Event, KeyRange, RangeRequest, WatchRequest, WatchResponse};
+use mvcc::{Event, KeyRange, RangeRequest, RangeResponse, WatchRequest, WatchResponse};
 use std::sync::Arc;
 use std::time::Duration;
-use syncer::{Next, Output, RootId, Syncer};
+use syncer::{Next, Output, Page, RootId, Syncer};
 
 /// Pauses between attempts, doubling from the first to the longest, unless the caller says otherwise.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// A watch's message, or `None` when its stream ended.
 type Message = (RootId, Option<Result<WatchResponse, StoreError>>);
+
+/// A list of a root, and the request for its next page.
+struct Listing {
+    root: RootId,
+    pages: Pages,
+    request: BoxFuture<'static, Result<RangeResponse, StoreError>>,
+}
 
 /// A consistent stream of what changes under some roots.
 pub struct Follow {
@@ -24,6 +33,10 @@ pub struct Follow {
     watches: SelectAll<BoxStream<'static, Message>>,
     /// Roots whose watch is open.
     open: Vec<RootId>,
+    /// The list under way; its request goes on while nobody waits for it.
+    listing: Option<Listing>,
+    /// Consumers were told part of a list, and not yet the rest.
+    half: bool,
     /// First and longest pause, and the next one.
     pauses: (Duration, Duration),
     pause: Duration,
@@ -46,6 +59,8 @@ impl Follow {
             syncer: Syncer::new(roots),
             watches: SelectAll::new(),
             open: Vec::new(),
+            listing: None,
+            half: false,
             pauses: PAUSES,
             pause: PAUSES.0,
         }
@@ -65,7 +80,7 @@ impl Follow {
 
     /// Writes of this process, see [`Syncer::wrote`].
     pub fn wrote(&mut self, events: impl IntoIterator<Item = Event>) -> Output {
-        self.syncer.wrote(events)
+        Output { more: self.half, ..self.syncer.wrote(events) }
     }
 
     /// The next changes; waits for them. Nothing is lost when the returned future is dropped.
@@ -74,7 +89,7 @@ impl Follow {
             match self.step().await {
                 Ok(output) => {
                     self.pause = self.pauses.0;
-                    if output != Output::default() {
+                    if let Some(output) = output {
                         return output;
                     }
                 }
@@ -88,50 +103,82 @@ impl Follow {
         }
     }
 
-    /// One list, one opened watch, or one message.
-    async fn step(&mut self) -> Result<Output, StoreError> {
+    /// One page of a list, one opened watch, or one message; what there is to tell of it.
+    async fn step(&mut self) -> Result<Option<Output>, StoreError> {
+        if let Some(listing) = &mut self.listing {
+            let answer = (&mut listing.request).await;
+            return self.page(answer);
+        }
         let waiting = self.syncer.roots().find(|(root, _)| !self.open.contains(root));
         if let Some((root, range)) = waiting {
             let range = range.clone();
-            return match self.syncer.next(root) {
+            match self.syncer.next(root) {
                 Some(Next::Watch { from }) => {
                     let messages = self.store.watch(WatchRequest::new(range, from)).await?;
                     let messages = messages.map(move |message| (root, Some(message)));
                     self.watches.push(messages.chain(stream::once(async move { (root, None) })).boxed());
                     self.open.push(root);
-                    Ok(Output::default())
                 }
-                _ => self.list(root, range).await,
-            };
+                _ => self.ask(root, Pages::new(&RangeRequest::new(range))),
+            }
+            return Ok(None);
         }
         match self.watches.next().await {
-            Some((root, Some(Ok(message)))) => Ok(self.syncer.watched(root, message)),
+            Some((root, Some(Ok(message)))) => {
+                let output = self.syncer.watched(root, message);
+                Ok((!output.changes.is_empty()).then_some(output))
+            }
             Some((root, Some(Err(StoreError::Compacted { .. })))) => {
                 self.syncer.lost(root);
-                Ok(Output::default())
+                Ok(None)
             }
             Some((_, Some(Err(error)))) => Err(error),
             Some((root, None)) => {
                 self.open.retain(|open| *open != root);
-                Ok(Output::default())
+                Ok(None)
             }
             // no roots: nothing will ever come
             None => futures::future::pending().await,
         }
     }
 
-    async fn list(&mut self, root: RootId, range: KeyRange) -> Result<Output, StoreError> {
-        let answer = self.store.range(RangeRequest::new(range)).await?;
-        match self.syncer.listed(root, answer.revision, answer.kvs) {
-            Ok(output) => Ok(output),
+    /// Asks for the next page of a root's list.
+    fn ask(&mut self, root: RootId, pages: Pages) {
+        let (store, request) = (Arc::clone(&self.store), pages.next());
+        let request = async move { store.range(request).await }.boxed();
+        self.listing = Some(Listing { root, pages, request });
+    }
+
+    /// Takes a page of the list under way. A list that fails begins anew.
+    fn page(&mut self, answer: Result<RangeResponse, StoreError>) -> Result<Option<Output>, StoreError> {
+        let Some(Listing { root, mut pages, .. }) = self.listing.take() else { return Ok(None) };
+        let first = pages.begins();
+        let answer = match answer {
+            Ok(answer) => answer,
+            // the history its pages are read from is gone
+            Err(StoreError::Compacted { .. }) if !first => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let last = pages.took(&answer);
+        let page = Page { revision: pages.revision(), kvs: answer.kvs, first, last };
+        let output = match self.syncer.listed(root, page) {
+            Ok(output) => output,
             Err(stale) => {
                 // the store answers with its newest state, so it is not the one it was
                 tracing::warn!(%stale, "the datastore was replaced or restored, listing everything again");
                 self.syncer.store_replaced();
                 self.watches = SelectAll::new();
                 self.open.clear();
-                Ok(Output::default())
+                return Ok(None);
             }
+        };
+        if !last {
+            self.ask(root, pages);
         }
+        let tell = !output.changes.is_empty() || output.became_in_sync || (last && self.half);
+        if tell {
+            self.half = output.more;
+        }
+        Ok(tell.then_some(output))
     }
 }

@@ -25,6 +25,7 @@ pub mod etcd;
 mod follow;
 mod guard;
 pub mod memory;
+mod pages;
 mod prepare;
 mod rules;
 

@@ -1,9 +1,10 @@
 //! What is known of one root: a revision for each key.
 
-use crate::Change;
-use bytes::Bytes;
-use mvcc::{Event, EventKind, KeyRange, KeyValue, Revision};
-use std::collections::BTreeMap;
+use crate::{Change, Page};
+use bytes::{Bytes, BytesMut};
+use mvcc::{Event, EventKind, KeyRange, KeyValue, Revision, prefix_end};
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Bound;
 
 /// The last that is known of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,19 +27,36 @@ impl Known {
 #[derive(Debug)]
 pub(crate) struct Root {
     pub(crate) range: KeyRange,
+    /// What all keys of the range begin with; left out in `keys`, which are many.
+    prefix: Bytes,
     /// Everything up to this revision has been seen.
     pub(crate) floor: Revision,
     /// Has been listed at least once.
     pub(crate) listed: bool,
     /// Has to be listed (again).
     pub(crate) wants_list: bool,
+    /// The newest revision of which a page has been seen, be it that its list was given up.
+    pub(crate) paged: Revision,
+    /// Up to which key, included, the list under way has come.
+    cursor: Option<Box<[u8]>>,
     /// Live keys, and deletions above `floor`: below it, an unknown key is a deleted one.
-    keys: BTreeMap<Bytes, Known>,
+    keys: BTreeMap<Box<[u8]>, Known>,
 }
 
 impl Root {
     pub(crate) fn new(range: KeyRange) -> Self {
-        Self { range, floor: 0, listed: false, wants_list: true, keys: BTreeMap::new() }
+        let is_prefix = range.end.as_ref() == Some(&prefix_end(&range.key));
+        let prefix = if is_prefix { range.key.clone() } else { Bytes::new() };
+        Self {
+            range,
+            prefix,
+            floor: 0,
+            listed: false,
+            wants_list: true,
+            paged: 0,
+            cursor: None,
+            keys: BTreeMap::new(),
+        }
     }
 
     /// Number of live keys.
@@ -48,7 +66,7 @@ impl Root {
 
     /// The revision of a live key.
     pub(crate) fn revision_of(&self, key: &[u8]) -> Option<Revision> {
-        match self.keys.get(key)? {
+        match self.keys.get(self.short(key))? {
             Known::Live(revision) => Some(*revision),
             Known::Gone(_) => None,
         }
@@ -64,7 +82,7 @@ impl Root {
         match kind {
             EventKind::Put => self.put(kv, out),
             EventKind::Delete => {
-                let before = self.keys.insert(kv.key.clone(), Known::Gone(revision));
+                let before = self.keys.insert(self.short(&kv.key).into(), Known::Gone(revision));
                 if matches!(before, Some(Known::Live(_))) {
                     out.push(Change::Delete { key: kv.key, revision });
                 }
@@ -72,30 +90,65 @@ impl Root {
         }
     }
 
-    /// Takes a whole list.
-    pub(crate) fn list(&mut self, revision: Revision, kvs: Vec<KeyValue>, out: &mut Vec<Change>) {
-        let mut missing: BTreeMap<Bytes, Known> = std::mem::take(&mut self.keys);
-        for kv in kvs {
-            match missing.remove(&kv.key) {
-                // unchanged, or already known to be newer than the list
-                Some(known) if known.revision() >= kv.mod_revision => {
-                    self.keys.insert(kv.key, known);
+    /// Takes a page of a list, which speaks for all keys from the end of the page before up to its own last one.
+    pub(crate) fn page(&mut self, page: Page, out: &mut Vec<Change>) {
+        let Page { revision, kvs, first, last } = page;
+        self.paged = self.paged.max(revision);
+        let behind = if first { None } else { self.cursor.take() };
+        if let Some(gone) = self.missing(behind, &kvs, last, revision) {
+            for kv in kvs {
+                match self.keys.get(self.short(&kv.key)) {
+                    // unchanged, or already known to be newer than the list
+                    Some(known) if known.revision() >= kv.mod_revision => {}
+                    _ => self.put(kv, out),
                 }
-                _ => self.put(kv, out),
+            }
+            for key in gone {
+                let full = self.long(&key);
+                // remembered until the list is complete: an older event may still be on its way
+                if let Some(Known::Live(_)) = self.keys.insert(key, Known::Gone(revision)) {
+                    out.push(Change::Delete { key: full, revision });
+                }
             }
         }
-        for (key, known) in missing {
-            match known {
-                known if known.revision() > revision => {
-                    self.keys.insert(key, known);
-                }
-                Known::Live(_) => out.push(Change::Delete { key, revision }),
-                Known::Gone(_) => {}
-            }
+        if last {
+            self.cursor = None;
+            self.reached(revision);
+            self.listed = true;
+            self.wants_list = false;
         }
-        self.reached(revision);
-        self.listed = true;
-        self.wants_list = false;
+    }
+
+    /// Known keys that the page says are not there; moves the cursor to its end. `None` for a page that says nothing.
+    fn missing(
+        &mut self,
+        behind: Option<Box<[u8]>>,
+        kvs: &[KeyValue],
+        last: bool,
+        revision: Revision,
+    ) -> Option<Vec<Box<[u8]>>> {
+        let end: Option<Box<[u8]>> = kvs.last().map(|kv| self.short(&kv.key).into());
+        if !last && end.is_none() {
+            self.cursor = behind;
+            return None;
+        }
+        let from = behind.map_or(Bound::Unbounded, Bound::Excluded);
+        let through =
+            if last { Bound::Unbounded } else { end.clone().map_or(Bound::Unbounded, Bound::Included) };
+        self.cursor = end;
+        // a page from before where the list has come to speaks for nothing but its own keys
+        if let (Bound::Excluded(from), Bound::Included(through)) = (&from, &through)
+            && from >= through
+        {
+            return Some(Vec::new());
+        }
+        let mut known =
+            self.keys.range((from, through)).filter(|(_, known)| known.revision() <= revision).peekable();
+        if known.peek().is_none() {
+            return Some(Vec::new());
+        }
+        let there: HashSet<&[u8]> = kvs.iter().map(|kv| self.short(&kv.key)).collect();
+        Some(known.filter(|(key, _)| !there.contains(&***key)).map(|(key, _)| key.clone()).collect())
     }
 
     /// Everything up to `revision` has been seen.
@@ -109,18 +162,31 @@ impl Root {
     /// The store is another one: revisions mean nothing any more, keys still do.
     pub(crate) fn forget_revisions(&mut self) {
         self.floor = 0;
+        self.paged = 0;
         self.wants_list = true;
+        self.cursor = None;
         self.keys.retain(|_, known| matches!(known, Known::Live(_)));
         self.keys.values_mut().for_each(|known| *known = Known::Live(0));
     }
 
     /// Up to where the key's history is known.
     fn horizon(&self, key: &[u8]) -> Revision {
-        self.keys.get(key).map_or(self.floor, |known| known.revision().max(self.floor))
+        self.keys.get(self.short(key)).map_or(self.floor, |known| known.revision().max(self.floor))
     }
 
     fn put(&mut self, kv: KeyValue, out: &mut Vec<Change>) {
-        self.keys.insert(kv.key.clone(), Known::Live(kv.mod_revision));
+        self.keys.insert(self.short(&kv.key).into(), Known::Live(kv.mod_revision));
         out.push(Change::Put(kv));
+    }
+
+    fn short<'a>(&self, key: &'a [u8]) -> &'a [u8] {
+        key.strip_prefix(&*self.prefix).unwrap_or(key)
+    }
+
+    fn long(&self, short: &[u8]) -> Bytes {
+        let mut key = BytesMut::with_capacity(self.prefix.len() + short.len());
+        key.extend_from_slice(&self.prefix);
+        key.extend_from_slice(short);
+        key.freeze()
     }
 }

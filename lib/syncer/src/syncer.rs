@@ -45,11 +45,27 @@ pub enum Status {
     InSync,
 }
 
+/// A piece of a list. The pieces of one list are of one revision, in the order of their keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The list's revision.
+    pub revision: Revision,
+    /// Pairs, in the order of their keys.
+    pub kvs: Vec<KeyValue>,
+    /// A list begins with it; one that was under way is given up.
+    pub first: bool,
+    /// The list ends with it.
+    pub last: bool,
+}
+
 /// What one input amounts to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Output {
     /// Changes, to be taken together.
     pub changes: Vec<Change>,
+    /// The list these come from goes on: what consumers know now is partly of before and partly of after. They take the
+    /// changes in, and act when an output says no more.
+    pub more: bool,
     /// These changes made it whole: every root has now been listed. Said once.
     pub became_in_sync: bool,
 }
@@ -122,26 +138,23 @@ impl Syncer {
         self.root_of(key)?.revision_of(key)
     }
 
-    /// A whole list of a root, all pages at `revision`.
+    /// The next page of a root's list.
     ///
     /// # Errors
     /// `StaleList`; nothing is changed then.
-    pub fn listed(
-        &mut self,
-        root: RootId,
-        revision: Revision,
-        kvs: Vec<KeyValue>,
-    ) -> Result<Output, StaleList> {
+    pub fn listed(&mut self, root: RootId, page: Page) -> Result<Output, StaleList> {
         let mut changes = Vec::new();
+        let more = !page.last;
         if let Some(root) = self.roots.get_mut(root.0) {
-            if revision < root.floor {
-                return Err(StaleList { listed: revision, known: root.floor });
+            let known = root.floor.max(root.paged);
+            if page.revision < known {
+                return Err(StaleList { listed: page.revision, known });
             }
-            root.list(revision, kvs, &mut changes);
+            root.page(page, &mut changes);
         }
         let became_in_sync = !self.in_sync && self.roots.iter().all(|root| root.listed);
         self.in_sync |= became_in_sync;
-        Ok(Output { changes, became_in_sync })
+        Ok(Output { changes, more, became_in_sync })
     }
 
     /// A message of the root's watch, which was opened where [`Syncer::next`] said, or before.
@@ -156,7 +169,7 @@ impl Syncer {
                 root.reached(message.revision);
             }
         }
-        Output { changes, became_in_sync: false }
+        Output { changes, ..Output::default() }
     }
 
     /// Writes of this process, with the revision of their transaction in `kv.mod_revision`. They need not wait for the
@@ -168,7 +181,7 @@ impl Syncer {
                 root.event(event, &mut changes);
             }
         }
-        Output { changes, became_in_sync: false }
+        Output { changes, ..Output::default() }
     }
 
     /// The root's watch cannot go on (compaction, or an error that is no matter of the connection): it has to be

@@ -274,3 +274,61 @@ async fn put_when_back(store: &dyn Datastore, key: &str, value: &str) {
     }
     panic!("etcd does not come back");
 }
+
+/// A memory store that takes its time to answer, and counts what it is asked.
+#[derive(Clone)]
+struct Slow {
+    inner: MemoryStore,
+    ranges: Arc<AtomicU64>,
+}
+
+impl Datastore for Slow {
+    fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<RangeResponse, StoreError>> {
+        self.ranges.fetch_add(1, Ordering::Relaxed);
+        async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            self.inner.range(request).await
+        }
+        .boxed()
+    }
+
+    fn txn(&self, txn: Txn) -> BoxFuture<'_, Result<TxnResponse, StoreError>> {
+        self.inner.txn(txn)
+    }
+
+    fn watch(
+        &self,
+        request: WatchRequest,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<WatchResponse, StoreError>>, StoreError>> {
+        self.inner.watch(request)
+    }
+
+    fn lease_grant(&self, ttl: i64) -> BoxFuture<'_, Result<i64, StoreError>> {
+        self.inner.lease_grant(ttl)
+    }
+}
+
+#[tokio::test]
+async fn a_long_list_comes_in_pages_and_goes_on_while_nobody_waits() {
+    let memory = MemoryStore::new();
+    for number in 0..1200 {
+        put(&memory, &format!("/a/{number:05}"), "1").await;
+    }
+    let slow = Slow { inner: memory.clone(), ranges: Arc::default() };
+    let mut follow = Follow::new(Arc::new(slow.clone()), roots());
+    let mut state = State::new();
+    let mut pages = Vec::new();
+    for _ in 0..1000 {
+        // whoever waits is called away again and again
+        let wait = tokio::time::timeout(Duration::from_millis(2), follow.next());
+        let Ok(output) = wait.await else { continue };
+        pages.push((output.changes.len(), output.more, output.became_in_sync));
+        apply(&mut state, output);
+        if follow.syncer().status() == Status::InSync {
+            break;
+        }
+    }
+    assert_eq!(pages, [(500, true, false), (700, false, false), (0, false, true)]);
+    assert_eq!(slow.ranges.load(Ordering::Relaxed), 3, "two pages of one root, one of the other");
+    assert_eq!(state, stored(&memory).await);
+}

@@ -29,6 +29,10 @@ fn delete(key: &str, revision: Revision) -> Event {
     Event { kind: EventKind::Delete, kv: KeyValue { value: Bytes::new(), ..kv(key, revision) }, prev: None }
 }
 
+fn whole(revision: Revision, kvs: Vec<KeyValue>) -> Page {
+    Page { revision, kvs, first: true, last: true }
+}
+
 fn message(revision: Revision, events: Vec<Event>) -> WatchResponse {
     WatchResponse { revision, events }
 }
@@ -47,16 +51,16 @@ fn in_sync_after_the_last_list_and_only_once() {
     let mut syncer = syncer();
     assert_eq!(syncer.status(), Status::WaitForDatastore);
     assert_eq!((syncer.next(A), syncer.next(B)), (Some(Next::List), Some(Next::List)));
-    let first = syncer.listed(A, 5, vec![kv("/a/x", 3)]).unwrap();
+    let first = syncer.listed(A, whole(5, vec![kv("/a/x", 3)])).unwrap();
     assert_eq!((told(&first), first.became_in_sync), (vec!["+/a/x@3".to_owned()], false));
     assert_eq!(syncer.status(), Status::ResyncInProgress);
     assert_eq!(syncer.next(A), Some(Next::Watch { from: 6 }));
-    let second = syncer.listed(B, 6, vec![]).unwrap();
+    let second = syncer.listed(B, whole(6, vec![])).unwrap();
     assert!(second.became_in_sync && second.changes.is_empty());
     assert_eq!(syncer.status(), Status::InSync);
     syncer.lost(A);
     assert_eq!((syncer.next(A), syncer.status()), (Some(Next::List), Status::InSync));
-    let again = syncer.listed(A, 9, vec![kv("/a/x", 3)]).unwrap();
+    let again = syncer.listed(A, whole(9, vec![kv("/a/x", 3)])).unwrap();
     assert_eq!(again, Output::default(), "nothing changed, nothing said");
     assert_eq!(syncer.next(RootId(7)), None);
 }
@@ -64,24 +68,62 @@ fn in_sync_after_the_last_list_and_only_once() {
 #[test]
 fn a_syncer_without_roots_has_nothing_to_wait_for() {
     let mut none = Syncer::new([]);
-    assert!(none.listed(A, 1, vec![]).unwrap().became_in_sync);
+    assert!(none.listed(A, whole(1, vec![])).unwrap().became_in_sync);
 }
 
 #[test]
 fn a_new_list_is_a_difference() {
     let mut syncer = syncer();
-    syncer.listed(A, 5, vec![kv("/a/same", 2), kv("/a/gone", 3), kv("/a/new", 4)]).unwrap();
+    syncer.listed(A, whole(5, vec![kv("/a/same", 2), kv("/a/gone", 3), kv("/a/new", 4)])).unwrap();
     syncer.lost(A);
-    let again = syncer.listed(A, 20, vec![kv("/a/fresh", 15), kv("/a/new", 12), kv("/a/same", 2)]).unwrap();
+    let again =
+        syncer.listed(A, whole(20, vec![kv("/a/fresh", 15), kv("/a/new", 12), kv("/a/same", 2)])).unwrap();
     assert_eq!(told(&again), ["+/a/fresh@15", "+/a/new@12", "-/a/gone@20"]);
     assert_eq!(syncer.len(), 3);
     assert_eq!(syncer.next(A), Some(Next::Watch { from: 21 }));
 }
 
+fn page(revision: Revision, kvs: Vec<KeyValue>, first: bool, last: bool) -> Page {
+    Page { revision, kvs, first, last }
+}
+
+#[test]
+fn a_list_in_pages_is_told_page_by_page() {
+    let mut syncer = Syncer::new([KeyRange::prefix("/a/")]);
+    let first = syncer.listed(A, page(9, vec![kv("/a/1", 2), kv("/a/2", 3)], true, false)).unwrap();
+    assert_eq!((told(&first).len(), first.more, first.became_in_sync), (2, true, false));
+    assert_eq!((syncer.status(), syncer.next(A)), (Status::WaitForDatastore, Some(Next::List)));
+    let last = syncer.listed(A, page(9, vec![kv("/a/3", 4)], false, true)).unwrap();
+    assert_eq!((told(&last), last.more, last.became_in_sync), (vec!["+/a/3@4".to_owned()], false, true));
+    assert_eq!(syncer.next(A), Some(Next::Watch { from: 10 }));
+
+    syncer.lost(A);
+    let first = syncer.listed(A, page(20, vec![kv("/a/0", 15), kv("/a/2", 3)], true, false)).unwrap();
+    assert_eq!(told(&first), ["+/a/0@15", "-/a/1@20"], "what lies behind the page is not spoken of");
+    assert!(first.more);
+    let last = syncer.listed(A, page(20, vec![], false, true)).unwrap();
+    assert_eq!((told(&last), last.more), (vec!["-/a/3@20".to_owned()], false));
+}
+
+#[test]
+fn a_list_that_was_given_up_begins_anew() {
+    let mut syncer = Syncer::new([KeyRange::prefix("/a/")]);
+    syncer.listed(A, whole(5, vec![kv("/a/1", 2), kv("/a/2", 3), kv("/a/3", 4)])).unwrap();
+    syncer.lost(A);
+    syncer.listed(A, page(10, vec![kv("/a/1", 2), kv("/a/2", 3)], true, false)).unwrap();
+    // own writes while the list is under way
+    assert_eq!(told(&syncer.wrote([put("/a/9", 12), delete("/a/1", 13)])), ["+/a/9@12", "-/a/1@13"]);
+    let again = syncer.listed(A, page(11, vec![kv("/a/1", 2), kv("/a/2", 7)], true, false)).unwrap();
+    assert_eq!(told(&again), ["+/a/2@7"]);
+    let last = syncer.listed(A, page(11, vec![kv("/a/4", 8)], false, true)).unwrap();
+    assert_eq!(told(&last), ["+/a/4@8", "-/a/3@11"]);
+    assert_eq!((syncer.len(), syncer.revision_of(b"/a/9"), syncer.revision_of(b"/a/1")), (3, Some(12), None));
+}
+
 #[test]
 fn doubled_and_late_events_do_nothing() {
     let mut syncer = syncer();
-    syncer.listed(A, 5, vec![kv("/a/x", 5)]).unwrap();
+    syncer.listed(A, whole(5, vec![kv("/a/x", 5)])).unwrap();
     assert_eq!(told(&syncer.watched(A, message(7, vec![put("/a/x", 6), delete("/a/x", 7)]))).len(), 2);
     let again = syncer.watched(A, message(7, vec![put("/a/x", 5), put("/a/x", 6), delete("/a/x", 7)]));
     assert_eq!(again, Output::default());
@@ -99,7 +141,7 @@ fn doubled_and_late_events_do_nothing() {
 #[test]
 fn own_writes_are_never_undone_by_late_events() {
     let mut syncer = syncer();
-    syncer.listed(A, 5, vec![kv("/a/x", 4)]).unwrap();
+    syncer.listed(A, whole(5, vec![kv("/a/x", 4)])).unwrap();
     assert_eq!(told(&syncer.wrote([put("/a/x", 9), put("/a/y", 9)])), ["+/a/x@9", "+/a/y@9"]);
     assert_eq!(told(&syncer.wrote([delete("/a/y", 10)])), ["-/a/y@10"]);
     // the watch is behind: another's write to x, our first write of y
@@ -117,7 +159,7 @@ fn own_writes_are_never_undone_by_late_events() {
 fn a_list_that_own_writes_overtook() {
     let mut syncer = syncer();
     syncer.wrote([put("/a/new", 8), delete("/a/old", 9)]);
-    let list = syncer.listed(A, 7, vec![kv("/a/old", 3), kv("/a/other", 4)]).unwrap();
+    let list = syncer.listed(A, whole(7, vec![kv("/a/old", 3), kv("/a/other", 4)])).unwrap();
     assert_eq!(told(&list), ["+/a/other@4"], "neither is the new key missing nor the old one back");
     assert_eq!(syncer.len(), 2);
     assert_eq!(syncer.watched(A, message(9, vec![put("/a/new", 8), delete("/a/old", 9)])), Output::default());
@@ -126,8 +168,8 @@ fn a_list_that_own_writes_overtook() {
 #[test]
 fn a_list_from_the_past_is_refused() {
     let mut syncer = syncer();
-    syncer.listed(A, 10, vec![kv("/a/x", 9)]).unwrap();
-    let stale = syncer.listed(A, 8, vec![]).unwrap_err();
+    syncer.listed(A, whole(10, vec![kv("/a/x", 9)])).unwrap();
+    let stale = syncer.listed(A, whole(8, vec![])).unwrap_err();
     assert_eq!(stale.to_string(), "the list is of revision 8, but 10 has been seen");
     assert_eq!(syncer.len(), 1);
 }
@@ -135,11 +177,11 @@ fn a_list_from_the_past_is_refused() {
 #[test]
 fn a_replaced_store_comes_out_as_a_difference() {
     let mut syncer = syncer();
-    syncer.listed(A, 100, vec![kv("/a/x", 90), kv("/a/y", 91)]).unwrap();
-    syncer.listed(B, 100, vec![]).unwrap();
+    syncer.listed(A, whole(100, vec![kv("/a/x", 90), kv("/a/y", 91)])).unwrap();
+    syncer.listed(B, whole(100, vec![])).unwrap();
     syncer.store_replaced();
     assert_eq!((syncer.next(A), syncer.next(B)), (Some(Next::List), Some(Next::List)));
-    let output = syncer.listed(A, 4, vec![kv("/a/x", 2)]).unwrap();
+    let output = syncer.listed(A, whole(4, vec![kv("/a/x", 2)])).unwrap();
     assert_eq!(told(&output), ["+/a/x@2", "-/a/y@4"]);
     assert!(!output.became_in_sync, "it was so before");
     assert_eq!(syncer.next(A), Some(Next::Watch { from: 5 }));
@@ -171,8 +213,9 @@ impl Consumer {
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// A whole list of the root, at a revision between what was seen and the newest.
-    List(usize, usize),
+    /// A list of the root, at a revision between what was seen and the newest, in pages of so many keys; all of them, or
+    /// the first ones only.
+    List(usize, usize, usize, bool),
     /// The next messages of its watch.
     Watch(usize, usize),
     /// The watch again from further back, as after a reconnect.
@@ -184,7 +227,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        2 => (0..2usize, 0..100usize).prop_map(|(r, n)| Step::List(r, n)),
+        2 => (0..2usize, 0..100usize, 1..5usize, prop::bool::weighted(0.7))
+            .prop_map(|(r, n, size, whole)| Step::List(r, n, size, whole)),
         4 => (0..2usize, 0..100usize).prop_map(|(r, n)| Step::Watch(r, n)),
         2 => (0..2usize, 0..100usize).prop_map(|(r, n)| Step::Rewind(r, n)),
         4 => (0..200usize).prop_map(Step::Own),
@@ -215,6 +259,19 @@ fn list(store: &Store, range: &KeyRange, revision: Revision) -> Vec<KeyValue> {
     store.range(&RangeRequest { revision, ..RangeRequest::new(range.clone()) }).unwrap().kvs
 }
 
+/// A list cut into pages of `size` keys; without the last of them unless it is `whole`.
+fn pages(store: &Store, range: &KeyRange, revision: Revision, size: usize, whole: bool) -> Vec<Page> {
+    let kvs = list(store, range, revision);
+    let chunks: Vec<Vec<KeyValue>> = match kvs.is_empty() {
+        true => vec![vec![]],
+        false => kvs.chunks(size).map(<[KeyValue]>::to_vec).collect(),
+    };
+    let count = chunks.len();
+    let page = |(at, kvs)| Page { revision, kvs, first: at == 0, last: at + 1 == count };
+    let taken = if whole { count } else { count - 1 };
+    chunks.into_iter().enumerate().map(page).take(taken).collect()
+}
+
 fn share(of: usize, hundredths: usize) -> usize {
     of * hundredths / 100
 }
@@ -240,12 +297,14 @@ proptest! {
         };
         for step in steps {
             match step {
-                Step::List(root, part) => {
+                Step::List(root, part, size, whole) => {
                     let seen = floor(&syncer, RootId(root)).unwrap_or(1).max(1);
                     let at = seen + i64::try_from(share(usize::try_from(newest - seen).unwrap(), part)).unwrap();
-                    match syncer.listed(RootId(root), at, list(&store, &ranges[root], at)) {
-                        Ok(output) => consumer.take(output),
-                        Err(stale) => prop_assert!(stale.known > at),
+                    for page in pages(&store, &ranges[root], at, size, whole) {
+                        match syncer.listed(RootId(root), page) {
+                            Ok(output) => consumer.take(output),
+                            Err(stale) => prop_assert!(stale.known > at),
+                        }
                     }
                 }
                 Step::Watch(root, part) => {
@@ -273,7 +332,7 @@ proptest! {
         for (root, range) in ranges.iter().enumerate() {
             let root = RootId(root);
             match syncer.next(root).unwrap() {
-                Next::List => consumer.take(syncer.listed(root, newest, list(&store, range, 0)).unwrap()),
+                Next::List => consumer.take(syncer.listed(root, whole(newest, list(&store, range, 0))).unwrap()),
                 Next::Watch { from } => {
                     for message in messages(&store, range, from) {
                         consumer.take(syncer.watched(root, message));
@@ -286,7 +345,7 @@ proptest! {
         let mut fresh = Syncer::new(ranges.clone());
         let mut expected = Consumer::default();
         for (root, range) in ranges.iter().enumerate() {
-            expected.take(fresh.listed(RootId(root), newest, list(&store, range, 0)).unwrap());
+            expected.take(fresh.listed(RootId(root), whole(newest, list(&store, range, 0))).unwrap());
         }
         prop_assert_eq!(&consumer.state, &expected.state);
         prop_assert_eq!(syncer.len(), consumer.state.len());
