@@ -1,4 +1,5 @@
-//! Benchmarks: `bench [cni] [requests] [ipam] [--rounds N]` (all of them where none is named) and `bench bgp …` ([`bgp`]), as root.
+//! Benchmarks: `bench [cni] [requests] [ipam] [--rounds N]` (all of them where none is named) and `bench bgp …` ([`bgp`]) and
+//! `bench felix …` ([`felix`]), as root.
 //!
 //! Figures of different runs do not compare: the machine changes its speed. So every figure stands beside another of the
 //! same run, taken in turns ([`frame`]), and minima come before medians.
@@ -8,6 +9,7 @@
 
 mod bgp;
 mod cni;
+mod felix;
 mod frame;
 mod ipam;
 
@@ -21,17 +23,19 @@ fn main() -> Result<()> {
     let mut chosen = Vec::new();
     let mut arguments = std::env::args().skip(1).peekable();
     let mut bgp = None;
+    let mut felix = None;
     match arguments.peek().map(String::as_str) {
         // Started by ourselves, in the router's namespace.
         Some("bgp-null") => return bgp::null::serve(),
         Some("bgp") => bgp = Some(bgp::Wanted::parse(arguments.by_ref().skip(1))?),
+        Some("felix") => felix = Some(felix::Wanted::parse(arguments.by_ref().skip(1))?),
         _ => {}
     }
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rounds" => rounds = arguments.next().context("--rounds N")?.parse().context("--rounds N")?,
             "cni" | "requests" | "ipam" => chosen.push(argument),
-            other => bail!("{other}: not one of bgp, cni, requests, ipam, --rounds N"),
+            other => bail!("{other}: not one of bgp, felix, cni, requests, ipam, --rounds N"),
         }
     }
     let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|one| one == name);
@@ -41,6 +45,9 @@ fn main() -> Result<()> {
     let programs = programs(Build::Plain)?;
     if let Some(wanted) = bgp {
         return sandbox::within(NAME, programs, || bgp::bench(&wanted));
+    }
+    if let Some(wanted) = felix {
+        return sandbox::within(NAME, programs, || felix::bench(&wanted));
     }
     if wanted("cni") {
         sandbox::within(NAME, programs, || cni::one_at_a_time(rounds))?;

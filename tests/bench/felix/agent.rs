@@ -1,0 +1,170 @@
+//! `ocicat felix` on a [`Host`], and what `/proc` says of it.
+
+use super::host::Host;
+use super::state::NODE;
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use ocicat_tests::node::PLUGINS;
+use ocicat_tests::process::Background;
+use ocicat_tests::sandbox::in_netns;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Where the agent says whether it is ready, by default.
+const HEALTH: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9099);
+
+/// Where it says what it counts, by default.
+const METRICS: u16 = 9091;
+
+/// How often readiness is asked for.
+const POLL: Duration = Duration::from_millis(2);
+
+/// Where its log goes.
+const LOG: &str = "/run/felix.log";
+
+/// A running agent.
+#[derive(Debug)]
+pub struct Agent<'a> {
+    process: Background,
+    host: &'a Host,
+    started: Instant,
+}
+
+impl<'a> Agent<'a> {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn start(host: &'a Host, store: &str) -> Result<Self> {
+        let mut command = Command::new(Path::new(PLUGINS).join("ocicat"));
+        command
+            .arg("felix")
+            .env("DATASTORE_TYPE", "etcdv3")
+            .env("ETCD_ENDPOINTS", store)
+            .env("FELIX_FELIXHOSTNAME", NODE)
+            .env("FELIX_HEALTHENABLED", "true")
+            .env("FELIX_PROMETHEUSMETRICSENABLED", "true")
+            .env("FELIX_IPV6SUPPORT", "false");
+        let started = Instant::now();
+        // A child is born into the namespace of the thread that starts it.
+        let process = in_netns(host.name(), || Background::start_logging(command, Path::new(LOG)))??;
+        Ok(Self { process, host, started })
+    }
+
+    /// Time from its start until it says that it enforces what the store held.
+    ///
+    /// # Errors
+    /// It ends, or is not ready in time.
+    pub fn ready(&mut self, patience: Duration) -> Result<Duration> {
+        loop {
+            let answer =
+                in_netns(self.host.name(), || -> Option<String> { http(HEALTH, "/readiness").ok() })?;
+            let took = self.started.elapsed();
+            if answer.as_deref().is_some_and(|text| text.contains(" 200 ") || text.contains(" 204 ")) {
+                return Ok(took);
+            }
+            if let Some(ending) = self.process.ended() {
+                bail!("ocicat felix ended: {ending}\n{}", self.log());
+            }
+            if took > patience {
+                bail!(
+                    "ocicat felix is not ready after {took:.1?}: {}\n{}",
+                    answer.unwrap_or_default(),
+                    self.log()
+                );
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// When it was started.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Kills it and waits for its end.
+    ///
+    /// # Errors
+    /// It is gone already.
+    pub fn kill(self) -> Result<()> {
+        self.process.signal(Signal::SIGKILL)
+    }
+
+    /// A line of `/proc/PID/status` that is a size, in MB (10^6 bytes): `VmHWM`, `VmRSS`.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn memory(&self, what: &str) -> Result<f64> {
+        let status = self.proc("status")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(what)?.strip_prefix(':'))
+            .with_context(|| format!("no {what}"))?;
+        let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib * 1024.0 / 1e6)
+    }
+
+    /// Processor time all its threads have had, in seconds.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn cpu(&self) -> Result<f64> {
+        let mut total = 0.0;
+        for task in
+            fs::read_dir(format!("/proc/{}/task", self.process.pid())).context("the agent has ended")?
+        {
+            let text = fs::read_to_string(task?.path().join("schedstat"))?;
+            let nanoseconds: f64 = text.split(' ').next().unwrap_or_default().parse()?;
+            total += nanoseconds / 1e9;
+        }
+        Ok(total)
+    }
+
+    /// Whether it has had child processes that have ended: their page faults are added to its own.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn had_children(&self) -> Result<bool> {
+        let stat = self.proc("stat")?;
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        // `cminflt`, field 11 of proc(5), the ninth behind the name.
+        Ok(fields.split_whitespace().nth(8).context("a cut stat")? != "0")
+    }
+
+    /// A metric by its name without labels; `None` where there is no such.
+    ///
+    /// # Errors
+    /// The agent serves no metrics.
+    pub fn metric(&self, name: &str) -> Result<Option<f64>> {
+        let address = SocketAddr::new(HEALTH.ip(), METRICS);
+        let text = in_netns(self.host.name(), || http(address, "/metrics"))??;
+        let line = text.lines().find(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ') || rest.starts_with('{'))
+        });
+        Ok(line.and_then(|line| line.rsplit(' ').next()?.parse().ok()))
+    }
+
+    fn proc(&self, file: &str) -> Result<String> {
+        fs::read_to_string(format!("/proc/{}/{file}", self.process.pid())).context("the agent has ended")
+    }
+
+    fn log(&self) -> String {
+        let text = fs::read_to_string(LOG).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines.iter().rev().take(20).rev().copied().collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn http(address: SocketAddr, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}

@@ -1,0 +1,82 @@
+//! The node agent: `bench felix [ROW…]`.
+//!
+//! An etcd holds a cluster of a given size ([`state`], [`store`]); a host in a namespace of its own has the workloads of one
+//! of its nodes ([`host`]) and runs the agent ([`agent`]). Rows differ in what is then asked:
+//!
+//! * how long until everything is enforced ([`start`]), and again after a restart ([`restart`]);
+//! * how long until a policy that is written is in force, by packets ([`verdict`]), at rest and while endpoints change
+//!   ([`policy`]), and what one change brings into the kernel ([`label`], [`netset`], by its own events: [`kernel`]);
+//! * what the rules cost a connection and a packet, beside a host with conntrack alone ([`flows`], [`traffic`]);
+//! * what the agent costs while nothing happens ([`idle`]).
+
+mod agent;
+mod flows;
+mod host;
+mod idle;
+mod kernel;
+mod label;
+mod netset;
+mod policy;
+mod realtime;
+mod report;
+mod restart;
+mod start;
+mod state;
+mod store;
+mod traffic;
+mod verdict;
+
+use anyhow::{Result, bail};
+use report::{Figures, Report};
+use std::time::Duration;
+
+/// A row's name and what it does.
+type Row = (&'static str, fn(&mut Figures) -> Result<()>);
+
+/// Rows in the order of the goals.
+const ROWS: [Row; 9] = [
+    ("start", start::run),
+    ("label", label::run),
+    ("policy", policy::run),
+    ("churn", policy::churn),
+    ("connect", traffic::connections),
+    ("request", traffic::requests),
+    ("restart", restart::run),
+    ("netset", netset::run),
+    ("idle", idle::run),
+];
+
+/// No single step takes longer.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What is asked for on the command line: rows by name, all where none is named.
+#[derive(Debug)]
+pub struct Wanted(Vec<String>);
+
+impl Wanted {
+    /// From the words after `felix`.
+    ///
+    /// # Errors
+    /// A word is no row.
+    pub fn parse(words: impl Iterator<Item = String>) -> Result<Self> {
+        let words: Vec<String> = words.collect();
+        let names: Vec<&str> = ROWS.iter().map(|(name, _)| *name).collect();
+        match words.iter().find(|word| !names.contains(&word.as_str())) {
+            Some(word) => bail!("{word}: not one of {}", names.join(", ")),
+            None => Ok(Self(words)),
+        }
+    }
+}
+
+/// Runs what is wanted inside a sandbox and prints one table. A row that fails is told in it.
+pub fn bench(wanted: &Wanted) -> Result<()> {
+    let mut report = Report::default();
+    for (name, run) in ROWS {
+        if wanted.0.is_empty() || wanted.0.iter().any(|one| one == name) {
+            println!("\n{name}");
+            report.add(name, run);
+        }
+    }
+    report.print();
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! What policies cost a connection and a packet, beside a host with conntrack alone.
+
+use super::PATIENCE;
+use super::agent::Agent;
+use super::flows::{Target, Work, measure};
+use super::host::Host;
+use super::report::{Figures, quantile};
+use super::state::{FIRST_PORT, State};
+use super::store::Store;
+use anyhow::Result;
+
+/// Rounds of slices.
+const ROUNDS: usize = 150;
+
+const BASE: State = State { locals: 200, remotes: 50, policies: 0, on_endpoint: 0, blocks: 0, nets: 0 };
+
+/// Hosts: name, policies on the server's endpoint, elsewhere, and whose figure theirs is a multiple of.
+const HOSTS: [(&str, usize, usize, usize); 5] = [
+    ("floor", 0, 0, 0),
+    ("10 policies", 10, 0, 0),
+    ("1,000 policies", 1000, 0, 0),
+    ("10 policies, 10,000 elsewhere", 10, 10_000, 1),
+    ("1,000 policies, 10,000 elsewhere", 1000, 10_000, 2),
+];
+
+/// New connections.
+///
+/// # Errors
+/// An agent does not come up, or does not let its client through.
+pub fn connections(figures: &mut Figures) -> Result<()> {
+    run(&HOSTS, Work::Connections, figures)
+}
+
+/// Requests on an established connection.
+///
+/// # Errors
+/// As [`connections`].
+pub fn requests(figures: &mut Figures) -> Result<()> {
+    run(&HOSTS[..3], Work::Requests, figures)
+}
+
+fn run(wanted: &[(&str, usize, usize, usize)], work: Work, figures: &mut Figures) -> Result<()> {
+    let mut hosts = Vec::new();
+    for (number, &(name, on_endpoint, policies, _)) in (1..).zip(wanted) {
+        let host = Host::build(&format!("host{number}"), number, BASE.locals)?;
+        hosts.push(match name {
+            "floor" => host.floor()?,
+            _ => enforced(host, State { on_endpoint, policies, ..BASE })?,
+        });
+    }
+    let targets: Vec<Target<'_>> = hosts
+        .iter()
+        .zip(wanted)
+        // the last policy's port: what is walked is walked to its end
+        .map(|(host, &(_, policies, ..))| Target {
+            host,
+            port: FIRST_PORT + policies.saturating_sub(1) as u16,
+        })
+        .collect();
+    let found = measure(&targets, work, ROUNDS)?;
+    for (samples, &(name, _, _, base)) in found.iter().zip(wanted) {
+        figures.push((format!("{name} us"), quantile(samples, 0.5)));
+        figures.push((format!("{name} fastest us"), quantile(samples, 0.0)));
+        if name != "floor" {
+            let (of, whose) = (&found[base], wanted[base].0);
+            // Of slices that follow each other: what changes slowly is in both.
+            let ratios: Vec<f64> = samples.iter().zip(of).map(|(ours, theirs)| ours / theirs).collect();
+            figures.push((format!("{name} ÷ {whose}"), quantile(&ratios, 0.5)));
+            let fastest = quantile(samples, 0.0) / quantile(of, 0.0);
+            figures.push((format!("{name} ÷ {whose}, fastest slices"), fastest));
+        }
+    }
+    Ok(())
+}
+
+/// A host on which the agent has enforced a state and was then taken away: what is measured is the kernel's work.
+fn enforced(host: Host, state: State) -> Result<Host> {
+    let store = Store::start(host.store_address(), state)?;
+    let mut agent = Agent::start(&host, &store.url())?;
+    agent.ready(PATIENCE)?;
+    agent.kill()?;
+    Ok(host)
+}
