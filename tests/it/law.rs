@@ -65,7 +65,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "bgp-config",
         ],
     ),
-    ("tests", &["model", "mvcc", "datastore", "ipam", "ipam-plan", "kernel", "netfilter"]),
+    ("tests", &["model", "mvcc", "datastore", "ipam", "ipam-plan", "kernel", "netfilter", "felix-calc"]),
 ];
 
 /// Crates that do no I/O: no runtime, socket, file, clock or environment, not even below them.

@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind_auto()?;
     socket.set_cap_ack(true)?;
-    let table = TableRef { family: Family::Ip, name: "set-floor".to_owned() };
+    let table = TableRef { family: Family::Ipv4, name: "set-floor".to_owned() };
     let set = Set {
         table: table.clone(),
         name: "addresses".to_owned(),

@@ -18,9 +18,6 @@ use std::time::{Duration, Instant};
 /// Where the agent says whether it is ready, by default.
 const HEALTH: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9099);
 
-/// Where it says what it counts, by default.
-const METRICS: u16 = 9091;
-
 /// How often readiness is asked for.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -48,7 +45,6 @@ impl<'a> Agent<'a> {
             .env("ETCD_ENDPOINTS", store)
             .env("FELIX_FELIXHOSTNAME", NODE)
             .env("FELIX_HEALTHENABLED", "true")
-            .env("FELIX_PROMETHEUSMETRICSENABLED", "true")
             .env("FELIX_IPV6SUPPORT", "false");
         let started = Instant::now();
         // A child is born into the namespace of the thread that starts it.
@@ -134,19 +130,6 @@ impl<'a> Agent<'a> {
         let fields = stat.rsplit(')').next().unwrap_or_default();
         // `cminflt`, field 11 of proc(5), the ninth behind the name.
         Ok(fields.split_whitespace().nth(8).context("a cut stat")? != "0")
-    }
-
-    /// A metric by its name without labels; `None` where there is no such.
-    ///
-    /// # Errors
-    /// The agent serves no metrics.
-    pub fn metric(&self, name: &str) -> Result<Option<f64>> {
-        let address = SocketAddr::new(HEALTH.ip(), METRICS);
-        let text = in_netns(self.host.name(), || http(address, "/metrics"))??;
-        let line = text.lines().find(|line| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ') || rest.starts_with('{'))
-        });
-        Ok(line.and_then(|line| line.rsplit(' ').next()?.parse().ok()))
     }
 
     fn proc(&self, file: &str) -> Result<String> {

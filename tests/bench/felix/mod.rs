@@ -3,6 +3,7 @@
 //! An etcd holds a cluster of a given size ([`state`], [`store`]); a host in a namespace of its own has the workloads of one
 //! of its nodes ([`host`]) and runs the agent ([`agent`]). Rows differ in what is then asked:
 //!
+//! * what the calculation takes without etcd and kernel ([`calculation`]);
 //! * how long until everything is enforced ([`start`]), and again after a restart ([`restart`]);
 //! * how long until a policy that is written is in force, by packets ([`verdict`]), at rest and while endpoints change
 //!   ([`policy`]), and what one change brings into the kernel ([`label`], [`netset`], by its own events: [`kernel`]);
@@ -10,6 +11,7 @@
 //! * what the agent costs while nothing happens ([`idle`]).
 
 mod agent;
+mod calculation;
 mod flows;
 mod host;
 mod idle;
@@ -34,7 +36,8 @@ use std::time::Duration;
 type Row = (&'static str, fn(&mut Figures) -> Result<()>);
 
 /// Rows in the order of the goals.
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 10] = [
+    ("calculation", calculation::run),
     ("start", start::run),
     ("label", label::run),
     ("policy", policy::run),

@@ -30,8 +30,7 @@ const RUNS: [(State, &str, usize); 2] =
 pub fn run(figures: &mut Figures) -> Result<()> {
     for (state, about, runs) in RUNS {
         let mut store = None;
-        let (mut took, mut cpu, mut peak, mut rest, mut calculated) =
-            (vec![], vec![], vec![], vec![], vec![]);
+        let (mut took, mut cpu, mut peak, mut rest) = (vec![], vec![], vec![], vec![]);
         for _ in 0..runs {
             let host = Host::build("fresh", 1, state.locals)?;
             let store = match &store {
@@ -43,19 +42,10 @@ pub fn run(figures: &mut Figures) -> Result<()> {
             cpu.push(agent.cpu()?);
             peak.push(agent.memory("VmHWM")?);
             rest.push(agent.memory("VmRSS")?);
-            calculated.extend(agent.metric("felix_calc_graph_update_time_seconds_sum")?);
             assert_enforced(&host, store)?;
         }
-        for (name, samples) in [
-            ("s", &took),
-            ("cpu s", &cpu),
-            ("peak MB", &peak),
-            ("after MB", &rest),
-            ("calculation s", &calculated),
-        ] {
-            if !samples.is_empty() {
-                figures.push((format!("{about} {name}"), quantile(samples, 0.5)));
-            }
+        for (name, samples) in [("s", &took), ("cpu s", &cpu), ("peak MB", &peak), ("after MB", &rest)] {
+            figures.push((format!("{about} {name}"), quantile(samples, 0.5)));
         }
         figures.push((format!("{about} fastest s"), quantile(&took, 0.0)));
     }
