@@ -62,9 +62,9 @@ pub fn measure(targets: &[Target<'_>], work: Work, rounds: usize) -> Result<Vec<
                     if round > 0 {
                         figures.push(figure);
                     }
+                    // Real-time threads leave others a part of each second; better here than in a slice.
+                    thread::sleep(Duration::from_millis(1));
                 }
-                // Real-time threads leave others a part of each second; better here than in a slice.
-                thread::sleep(Duration::from_millis(2));
             }
             Ok(all)
         });
