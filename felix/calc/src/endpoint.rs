@@ -43,6 +43,19 @@ pub struct Workload {
     pub ports: Box<[ContentPort]>,
     /// Profiles, in the order they apply.
     pub profiles: Box<[Arc<str>]>,
+    /// What it may receive at most.
+    pub ingress_limit: Limit,
+    /// What it may send at most.
+    pub egress_limit: Limit,
+}
+
+/// Most packets and connections of a workload in one direction (`felix.md` §15 of the contract).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Limit {
+    /// Packets a second, and how many may come at once.
+    pub packets: Option<(u64, u32)>,
+    /// TCP connections at a time.
+    pub connections: Option<u32>,
 }
 
 /// What a workload's endpoint is called in status keys (`datamodel.md` §5 of the contract), unescaped.

@@ -2,7 +2,9 @@
 //! of the contract).
 
 use super::object::{Object, Refusal, Text, text};
-use crate::endpoint::{Endpoint, EndpointKey, FloatingAddress, Host, HostInterface, Workload, WorkloadId};
+use crate::endpoint::{
+    Endpoint, EndpointKey, FloatingAddress, Host, HostInterface, Limit, Workload, WorkloadId,
+};
 use crate::graph::Graph;
 use crate::selectors::{NAMESPACE, NAMESPACE_PREFIX, ORCHESTRATOR, SERVICE_ACCOUNT, SERVICE_ACCOUNT_PREFIX};
 use crate::sets::{ContentPort, Contents};
@@ -45,6 +47,33 @@ struct Spec<'a> {
     ports: Vec<NamedPort<'a>>,
     #[serde(borrow)]
     allow_spoofed_source_prefixes: Vec<Text<'a>>,
+    qos_controls: Option<Box<Limits>>,
+}
+
+/// Limits that the ruleset enforces; 0 for none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Limits {
+    ingress_packet_rate: i64,
+    ingress_packet_burst: i64,
+    ingress_max_connections: i64,
+    egress_packet_rate: i64,
+    egress_packet_burst: i64,
+    egress_max_connections: i64,
+}
+
+/// Packets that may come at once where nothing is said.
+const PACKET_BURST: u32 = 5;
+
+fn limit(rate: i64, burst: i64, connections: i64) -> Limit {
+    let positive = |number: i64| u32::try_from(number).ok().filter(|number| *number > 0);
+    Limit {
+        packets: u64::try_from(rate)
+            .ok()
+            .filter(|rate| *rate > 0)
+            .map(|rate| (rate, positive(burst).unwrap_or(PACKET_BURST))),
+        connections: positive(connections),
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -139,6 +168,11 @@ impl Read {
             model::names::ORCHESTRATOR_LIBNETWORK => orchestrator,
             _ => text(&spec.workload),
         };
+        let limits = spec.qos_controls.as_deref();
+        let ingress = limits
+            .map(|of| limit(of.ingress_packet_rate, of.ingress_packet_burst, of.ingress_max_connections));
+        let egress =
+            limits.map(|of| limit(of.egress_packet_rate, of.egress_packet_burst, of.egress_max_connections));
         Workload {
             id: WorkloadId {
                 orchestrator: orchestrator.to_owned(),
@@ -152,6 +186,8 @@ impl Read {
             source_prefixes: self.source_prefixes,
             ports: self.ports,
             profiles: spec.profiles.iter().map(|name| name.as_str().into()).collect(),
+            ingress_limit: ingress.unwrap_or_default(),
+            egress_limit: egress.unwrap_or_default(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Stored pairs as they come: what is read of them, what is refused and said, and what does not wait for what.
 
 use crate::support::{NODE, Node, stored};
-use felix_calc::endpoint::{Endpoint, EndpointKey, FloatingAddress, HostInterface, LocalEndpoint};
+use felix_calc::endpoint::{Endpoint, EndpointKey, FloatingAddress, HostInterface, Limit, LocalEndpoint};
 use felix_calc::report::title;
 use felix_calc::rule::Rule;
 use felix_calc::{Feed, Options};
@@ -41,6 +41,8 @@ fn everything_of_a_local_workload_reaches_the_dataplane() {
     value["spec"]["allowSpoofedSourcePrefixes"] = json!(["10.9.9.9/16", "fd01::/64"]);
     value["spec"]["ports"] = json!([{"name": "web", "protocol": "TCP", "port": 80},
         {"name": "", "protocol": "TCP", "port": 81, "hostPort": 8081}]);
+    value["spec"]["qosControls"] = json!({"ingressPacketRate": 100, "egressPacketRate": 200,
+        "egressPacketBurst": 9, "egressMaxConnections": 20, "ingressBandwidth": 1000});
     node.put(WEP, value.to_string());
     let endpoint = local(&node).unwrap();
     let Endpoint::Workload(read) = &*endpoint.endpoint else { panic!("{endpoint:?}") };
@@ -60,6 +62,8 @@ fn everything_of_a_local_workload_reaches_the_dataplane() {
         [("web", 6, 80)]
     );
     assert_eq!(endpoint.endpoint.profiles(), [Arc::from("p")]);
+    assert_eq!(read.ingress_limit, Limit { packets: Some((100, 5)), connections: None });
+    assert_eq!(read.egress_limit, Limit { packets: Some((200, 9)), connections: Some(20) });
     // a profile that is not there denies
     let profile = &node.told.profiles["p"];
     for rules in [&profile.ingress, &profile.egress] {

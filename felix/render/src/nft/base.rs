@@ -148,10 +148,12 @@ impl Base<'_> {
             rules.extend(dispatch(Link::In, Point::ForwardIngress, all));
             self.add("forward-from-hosts", FORWARD, FILTER, rules);
         }
-        let mut rules = vec![known()];
+        let mut rules = self.limited(Link::In, workloads::LIMITED_FROM);
+        rules.push(known());
         rules.extend(self.workloads(Link::In, workloads::FROM));
         self.add("forward-from-workloads", FORWARD, FILTER + 1, rules);
-        let mut rules = vec![known()];
+        let mut rules = self.limited(Link::Out, workloads::LIMITED_TO);
+        rules.push(known());
         rules.extend(self.service_loop());
         rules.extend(self.workloads(Link::Out, workloads::TO));
         self.add("forward-to-workloads", FORWARD, FILTER + 2, rules);
@@ -160,6 +162,12 @@ impl Base<'_> {
             rules.extend(dispatch(Link::Out, Point::ForwardEgress, all));
             self.add("forward-to-hosts", FORWARD, FILTER + 3, rules);
         }
+    }
+
+    /// Packets of workloads with a limit are counted, while there are such workloads.
+    fn limited(&self, link: Link, map: &str) -> Vec<Rule> {
+        let wanted = self.facts.objects.has_set(table(self.family), map);
+        wanted.then(|| rule([link.load()], [vmap(map)], "packet limits by interface")).into_iter().collect()
     }
 
     /// The workload's chain; an interface that looks like a workload's and is not known is closed.
@@ -185,7 +193,8 @@ impl Base<'_> {
 
     /// To the host: from workloads their policy, then the configured action; from elsewhere host endpoints.
     fn input(&mut self) {
-        let mut rules = vec![known()];
+        let mut rules = self.limited(Link::In, workloads::LIMITED_FROM);
+        rules.push(known());
         rules.extend(self.neighbour_discovery());
         rules.extend(self.workloads(Link::In, workloads::FROM));
         if let Some(all) = self.point(Point::Ingress) {
@@ -270,7 +279,8 @@ impl Base<'_> {
     }
 }
 
-/// The first rule of every base chain behind connection tracking: nothing else is done for packets of known connections.
+/// The first rule of every base chain behind connection tracking, limits of packets apart: nothing else is done for
+/// packets of known connections.
 fn known() -> Rule {
     rule(ct_bits(CtKey::State, KNOWN, false), [accept()], "packet of a known connection")
 }

@@ -2,14 +2,14 @@
 
 use super::constants::without_covered;
 use super::objects::Objects;
-use super::packet::{address_type, bytes, goto, interface, last, table};
-use super::piece::{Piece, shape, with_comment};
+use super::packet::{address_type, bytes, drop, goto, interface, jump, last, table};
+use super::piece::{Piece, rule, shape, with_comment};
 use super::policy::{Chains, Owner, Wanted};
 use super::ruleset::SetShape;
 use super::settings::Settings;
 use super::steps::Step;
 use crate::form::{Direction, Scope};
-use felix_calc::endpoint::{Endpoint, EndpointKey, LocalEndpoint, Workload};
+use felix_calc::endpoint::{Endpoint, EndpointKey, Limit, LocalEndpoint, Workload};
 use model::net::{Cidr, Family, family_of};
 use netfilter::nft::{Data, DataType, Element, Expression, Family as Table, MapData};
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,10 @@ use std::sync::Arc;
 pub const FROM: &str = "from-workloads";
 /// Verdict map: interface → chain for packets to its workload.
 pub const TO: &str = "to-workloads";
+/// Verdict map: interface → chain that counts packets from its workload.
+pub const LIMITED_FROM: &str = "limited-from-workloads";
+/// Verdict map: interface → chain that counts packets to its workload.
+pub const LIMITED_TO: &str = "limited-to-workloads";
 /// Set: interface and address its workload may send from.
 pub const SOURCES: &str = "workload-sources";
 /// Set of ranges: interface and foreign addresses its workload may send from.
@@ -121,10 +125,12 @@ impl Workloads {
         };
         let subject = name(key);
         for (chain, direction) in [(&to, Direction::Ingress), (&from, Direction::Egress)] {
-            let steps = match direction {
-                Direction::Ingress => vec![Step::Invalid],
-                Direction::Egress => vec![Step::Invalid, Step::NoTunnels],
+            let (limit, last) = match direction {
+                Direction::Ingress => (workload.ingress_limit, None),
+                Direction::Egress => (workload.egress_limit, Some(Step::NoTunnels)),
             };
+            let connections = limit.connections.map(Step::Connections);
+            let steps = [Step::Invalid].into_iter().chain(connections).chain(last).collect();
             let wanted = Wanted {
                 subject: subject.clone(),
                 scope: Scope::Workload,
@@ -141,6 +147,11 @@ impl Workloads {
             for (map, chain) in [(FROM, &from), (TO, &to)] {
                 let entry = Element::entry(interface_key(interface), verdict(goto(chain)));
                 piece.element(&map.into(), &Arc::new(dispatch(map)), with_comment(entry, &subject));
+            }
+            for (map, chain, limit) in
+                [(LIMITED_FROM, &from, workload.egress_limit), (LIMITED_TO, &to, workload.ingress_limit)]
+            {
+                packet_limit(&mut piece, map, chain, limit, interface, &subject);
             }
             sources(&mut piece, *family, interface, workload, target.settings, &subject);
             pieces.push((table(*family), piece));
@@ -224,6 +235,17 @@ fn count(pairs: &mut Pairs, key: IpAddr, value: IpAddr, begins: bool) {
     if values.is_empty() {
         pairs.remove(&key);
     }
+}
+
+/// At most so many packets a second, those of known connections among them: so it comes before all else.
+fn packet_limit(piece: &mut Piece, map: &str, chain: &str, limit: Limit, interface: &str, subject: &str) {
+    let Some((rate, burst)) = limit.packets else { return };
+    let name: Arc<str> = format!("{chain}/limit").into();
+    let over = Expression::Limit { rate, unit: 1, burst, bytes: false, over: true };
+    piece
+        .chain(&name, vec![rule([over], [drop()], &format!("{subject}, more than {rate} packets a second"))]);
+    let entry = Element::entry(interface_key(interface), verdict(jump(&name)));
+    piece.element(&map.into(), &Arc::new(dispatch(map)), with_comment(entry, subject));
 }
 
 /// The interface's addresses and what else it may send from.

@@ -6,7 +6,9 @@ use super::workloads::{host, host_key, local, open, pools, rule, tier, workload,
 use crate::nft::settings::{Deny, EndpointToHost};
 use crate::nft::{Renderer, Settings};
 use felix_calc::Changes;
-use felix_calc::endpoint::{Endpoint, EndpointKey, FloatingAddress, HostInterface, LocalEndpoint, Workload};
+use felix_calc::endpoint::{
+    Endpoint, EndpointKey, FloatingAddress, HostInterface, Limit, LocalEndpoint, Workload,
+};
 use felix_calc::policy::{Policy, Profile, Tier};
 use felix_calc::rule::SetId;
 use felix_calc::sets::{Member, SetChange, SetKind};
@@ -26,10 +28,12 @@ struct State {
     profiles: BTreeMap<Arc<str>, Arc<Profile>>,
     policies: BTreeMap<usize, Arc<Policy>>,
     /// The endpoint, and which policies each of its tiers has.
-    endpoints: BTreeMap<EndpointKey, (Endpoint, Vec<(Action, BTreeSet<usize>)>)>,
+    endpoints: BTreeMap<EndpointKey, (Endpoint, Tiers)>,
     services: Vec<Cidr>,
 }
 
+/// Of each tier the default action and the policies.
+type Tiers = Vec<(Action, BTreeSet<usize>)>;
 type Locals = BTreeMap<EndpointKey, Arc<LocalEndpoint>>;
 
 impl State {
@@ -39,7 +43,7 @@ impl State {
             default_action: *default_action,
             policies: policies.iter().filter_map(|number| self.policies.get(number).cloned()).collect(),
         };
-        let local = |(endpoint, of_tiers): &(Endpoint, Vec<(Action, BTreeSet<usize>)>)| LocalEndpoint {
+        let local = |(endpoint, of_tiers): &(Endpoint, Tiers)| LocalEndpoint {
             endpoint: Arc::new(endpoint.clone()),
             tiers: of_tiers.iter().enumerate().map(tier).filter(|tier| !tier.policies.is_empty()).collect(),
         };
@@ -241,6 +245,9 @@ fn random_workload(random: &mut Random) -> Endpoint {
         if random.once_in(2) {
             let external = IpAddr::from([198, 51, 100, random.below(3) as u8]);
             workload.floating = [FloatingAddress { external, internal: workload.addresses[0] }].into();
+        }
+        if random.once_in(3) {
+            workload.egress_limit = Limit { packets: Some((100, 5)), connections: Some(3) };
         }
         if random.once_in(2) {
             workload.source_prefixes = ["10.99.0.0/16".parse().unwrap(), "fd99::/64".parse().unwrap()].into();

@@ -7,7 +7,7 @@ use crate::evaluate::Packet;
 use crate::nft::settings::{Deny, EndpointToHost, ServiceLoop};
 use crate::nft::{Renderer, Settings};
 use felix_calc::Changes;
-use felix_calc::endpoint::{EndpointKey, HostInterface, LocalEndpoint};
+use felix_calc::endpoint::{EndpointKey, HostInterface, Limit, LocalEndpoint, Workload};
 use felix_calc::policy::{Policy, Tier};
 use model::felix::FailsafePort;
 use model::v3::{Action, PolicyType, Protocol};
@@ -210,6 +210,42 @@ fn tunnels_are_not_a_workloads_to_make() {
 }
 
 #[test]
+fn limits_of_packets_are_for_all_and_limits_of_connections_for_new_ones() {
+    let limited =
+        |edit: fn(&mut Workload)| vec![(workload_key("a"), local(workload("cali1", &[A], edit), &[]))];
+    let rate = Limit { packets: Some((100, 5)), connections: None };
+    // every limit is exceeded
+    let sent = |node: &Node, from: &str, to: &str, packet, state| {
+        let mut context = Context::new(&packet);
+        (context.over, context.ct_state) = (true, state);
+        node.passes(from, to, &mut context)
+    };
+    let node = Node::new(Settings::default(), limited(|_| {}));
+    assert!(sent(&node, "cali1", "eth0", tcp(A, OUTSIDE, 80), 8));
+    for state in [2, 8] {
+        let mut from = limited(|_| {});
+        from[0].1 = local(workload("cali1", &[A], |workload| workload.egress_limit = rate), &[]);
+        let node = Node::new(Settings::default(), from);
+        assert!(!sent(&node, "cali1", "eth0", tcp(A, OUTSIDE, 80), state));
+        assert!(sent(&node, "eth0", "cali1", tcp(OUTSIDE, A, 80), state));
+        let to = local(workload("cali1", &[A], |workload| workload.ingress_limit = rate), &[]);
+        let node = Node::new(Settings::default(), vec![(workload_key("a"), to)]);
+        assert!(!sent(&node, "eth0", "cali1", tcp(OUTSIDE, A, 80), state));
+    }
+    let node =
+        Node::new(Settings::default(), limited(|workload| workload.ingress_limit.connections = Some(10)));
+    let syn = |node: &Node, state| {
+        let mut context = Context::new(&tcp(OUTSIDE, A, 80));
+        context.transport[13] = 2;
+        (context.over, context.ct_state) = (true, state);
+        node.passes("eth0", "cali1", &mut context)
+    };
+    assert!(!syn(&node, 8));
+    assert!(syn(&node, 2));
+    assert!(sent(&node, "eth0", "cali1", udp(OUTSIDE, A, 80), 8));
+}
+
+#[test]
 fn service_addresses_do_not_loop() {
     for (how, passes) in
         [(ServiceLoop::Drop, false), (ServiceLoop::Reject, false), (ServiceLoop::Disabled, true)]
@@ -397,7 +433,7 @@ fn translated_packets_of_the_host_are_judged_behind_routing() {
     let eighty = [tier("default", &[&only("p", 80)])];
     for deny in [Deny::Drop, Deny::Reject] {
         let node = Node::new(Settings { deny, ..Settings::default() }, with_host(named("eth0"), &eighty));
-        let mut translated = |to: u16| {
+        let translated = |to: u16| {
             let mut context = Context::new(&tcp(HOST, OUTSIDE, to));
             context.ct_status = 32;
             node.passes("", "eth0", &mut context)

@@ -22,6 +22,8 @@ pub struct Context {
     pub ct_status: u32,
     pub mark: u32,
     pub untracked: bool,
+    /// Whether every limit is exceeded.
+    pub over: bool,
     /// Comments of rules that logged.
     pub logged: Vec<String>,
     /// The comment of the rule, or the element, that decided.
@@ -59,6 +61,7 @@ impl Context {
             ct_status: 0,
             mark: 0,
             untracked: false,
+            over: false,
             logged: Vec::new(),
             decided: None,
         }
@@ -226,8 +229,7 @@ fn step(
             Step::Next
         }
         Expression::Counter { .. } => Step::Next,
-        Expression::Limit { over, .. } => next(!over),
-        Expression::ConnLimit { over, .. } => next(!over),
+        Expression::Limit { over, .. } | Expression::ConnLimit { over, .. } => next(*over == context.over),
         Expression::Log { .. } => {
             context.logged.push(comment.to_owned());
             Step::Next

@@ -6,7 +6,7 @@ use crate::nft::settings::{Deny, EndpointToHost, LogLimit, ServiceLoop};
 use crate::nft::{Renderer, Settings};
 use felix_calc::Changes;
 use felix_calc::endpoint::{
-    Endpoint, EndpointKey, FloatingAddress, Host, HostInterface, LocalEndpoint, Workload,
+    Endpoint, EndpointKey, FloatingAddress, Host, HostInterface, Limit, LocalEndpoint, Workload,
 };
 use felix_calc::policy::{Policy, PolicyKey, PolicyKind, Profile, Tier};
 use felix_calc::sets::{Member, SetChange, SetKind};
@@ -220,6 +220,8 @@ pub fn everything() -> Ruleset {
                 local(
                     workload("cali1", &["10.65.0.2", "fd00:65::2"], |workload| {
                         workload.floating = [floating].into();
+                        workload.ingress_limit = Limit { packets: Some((100, 5)), connections: Some(10) };
+                        workload.egress_limit = Limit { packets: Some((200, 9)), connections: None };
                         workload.source_prefixes = [
                             "10.99.0.0/16".parse().unwrap(),
                             "10.99.1.0/24".parse().unwrap(),
