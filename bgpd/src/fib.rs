@@ -7,7 +7,6 @@
 //! ([`Fib::settle`]) they stay as they are, whatever is learnt meanwhile, so that a restart changes nothing that
 //! the neighbours will confirm. What was not adopted is changed at once.
 
-mod retry;
 mod route;
 #[cfg(test)]
 mod tests;
@@ -17,9 +16,8 @@ pub(crate) use route::MAIN;
 pub use route::{Key, Target};
 
 use bgp_wire::{Family, PerFamily, Prefix};
-use delta::DeltaMap;
+use delta::{DeltaMap, Retries};
 use kernel::{KernelError, Op};
-use retry::Retries;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -56,7 +54,7 @@ pub struct Fib {
     delta: DeltaMap<Key, Target>,
     /// Found at the start, kept as they are until settled.
     adopted: BTreeSet<Key>,
-    retries: Retries,
+    retries: Retries<Key>,
     settled: PerFamily<bool>,
     /// Changes under way: their keys wait for the answer.
     under_way: BTreeSet<Key>,

@@ -31,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // parts and shells
     ("ipam", &["ipam-plan", "datastore", "model", "mvcc", "selector"]),
     ("cni-host", &["cni-protocol", "ipam", "datastore", "kernel", "model", "mvcc", "observe"]),
+    ("felix-dataplane", &["felix-calc", "felix-render", "model", "netfilter", "kernel", "delta"]),
     (
         "bgpd",
         &[

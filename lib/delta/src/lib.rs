@@ -5,8 +5,12 @@
 //! because it was just programmed); the map keeps both pending sets as it goes, so that finding the work costs nothing
 //! when there is none. A change that failed is simply not marked and stays pending.
 //!
+//! What was refused waits in [`Retries`] until it may be tried again.
+//!
 //! Iteration is in key order: the same state always gives the same batch.
 
 mod map;
+mod retries;
 
 pub use map::{DeltaMap, Entry, PendingUpdate};
+pub use retries::Retries;

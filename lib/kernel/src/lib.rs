@@ -7,6 +7,7 @@
 
 mod addr;
 mod api;
+mod conntrack;
 mod describe;
 pub mod memory;
 mod multicast;
@@ -17,9 +18,10 @@ mod socket;
 
 pub use addr::{IpNet, Mac, MacError};
 pub use api::*;
+pub use conntrack::{Conntrack, Flows};
 pub use netlink::{Netlink, SystemNamespaces};
 pub use netns::{NETNS_DIR, Netns};
-pub use nftables::{CommitError, NftEvent, Nftables, Refused};
+pub use nftables::{CommitError, NewRule, NftEvent, NftKernel, Nftables, Refused};
 
 #[cfg(test)]
 mod tests;

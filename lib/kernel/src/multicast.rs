@@ -53,12 +53,16 @@ pub(crate) fn follow<E: Send + Unpin + 'static>(
     Ok(poll_fn(move |context| follower.poll_next(context)))
 }
 
-#[allow(unsafe_code)]
 pub(crate) fn enlarge_receive_buffer(socket: &impl AsRawFd) {
+    grow_receive_buffer(socket, RECEIVE_BUFFER);
+}
+
+#[allow(unsafe_code)]
+pub(crate) fn grow_receive_buffer(socket: &impl AsRawFd, bytes: usize) {
     // SAFETY: the descriptor belongs to `socket`, which outlives this function.
     let fd = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
     // Without CAP_NET_ADMIN the system's default stays; overruns come sooner then, and are told.
-    if let Err(errno) = setsockopt(&fd, RcvBufForce, &RECEIVE_BUFFER) {
+    if let Err(errno) = setsockopt(&fd, RcvBufForce, &bytes) {
         tracing::debug!(error = errno.desc(), "the receive buffer of a netlink socket stays small");
     }
 }

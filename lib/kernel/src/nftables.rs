@@ -4,11 +4,11 @@
 //! queue. So a [`Nftables`] never waits for anything; its calls take the kernel's own time, and are plain functions.
 
 use crate::api::KernelError;
-use crate::multicast;
+use crate::multicast::{self, filter::Filter};
 use crate::netns::Netns;
 use crate::socket;
-use futures::stream::Stream;
-use netfilter::nft::{self, Batch, Change, Object, Presence, Query};
+use futures::stream::{BoxStream, Stream, StreamExt};
+use netfilter::nft::{self, Batch, Change, Object, Presence, Query, Rule};
 use netfilter::wire::{Replies, Reply};
 use netlink_sys::{Socket, protocols::NETLINK_NETFILTER};
 use nix::errno::Errno;
@@ -23,6 +23,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 const GROUP: u32 = 7;
 /// How often a dump is repeated that the kernel calls inconsistent.
 const DUMP_TRIES: usize = 16;
+/// What the kernel accounts for a rule that is sent back, at most, and how many the usual buffer holds.
+const RULE_ROOM: usize = 8 << 10;
+const RULES_ALWAYS_ROOM: usize = 1024;
 /// Room above the batch itself that a send buffer accounts for.
 const SEND_OVERHEAD: usize = 64 << 10;
 
@@ -64,6 +67,66 @@ fn refused_text(all: &[Refused]) -> String {
     }
 }
 
+/// The handle the kernel gave to a rule that a batch added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewRule {
+    /// The place in the batch of the change that added it, from 0.
+    pub change: usize,
+    /// Its handle.
+    pub handle: u64,
+}
+
+/// nf_tables of one namespace, as a driver needs it: [`Nftables`] over a socket, or something between a driver and one.
+/// The calls take the kernel's own time and never wait.
+pub trait NftKernel: Send {
+    /// Carries out all changes or none, at one instant; with a generation, only if nothing was changed since. Tells the
+    /// handles of added rules.
+    ///
+    /// # Errors
+    /// [`CommitError`]. After [`CommitError::Refused`] and [`CommitError::Stale`] nothing was changed; after another one
+    /// that is not certain where the socket failed.
+    fn commit(&mut self, changes: &[Change], generation: Option<u32>) -> Result<Vec<NewRule>, CommitError>;
+
+    /// What is there.
+    ///
+    /// # Errors
+    /// The kernel's; a table, chain or set that is not there is `ENOENT`.
+    fn read(&mut self, query: &Query) -> Result<Vec<Object>, KernelError>;
+
+    /// The generation: a number each committed batch raises.
+    ///
+    /// # Errors
+    /// The kernel's.
+    fn generation(&mut self) -> Result<u32, KernelError>;
+
+    /// Follows from now on what others change, not what this handle does; within a tokio runtime.
+    ///
+    /// # Errors
+    /// Where the socket cannot be made.
+    fn events_of_others(&self) -> Result<BoxStream<'static, NftEvent>, KernelError>;
+}
+
+impl NftKernel for Nftables {
+    fn commit(&mut self, changes: &[Change], generation: Option<u32>) -> Result<Vec<NewRule>, CommitError> {
+        Nftables::commit(self, changes, generation)
+    }
+
+    fn read(&mut self, query: &Query) -> Result<Vec<Object>, KernelError> {
+        Nftables::read(self, query)
+    }
+
+    fn generation(&mut self) -> Result<u32, KernelError> {
+        Nftables::generation(self)
+    }
+
+    fn events_of_others(&self) -> Result<BoxStream<'static, NftEvent>, KernelError> {
+        let filter = Filter::of_others(self.port);
+        let told = || NftEvent::Overrun;
+        multicast::follow(&self.netns, NETLINK_NETFILTER, &[GROUP], Some(&filter), told, take)
+            .map(StreamExt::boxed)
+    }
+}
+
 /// nf_tables of one namespace.
 #[derive(Debug)]
 pub struct Nftables {
@@ -90,22 +153,34 @@ impl Nftables {
         self.port
     }
 
-    /// Carries out all changes or none, at one instant. With a generation, only if nothing was changed since.
+    /// See [`NftKernel::commit`].
     ///
     /// # Errors
-    /// [`CommitError`]; nothing was changed then.
-    pub fn commit(&mut self, changes: &[Change], generation: Option<u32>) -> Result<(), CommitError> {
+    /// See there.
+    pub fn commit(
+        &mut self,
+        changes: &[Change],
+        generation: Option<u32>,
+    ) -> Result<Vec<NewRule>, CommitError> {
         if changes.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let mut batch = Batch::new(self.sequence, generation);
         changes.iter().for_each(|change| batch.push(change));
         let batch = batch.finish();
         self.sequence = batch.next;
+        self.expect_rules(changes);
         self.send(&batch.bytes)?;
         let mut refused = Vec::new();
+        let mut new_rules = Vec::new();
         let mut answered = false;
         socket::drain(&self.socket, |reply| {
+            if let Reply::Data { sequence, .. } = &reply
+                && let Some(change) = batch.change_of(*sequence)
+                && let Some((_, Object::Rule(Rule { handle: Some(handle), .. }))) = nft::read(&reply)
+            {
+                new_rules.push(NewRule { change, handle });
+            }
             let Reply::Ack { sequence, errno, words } = reply else { return Ok(()) };
             answered = true;
             match (batch.change_of(sequence), errno) {
@@ -125,15 +200,23 @@ impl Nftables {
         })?;
         match (refused.is_empty(), answered) {
             (false, _) => Err(CommitError::Refused(refused)),
-            (true, true) => Ok(()),
+            (true, true) => Ok(new_rules),
             (true, false) => Err(KernelError::Socket("the kernel did not answer a batch".to_string()).into()),
         }
     }
 
-    /// What is there.
+    /// Makes room for the rules that come back with their handles.
+    fn expect_rules(&self, changes: &[Change]) {
+        let rules = changes.iter().filter(|change| matches!(change, Change::AddRule(..))).count();
+        if rules > RULES_ALWAYS_ROOM {
+            multicast::grow_receive_buffer(&self.socket, rules * RULE_ROOM);
+        }
+    }
+
+    /// See [`NftKernel::read`].
     ///
     /// # Errors
-    /// The kernel's; a table or set that is not there is `ENOENT`.
+    /// See there.
     pub fn read(&mut self, query: &Query) -> Result<Vec<Object>, KernelError> {
         for _ in 0..DUMP_TRIES {
             if let Some(objects) = self.try_read(query)? {

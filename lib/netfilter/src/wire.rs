@@ -6,6 +6,8 @@
 pub const REQUEST: u16 = 0x1;
 /// `NLM_F_ACK`
 pub const ACK: u16 = 0x4;
+/// `NLM_F_ECHO`: the notification of the change comes back to its sender.
+pub const ECHO: u16 = 0x8;
 /// `NLM_F_DUMP`
 pub const DUMP: u16 = 0x300;
 /// `NLM_F_EXCL`: fail when it is there.
@@ -114,9 +116,19 @@ impl Writer {
         self.attribute(kind, &value.to_be_bytes());
     }
 
+    /// 32 bits in host order.
+    pub fn ne32(&mut self, kind: u16, value: u32) {
+        self.attribute(kind, &value.to_ne_bytes());
+    }
+
     /// 64 bits in network order.
     pub fn be64(&mut self, kind: u16, value: u64) {
         self.attribute(kind, &value.to_be_bytes());
+    }
+
+    /// Attributes that are bytes already, padding included.
+    pub(crate) fn raw(&mut self, attributes: &[u8]) {
+        self.bytes.extend_from_slice(attributes);
     }
 
     /// Attributes inside an attribute. Its length is 16 bits: the caller keeps what it writes below 64 KiB.

@@ -23,15 +23,22 @@ const NOTHING: u32 = 0;
 pub(crate) struct Filter(Vec<sock_filter>);
 
 impl Filter {
-    /// Lets everything through but changes of routes made by the socket with this port.
-    pub(crate) fn routes_of_others(own: u32) -> Self {
-        // Loads read in network order what the kernel wrote in its own.
-        let port = u32::from_be_bytes(own.to_ne_bytes());
-        let [new, gone] = ROUTE.map(|number| u32::from(u16::from_be_bytes(number.to_ne_bytes())));
-        let step = |code, k, jt, jf| sock_filter { code, jt, jf, k };
+    /// Lets everything through but what the socket with this port did.
+    pub(crate) fn of_others(own: u32) -> Self {
         Self(vec![
             step(LOAD_WORD, PORT, 0, 0),
-            step(JUMP_EQUAL, port, 0, 3),
+            step(JUMP_EQUAL, as_loaded(own), 1, 0),
+            step(RETURN, ALL, 0, 0),
+            step(RETURN, NOTHING, 0, 0),
+        ])
+    }
+
+    /// Lets everything through but changes of routes made by the socket with this port.
+    pub(crate) fn routes_of_others(own: u32) -> Self {
+        let [new, gone] = ROUTE.map(|number| u32::from(u16::from_be_bytes(number.to_ne_bytes())));
+        Self(vec![
+            step(LOAD_WORD, PORT, 0, 0),
+            step(JUMP_EQUAL, as_loaded(own), 0, 3),
             step(LOAD_HALF, TYPE, 0, 0),
             step(JUMP_EQUAL, new, 2, 0),
             step(JUMP_EQUAL, gone, 1, 0),
@@ -58,4 +65,13 @@ impl Filter {
         };
         if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
+}
+
+/// Loads read in network order what the kernel wrote in its own.
+fn as_loaded(port: u32) -> u32 {
+    u32::from_be_bytes(port.to_ne_bytes())
+}
+
+fn step(code: u16, k: u32, jt: u8, jf: u8) -> sock_filter {
+    sock_filter { code, jt, jf, k }
 }

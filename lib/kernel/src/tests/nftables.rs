@@ -1,7 +1,7 @@
 //! Against the real kernel, with `nft` as the independent view.
 
 use super::{Named, in_runtime_as_root};
-use crate::{CommitError, Netns, NftEvent, Nftables};
+use crate::{CommitError, Conntrack, Flows, Netns, NewRule, NftEvent, NftKernel, Nftables};
 use futures::StreamExt;
 use netfilter::nft::{
     Chain, ChainKind, Change, Comparison, CtKey, Data, DataType, Element, Expression, Family, FibResult,
@@ -463,5 +463,94 @@ fn a_table_that_is_not_there_is_enoent() {
         let mut rig = Rig::new();
         let error = rig.nft.read(&Query::Elements { table: table(), set: "s".into() }).unwrap_err();
         assert_eq!(error.errno(), Some(Errno::ENOENT as i32), "{error}");
+    });
+}
+
+#[test]
+fn added_rules_tell_their_handles_wherever_they_go() {
+    in_runtime_as_root(async {
+        let mut rig = Rig::new();
+        let plain = |comment: &str| rule("pod", vec![Expression::counter()], comment);
+        let new =
+            rig.nft.commit(&[add_table(), add_chain("pod", None), plain("a"), plain("b")], None).unwrap();
+        assert_eq!(new.iter().map(|new| new.change).collect::<Vec<_>>(), [2, 3]);
+        let by_handle = |rig: &mut Rig, new: &[NewRule]| -> Vec<Option<String>> {
+            let rules = rig.rules();
+            let of = |new: &NewRule| rules.iter().find(|rule| rule.handle == Some(new.handle)).unwrap();
+            new.iter().map(|new| of(new).comment.clone()).collect()
+        };
+        assert_eq!(by_handle(&mut rig, &new), [Some("a".to_string()), Some("b".to_string())]);
+        let Change::AddRule(rule, _) = plain("between") else { panic!() };
+        let place = Place::Before(new[1].handle);
+        let more = rig.nft.commit(&[Change::AddRule(rule, place)], None).unwrap();
+        assert_eq!(by_handle(&mut rig, &more), [Some("between".to_string())]);
+        let order: Vec<_> = rig.rules().into_iter().filter_map(|rule| rule.comment).collect();
+        assert_eq!(order, ["a", "between", "b"]);
+        let of_chain = rig.nft.read(&Query::RulesOf { table: table(), chain: "pod".into() }).unwrap();
+        assert_eq!(of_chain.len(), 3);
+        rig.commit(&[add_chain("other", None)]);
+        assert_eq!(rig.nft.read(&Query::RulesOf { table: table(), chain: "other".into() }).unwrap(), []);
+    });
+}
+
+#[test]
+fn ten_thousand_rules_tell_all_their_handles() {
+    in_runtime_as_root(async {
+        let mut rig = Rig::new();
+        let mut changes = vec![add_table(), add_chain("pod", None)];
+        changes.extend((0..10_000).map(|n| rule("pod", vec![Expression::counter()], &format!("rule {n}"))));
+        assert_eq!(rig.nft.commit(&changes, None).unwrap().len(), 10_000);
+    });
+}
+
+#[test]
+fn who_follows_others_does_not_hear_itself() {
+    in_runtime_as_root(async {
+        let mut rig = Rig::new();
+        let mut events = rig.nft.events_of_others().unwrap();
+        rig.commit(&[add_table(), add_chain("pod", None)]);
+        rig.listed(&["add", "chain", "inet", "t", "theirs"]);
+        let first =
+            tokio::time::timeout(Duration::from_secs(5), events.next()).await.expect("an event").unwrap();
+        let NftEvent::Change { object: Object::Chain(chain), .. } = first else { panic!("{first:?}") };
+        assert_eq!(chain.name, "theirs");
+    });
+}
+
+#[test]
+fn connections_of_an_address_are_forgotten_and_no_others() {
+    in_runtime_as_root(async {
+        let mut rig = Rig::new();
+        let output = Hook { number: 3, priority: 0, kind: ChainKind::Filter, policy: Policy::Accept };
+        let tracked = vec![Expression::Ct { key: CtKey::State, direction: None, to: R }];
+        rig.commit(&[add_table(), add_chain("out", Some(output)), rule("out", tracked, "tracks")]);
+        let kernel = crate::Netlink::open(&rig.netns).unwrap();
+        let up = crate::Op::SetLink {
+            link: crate::LinkRef::Name("lo".into()),
+            up: Some(true),
+            mac: None,
+            mtu: None,
+            alias: None,
+        };
+        crate::Kernel::apply(&kernel, vec![up], false).await.pop().unwrap().unwrap();
+        let talk = |from: &'static str, to: &'static str| {
+            let send = move || {
+                let socket = std::net::UdpSocket::bind((from, 0)).unwrap();
+                socket.send_to(b"x", (to, 9)).unwrap();
+            };
+            rig.netns.run(send).unwrap();
+        };
+        let mut flows = Conntrack::open(&rig.netns).unwrap();
+        let ip = |text: &str| -> std::net::IpAddr { text.parse().unwrap() };
+        talk("127.0.0.1", "127.0.0.2");
+        talk("127.0.0.2", "127.0.0.3");
+        talk("127.0.0.4", "127.0.0.5");
+        talk("::1", "::1");
+        // sends in the first, would answer in the second
+        assert_eq!(flows.forget(&[ip("127.0.0.2")]).unwrap(), 2);
+        assert_eq!(flows.forget(&[ip("127.0.0.2"), ip("127.0.0.9")]).unwrap(), 0);
+        let many: Vec<_> = (1..20).map(|n| ip(&format!("127.0.0.{n}"))).chain([ip("::1")]).collect();
+        assert_eq!(flows.forget(&many).unwrap(), 2);
+        assert_eq!(flows.forget(&many).unwrap(), 0);
     });
 }

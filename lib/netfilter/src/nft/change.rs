@@ -8,7 +8,7 @@ use super::data::Data;
 use super::expression_codec::LIST_ELEMENT;
 use super::object::{Chain, Element, MapData, Policy, Rule, Set, Table, TableRef};
 use super::{SUBSYSTEM, types, userdata};
-use crate::wire::{ACK, APPEND, CREATE, REPLACE, REQUEST, Writer};
+use crate::wire::{ACK, APPEND, CREATE, ECHO, REPLACE, REQUEST, Writer};
 
 /// Where a new rule goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub enum Change {
         /// Its name.
         name: String,
     },
-    /// Adds a rule.
+    /// Adds a rule. The kernel tells its handle by sending it back.
     AddRule(Rule, Place),
     /// Removes the rule of this handle, or all rules of the chain.
     DeleteRule {
@@ -216,7 +216,7 @@ impl Batch {
                     Place::Before(handle) => (CREATE, None, Some(*handle)),
                     Place::InsteadOf(handle) => (REPLACE, Some(*handle), None),
                 };
-                self.message(&rule.table, NEW_RULE, flags, |w| write_rule(w, rule, handle, position));
+                self.message(&rule.table, NEW_RULE, flags | ECHO, |w| write_rule(w, rule, handle, position));
             }
             Change::DeleteRule { table, chain, handle } => self.message(table, DEL_RULE, 0, |w| {
                 w.text(1, &table.name);

@@ -22,6 +22,13 @@ pub enum Query {
     Chains(Family),
     /// The rules of a table, in order within each chain.
     Rules(TableRef),
+    /// The rules of a chain, in order.
+    RulesOf {
+        /// Its table.
+        table: TableRef,
+        /// Its name.
+        chain: String,
+    },
     /// The sets and maps of a table.
     Sets(TableRef),
     /// The elements of a set.
@@ -45,6 +52,10 @@ impl Query {
             Query::Tables(family) => send(1, DUMP, family.map_or(0, Family::number), &|_| {}),
             Query::Chains(family) => send(4, DUMP, family.number(), &|_| {}),
             Query::Rules(table) => send(7, DUMP, table.family.number(), &|w| w.text(1, &table.name)),
+            Query::RulesOf { table, chain } => send(7, DUMP, table.family.number(), &|w| {
+                w.text(1, &table.name);
+                w.text(2, chain);
+            }),
             Query::Sets(table) => send(10, DUMP, table.family.number(), &|w| w.text(1, &table.name)),
             Query::Elements { table, set } => send(13, DUMP, table.family.number(), &|w| {
                 w.text(1, &table.name);

@@ -1,0 +1,450 @@
+//! The whole: what the calculation says goes in, what the kernel tells is taken in, and one apply after the other makes
+//! the kernel what it should be.
+//!
+//! An apply works in this order: rules (sets before what names them, removals last: one batch where it can be), the
+//! host's and the interfaces' parameters, routes and neighbours, connections of addresses that left, statuses, and the
+//! acknowledgement. Rules come before routes: an address is reached only once its policy is in force.
+
+use crate::endpoints::{self, Endpoints, Status};
+use crate::links::Links;
+use crate::nft::{NftDriver, Step};
+use crate::routes::neighbours::Neighbours;
+use crate::routes::table::RouteTable;
+use crate::routes::wanted::{Want, Wanted};
+use crate::routes::MAIN;
+use crate::settings::Settings;
+use crate::sysctls::{Needs, Sysctls};
+use delta::Retries;
+use felix_calc::Changes;
+use felix_calc::endpoint::{Endpoint, EndpointKey, Workload};
+use felix_render::nft::Renderer;
+use futures::future::FutureExt;
+use futures::stream::{BoxStream, StreamExt};
+use kernel::{EventGroups, Flows, Kernel, KernelError, KernelEvent, NftKernel, RouteFilter};
+use model::net::Cidr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Routes and neighbours in one batch: how long others may have to wait for it.
+const BATCH: usize = 2048;
+/// Events taken at one go.
+const EVENTS: usize = 1024;
+/// MTU where no interface of the host is known to carry workloads' packets.
+const NO_MTU: u32 = 1460;
+
+/// See the module.
+pub struct Dataplane {
+    kernel: Arc<dyn Kernel>,
+    flows: Box<dyn Flows>,
+    events: Option<BoxStream<'static, KernelEvent>>,
+    start: Instant,
+    settings: Settings,
+    renderer: Renderer,
+    nft: NftDriver,
+    links: Links,
+    wanted: Wanted,
+    routes: RouteTable,
+    neighbours: Neighbours,
+    /// The neighbour each destination has.
+    hardware: BTreeMap<Cidr, (u32, IpAddr)>,
+    sysctls: Sysctls,
+    endpoints: Endpoints,
+    /// Links, addresses, routes and neighbours have to be listed.
+    wants_look: bool,
+    looks: Retries<()>,
+    forgetting: Retries<()>,
+    /// What was told is the store's state of this revision.
+    told: Option<i64>,
+    enforced: Option<i64>,
+}
+
+impl std::fmt::Debug for Dataplane {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dataplane").field("told", &self.told).field("enforced", &self.enforced).finish_non_exhaustive()
+    }
+}
+
+impl Dataplane {
+    /// Looks at the kernel, and changes nothing yet. Within a tokio runtime.
+    ///
+    /// # Errors
+    /// The kernel cannot be followed or listed.
+    pub async fn open(
+        kernel: Arc<dyn Kernel>,
+        nft: Box<dyn NftKernel>,
+        flows: Box<dyn Flows>,
+        settings: Settings,
+    ) -> Result<Self, KernelError> {
+        // follow first: what changes during the look is told
+        let events = Some(follow(&*kernel).await?);
+        let sysctls = Sysctls::open(&*kernel).await;
+        let mut dataplane = Self {
+            renderer: Renderer::new(settings.rules.clone()),
+            nft: NftDriver::open(nft)?,
+            kernel,
+            flows,
+            events,
+            start: Instant::now(),
+            settings,
+            links: Links::default(),
+            wanted: Wanted::default(),
+            routes: RouteTable::default(),
+            neighbours: Neighbours::default(),
+            hardware: BTreeMap::new(),
+            sysctls,
+            endpoints: Endpoints::default(),
+            wants_look: false,
+            looks: Retries::default(),
+            forgetting: Retries::default(),
+            told: None,
+            enforced: None,
+        };
+        dataplane.look().await?;
+        Ok(dataplane)
+    }
+
+    /// The settings are these now.
+    pub fn set_settings(&mut self, settings: Settings) {
+        if settings == self.settings {
+            return;
+        }
+        self.renderer.set_settings(settings.rules.clone());
+        self.settings = settings;
+        // whose routes are ours may have changed, and so may which interfaces are workloads'
+        self.routes.want_look();
+        let floating = self.settings.rules.floating_ips;
+        for (key, workload) in self.endpoints.workloads() {
+            self.wanted.set_workload(key, Some(workload), floating);
+        }
+        self.wanted.all_dirty();
+        let names: Vec<Arc<str>> = self.links.iter().map(|(_, link)| link.name.clone()).collect();
+        names.iter().for_each(|name| self.link_changed(name));
+        self.endpoints.all_dirty();
+    }
+
+    /// What the calculation says; [`Dataplane::apply`] carries it out.
+    pub fn on_changes(&mut self, changes: &Changes) {
+        self.renderer.apply(changes);
+        for (key, endpoint) in &changes.endpoints {
+            let endpoint = endpoint.as_ref().map(|local| &local.endpoint);
+            let before = self.endpoints.set(key, endpoint);
+            let workload = endpoint.and_then(|endpoint| endpoints::as_workload(endpoint));
+            self.wanted.set_workload(key, workload, self.settings.rules.floating_ips);
+            let was = before.as_deref().and_then(endpoints::as_workload);
+            for interface in [was, workload].into_iter().flatten().map(|of| of.interface.clone()) {
+                self.set_parameters(&interface);
+            }
+        }
+        for (block, route) in &changes.routes {
+            self.wanted.set_block(*block, *route);
+        }
+    }
+
+    /// Everything told so far is what the store held at this revision, whole. Before it was said once nothing is put into
+    /// the kernel.
+    pub fn told(&mut self, revision: i64) {
+        self.told = Some(revision);
+    }
+
+    /// The revision of the store that the kernel enforces, as far as the kernel takes it.
+    pub fn enforced(&self) -> Option<i64> {
+        self.enforced
+    }
+
+    /// What the kernel refuses, with its words.
+    pub fn refused(&self) -> impl Iterator<Item = (String, &str)> {
+        self.nft.refused()
+    }
+
+    /// Statuses that changed since it was asked last; `None` for an endpoint that is gone.
+    pub fn take_statuses(&mut self) -> Vec<(EndpointKey, Option<Status>)> {
+        self.endpoints.take()
+    }
+
+    /// How many endpoints have each status.
+    pub fn count(&self, status: Status) -> usize {
+        self.endpoints.count(status)
+    }
+
+    /// The smallest MTU of the host's interfaces that work and whose names `carries` says yes to (`mtuIfacePattern`).
+    pub fn host_mtu(&self, carries: impl Fn(&str) -> bool) -> u32 {
+        let working = self.links.iter().map(|(_, link)| link).filter(|link| link.up);
+        working.filter(|link| carries(&link.name)).map(|link| link.mtu).min().unwrap_or(NO_MTU)
+    }
+
+    /// Waits for something that asks for an apply: what others did, or the time of another try. Nothing is lost when the
+    /// returned future is dropped.
+    pub async fn next(&mut self) {
+        let now = self.now();
+        let at = self.next_try().map(|at| self.start + at.max(now));
+        tokio::select! {
+            event = next_event(&mut self.events) => self.take_events(event),
+            () = self.nft.changed() => {}
+            () = tokio::time::sleep_until(at.unwrap_or(self.start)), if at.is_some() => {}
+        }
+    }
+
+    fn next_try(&self) -> Option<Duration> {
+        self.told?;
+        let tries = [
+            self.nft.next_try(),
+            self.routes.next_try(),
+            self.neighbours.next_try(),
+            self.sysctls.next_try(),
+            self.looks.next(),
+            self.forgetting.next(),
+        ];
+        tries.into_iter().flatten().min()
+    }
+
+    /// Puts what is wanted into the kernel. What it refuses is tried again later; [`Dataplane::next`] says when.
+    pub async fn apply(&mut self) {
+        self.look_if_wanted().await;
+        self.links_changed();
+        if self.told.is_none() {
+            return;
+        }
+        self.nft.update(self.renderer.take());
+        while self.nft.step(self.now()) == Step::More {
+            tokio::task::yield_now().await;
+        }
+        self.apply_sysctls().await;
+        self.apply_routes().await;
+        self.forget_flows();
+        self.check_statuses();
+        let refused = self.nft.refused().next().is_some();
+        if self.nft.is_in_sync() && !refused && self.routes.is_in_sync() && self.neighbours.is_in_sync() {
+            self.enforced = self.told;
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Takes an event and all that wait behind it.
+    fn take_events(&mut self, first: Option<KernelEvent>) {
+        let mut next = first;
+        if next.is_none() {
+            self.events = None;
+            self.wants_look = true;
+        }
+        let mut taken = 0;
+        while let Some(event) = next {
+            self.event(&event);
+            taken += 1;
+            next = match taken < EVENTS {
+                true => self.events.as_mut().and_then(|events| events.next().now_or_never().flatten()),
+                false => None,
+            };
+        }
+    }
+
+    fn event(&mut self, event: &KernelEvent) {
+        match event {
+            KernelEvent::Route(route) => self.routes.appeared(route, &self.links, &self.settings),
+            KernelEvent::RouteGone(route) => self.routes.vanished(route),
+            KernelEvent::Overrun => self.wants_look = true,
+            event => self.links.event(event, self.start.elapsed()),
+        }
+    }
+
+    async fn look_if_wanted(&mut self) {
+        let now = self.now();
+        if !(self.wants_look || self.routes.wants_look()) || !self.looks.may(&(), now) {
+            return;
+        }
+        match self.look().await {
+            Ok(()) => {
+                // a look that asks for another one is not repeated without a pause
+                if self.routes.wants_look() {
+                    self.looks.refused((), now);
+                } else {
+                    self.looks.clear();
+                }
+            }
+            Err(error) => {
+                if self.looks.refused((), now) {
+                    tracing::warn!(%error, "the kernel cannot be listed, trying again");
+                }
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), KernelError> {
+        if self.events.is_none() {
+            self.events = Some(follow(&*self.kernel).await?);
+        }
+        let links = self.kernel.links().await?;
+        let addresses = self.kernel.addresses(None).await?;
+        let main = RouteFilter { table: Some(MAIN), ..RouteFilter::default() };
+        let routes = self.kernel.routes(main).await?;
+        let neighbours = self.kernel.neighbours(None).await?;
+        self.wants_look = false;
+        let now = self.now();
+        self.links.replace(&links, &addresses, now);
+        // the lists are newer than what the links lost
+        self.links.take_flushed();
+        self.routes.read_back(&routes, &self.links, &self.settings);
+        self.neighbours.read_back(&neighbours);
+        Ok(())
+    }
+
+    fn links_changed(&mut self) {
+        for link in self.links.take_flushed() {
+            self.routes.flushed(link);
+            self.neighbours.flushed(link);
+        }
+        let changed = self.links.take_changed();
+        if !changed.is_empty() {
+            self.routes.try_again();
+        }
+        changed.iter().for_each(|name| self.link_changed(name));
+        for (dst, want) in self.wanted.take(&self.links, &self.settings) {
+            self.want(dst, want);
+        }
+    }
+
+    fn link_changed(&mut self, name: &Arc<str>) {
+        let is_workload = self.settings.is_workload(name);
+        self.wanted.link_changed(name, is_workload);
+        self.endpoints.interface_changed(name, is_workload);
+        if is_workload {
+            self.set_parameters(name);
+        } else {
+            let link = self.links.named(name);
+            let addresses: Option<Vec<IpAddr>> = link.map(|(_, link)| link.addresses.iter().copied().collect());
+            self.renderer.set_interface(name, addresses.as_deref());
+        }
+    }
+
+    fn set_parameters(&mut self, interface: &Arc<str>) {
+        let rules = &self.settings.rules;
+        let grants = |workload: &Workload| rules.source_spoofing && !workload.source_prefixes.is_empty();
+        let mut workloads = self.endpoints.workloads_of(interface).peekable();
+        let working = self.links.named(interface).filter(|(_, link)| link.up && workloads.peek().is_some());
+        let needs = working.map(|(link, _)| Needs { link, ipv6: rules.ipv6, spoofing: workloads.any(grants) });
+        self.sysctls.set(interface, needs);
+    }
+
+    fn want(&mut self, dst: Cidr, want: Option<Want>) {
+        let neighbour = want.as_ref().and_then(|want| Some(((want.target.link()?, dst.addr()), want.mac?)));
+        let before = match &neighbour {
+            Some((neighbour, _)) => self.hardware.insert(dst, *neighbour),
+            None => self.hardware.remove(&dst),
+        };
+        if let Some((link, address)) = before.filter(|before| neighbour.is_none_or(|(now, _)| now != *before)) {
+            self.neighbours.unwant(link, address);
+        }
+        if let Some(((link, address), mac)) = neighbour {
+            self.neighbours.want(link, address, mac);
+        }
+        self.routes.want(dst, want.map(|want| (want.key, want.target)));
+    }
+
+    async fn apply_sysctls(&mut self) {
+        let now = self.now();
+        self.sysctls.apply_host(&*self.kernel, self.settings.ip_forwarding, now).await;
+        for interface in self.sysctls.apply(&*self.kernel, now).await {
+            self.endpoints.interface_changed(&interface, true);
+        }
+    }
+
+    async fn apply_routes(&mut self) {
+        loop {
+            let now = self.now();
+            let (ops, sent) = self.routes.batch(BATCH, now);
+            if ops.is_empty() {
+                self.routes.forget_due(now);
+                break;
+            }
+            let results = self.kernel.apply(ops, false).await;
+            let refused = self.routes.done(sent, results, now);
+            if let Some(first) = refused.first() {
+                let count = refused.len();
+                tracing::warn!(refused = count, error = first, "the kernel refuses routes, which are tried again");
+            }
+        }
+        let now = self.now();
+        let (ops, sent) = self.neighbours.batch(now);
+        if ops.is_empty() {
+            self.neighbours.forget_due(now);
+            return;
+        }
+        let results = self.kernel.apply(ops, false).await;
+        if let Some(error) = self.neighbours.done(sent, results, now) {
+            tracing::warn!(error, "the kernel refuses a neighbour, which is tried again");
+        }
+    }
+
+    /// Connections of addresses that left a workload's interface.
+    fn forget_flows(&mut self) {
+        let now = self.now();
+        if !self.forgetting.may(&(), now) {
+            return;
+        }
+        let left = self.routes.take_left();
+        if left.is_empty() {
+            self.forgetting.clear();
+            return;
+        }
+        let addresses: Vec<IpAddr> = left.iter().copied().collect();
+        match self.flows.forget(&addresses) {
+            Ok(count) => {
+                self.forgetting.clear();
+                tracing::debug!(count, addresses = addresses.len(), "connections of addresses that left are forgotten");
+            }
+            Err(error) => {
+                if self.forgetting.refused((), now) {
+                    tracing::warn!(%error, "connections of an address that left are not forgotten, trying again");
+                }
+                self.routes.put_back_left(left);
+            }
+        }
+    }
+
+    fn check_statuses(&mut self) {
+        // what waits for a look or an answer may concern anybody
+        let settled = self.nft.is_settled();
+        let hosts = self.renderer.host_interfaces();
+        let refused: BTreeSet<String> = self.nft.refused().map(|(object, _)| object).collect();
+        let (links, routes, sysctls, settings) = (&self.links, &self.routes, &self.sysctls, &self.settings);
+        let is_up = |name: &str| links.named(name).is_some_and(|(_, link)| link.up);
+        let wanted = &self.wanted;
+        self.endpoints.check(|key, endpoint| match endpoint {
+            Endpoint::Workload(workload) => {
+                let name = &*workload.interface;
+                let reached = |address: IpAddr| routes.is_installed(&Cidr::host(address));
+                let works = settled
+                    && is_up(name)
+                    && sysctls.is_applied(name)
+                    && (!settings.route_sync || wanted.addresses_of(key).all(reached))
+                    && !refused.iter().any(|object| object.contains(name));
+                if works { Status::Up } else { Status::Down }
+            }
+            Endpoint::Host(host) => {
+                let about = hosts.iter().filter(|(_, of)| *of == key);
+                endpoints::of_host(host, about.map(|(name, _)| is_up(name)))
+            }
+        });
+    }
+}
+
+async fn follow(kernel: &dyn Kernel) -> Result<BoxStream<'static, KernelEvent>, KernelError> {
+    let groups = EventGroups { links: true, addresses: true, routes: true, neighbours: false, others_only: true };
+    kernel.events(groups).await
+}
+
+/// The next event; `None` when the stream ends. Without a stream nothing comes.
+async fn next_event(events: &mut Option<BoxStream<'static, KernelEvent>>) -> Option<KernelEvent> {
+    match events {
+        Some(events) => events.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! The node's endpoints and their status (`felix.md` §16 of the contract).
+
+use felix_calc::endpoint::{Endpoint, EndpointKey, Host, HostInterface, Workload};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Whether an endpoint works, as status keys and files tell it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// Its interface works and everything about it is in the kernel.
+    Up,
+    /// Its interface does not work, or something about it is not in the kernel yet.
+    Down,
+    /// There is no interface it could be about.
+    Error,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Endpoints {
+    endpoints: BTreeMap<EndpointKey, Arc<Endpoint>>,
+    by_interface: BTreeMap<Arc<str>, BTreeSet<EndpointKey>>,
+    statuses: BTreeMap<EndpointKey, Status>,
+    /// Endpoints to look at again.
+    dirty: BTreeSet<EndpointKey>,
+    /// What was not told yet.
+    untold: BTreeMap<EndpointKey, Option<Status>>,
+}
+
+impl Endpoints {
+    /// An endpoint came, changed or (`None`) went; what it was before.
+    pub fn set(&mut self, key: &EndpointKey, endpoint: Option<&Arc<Endpoint>>) -> Option<Arc<Endpoint>> {
+        let before = match endpoint {
+            Some(endpoint) => self.endpoints.insert(key.clone(), endpoint.clone()),
+            None => self.endpoints.remove(key),
+        };
+        if let Some(workload) = before.as_deref().and_then(as_workload)
+            && let Some(keys) = self.by_interface.get_mut(&workload.interface)
+        {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_interface.remove(&workload.interface);
+            }
+        }
+        if let Some(workload) = endpoint.map(|endpoint| &**endpoint).and_then(as_workload) {
+            self.by_interface.entry(workload.interface.clone()).or_default().insert(key.clone());
+        }
+        self.dirty.insert(key.clone());
+        before
+    }
+
+    /// Something about an interface changed. Host endpoints may be about any.
+    pub fn interface_changed(&mut self, name: &str, is_workload: bool) {
+        if is_workload {
+            self.dirty.extend(self.by_interface.get(name).into_iter().flatten().cloned());
+        } else {
+            let hosts = self.endpoints.keys().filter(|key| matches!(key, EndpointKey::Host(_)));
+            self.dirty.extend(hosts.cloned());
+        }
+    }
+
+    /// All are looked at again.
+    pub fn all_dirty(&mut self) {
+        self.dirty.extend(self.endpoints.keys().cloned());
+    }
+
+    /// The workloads behind an interface.
+    pub fn workloads_of(&self, interface: &str) -> impl Iterator<Item = &Workload> {
+        let keys = self.by_interface.get(interface).into_iter().flatten();
+        keys.filter_map(|key| self.endpoints.get(key)).filter_map(|endpoint| as_workload(endpoint))
+    }
+
+    /// All workloads.
+    pub fn workloads(&self) -> impl Iterator<Item = (&EndpointKey, &Workload)> {
+        self.endpoints.iter().filter_map(|(key, endpoint)| Some((key, as_workload(endpoint)?)))
+    }
+
+    /// Looks again at those about which something changed; one that is down is looked at every time.
+    pub fn check(&mut self, status: impl Fn(&EndpointKey, &Endpoint) -> Status) {
+        for key in std::mem::take(&mut self.dirty) {
+            let now = self.endpoints.get(&key).map(|endpoint| status(&key, endpoint));
+            let before = match now {
+                Some(now) => self.statuses.insert(key.clone(), now),
+                None => self.statuses.remove(&key),
+            };
+            if now == Some(Status::Down) {
+                self.dirty.insert(key.clone());
+            }
+            if now != before {
+                self.untold.insert(key, now);
+            }
+        }
+    }
+
+    /// Statuses that changed since it was asked last; `None` for an endpoint that is gone.
+    pub fn take(&mut self) -> Vec<(EndpointKey, Option<Status>)> {
+        std::mem::take(&mut self.untold).into_iter().collect()
+    }
+
+    /// How many have each status.
+    pub fn count(&self, status: Status) -> usize {
+        self.statuses.values().filter(|known| **known == status).count()
+    }
+}
+
+/// A workload, where it is one.
+pub fn as_workload(endpoint: &Endpoint) -> Option<&Workload> {
+    match endpoint {
+        Endpoint::Workload(workload) => Some(workload),
+        Endpoint::Host(_) => None,
+    }
+}
+
+/// The status of a host endpoint: `interfaces` are those it is about, each with whether it works.
+pub fn of_host(host: &Host, interfaces: impl Iterator<Item = bool>) -> Status {
+    if host.interface == HostInterface::All {
+        return Status::Up;
+    }
+    interfaces.fold(Status::Error, |worst, up| match (worst, up) {
+        (Status::Down, _) | (_, false) => Status::Down,
+        _ => Status::Up,
+    })
+}
+
+#[cfg(test)]
+mod tests;
