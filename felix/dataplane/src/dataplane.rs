@@ -8,10 +8,10 @@
 use crate::endpoints::{self, Endpoints, Status};
 use crate::links::Links;
 use crate::nft::{NftDriver, Step};
+use crate::routes::MAIN;
 use crate::routes::neighbours::Neighbours;
 use crate::routes::table::RouteTable;
 use crate::routes::wanted::{Want, Wanted};
-use crate::routes::MAIN;
 use crate::settings::Settings;
 use crate::sysctls::{Needs, Sysctls};
 use delta::Retries;
@@ -56,6 +56,8 @@ pub struct Dataplane {
     wants_look: bool,
     looks: Retries<()>,
     forgetting: Retries<()>,
+    /// Packets have been judged.
+    guarded: bool,
     /// What was told is the store's state of this revision.
     told: Option<i64>,
     enforced: Option<i64>,
@@ -63,7 +65,10 @@ pub struct Dataplane {
 
 impl std::fmt::Debug for Dataplane {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dataplane").field("told", &self.told).field("enforced", &self.enforced).finish_non_exhaustive()
+        f.debug_struct("Dataplane")
+            .field("told", &self.told)
+            .field("enforced", &self.enforced)
+            .finish_non_exhaustive()
     }
 }
 
@@ -99,6 +104,7 @@ impl Dataplane {
             wants_look: false,
             looks: Retries::default(),
             forgetting: Retries::default(),
+            guarded: false,
             told: None,
             enforced: None,
         };
@@ -211,9 +217,13 @@ impl Dataplane {
         while self.nft.step(self.now()) == Step::More {
             tokio::task::yield_now().await;
         }
-        self.apply_sysctls().await;
-        self.apply_routes().await;
-        self.forget_flows();
+        // before packets are judged for the first time nothing is opened
+        self.guarded |= self.nft.guards();
+        if self.guarded {
+            self.apply_sysctls().await;
+            self.apply_routes().await;
+            self.forget_flows();
+        }
         self.check_statuses();
         let refused = self.nft.refused().next().is_some();
         if self.nft.is_in_sync() && !refused && self.routes.is_in_sync() && self.neighbours.is_in_sync() {
@@ -316,7 +326,8 @@ impl Dataplane {
             self.set_parameters(name);
         } else {
             let link = self.links.named(name);
-            let addresses: Option<Vec<IpAddr>> = link.map(|(_, link)| link.addresses.iter().copied().collect());
+            let addresses: Option<Vec<IpAddr>> =
+                link.map(|(_, link)| link.addresses.iter().copied().collect());
             self.renderer.set_interface(name, addresses.as_deref());
         }
     }
@@ -326,7 +337,8 @@ impl Dataplane {
         let grants = |workload: &Workload| rules.source_spoofing && !workload.source_prefixes.is_empty();
         let mut workloads = self.endpoints.workloads_of(interface).peekable();
         let working = self.links.named(interface).filter(|(_, link)| link.up && workloads.peek().is_some());
-        let needs = working.map(|(link, _)| Needs { link, ipv6: rules.ipv6, spoofing: workloads.any(grants) });
+        let needs =
+            working.map(|(link, _)| Needs { link, ipv6: rules.ipv6, spoofing: workloads.any(grants) });
         self.sysctls.set(interface, needs);
     }
 
@@ -336,7 +348,8 @@ impl Dataplane {
             Some((neighbour, _)) => self.hardware.insert(dst, *neighbour),
             None => self.hardware.remove(&dst),
         };
-        if let Some((link, address)) = before.filter(|before| neighbour.is_none_or(|(now, _)| now != *before)) {
+        if let Some((link, address)) = before.filter(|before| neighbour.is_none_or(|(now, _)| now != *before))
+        {
             self.neighbours.unwant(link, address);
         }
         if let Some(((link, address), mac)) = neighbour {
@@ -365,7 +378,11 @@ impl Dataplane {
             let refused = self.routes.done(sent, results, now);
             if let Some(first) = refused.first() {
                 let count = refused.len();
-                tracing::warn!(refused = count, error = first, "the kernel refuses routes, which are tried again");
+                tracing::warn!(
+                    refused = count,
+                    error = first,
+                    "the kernel refuses routes, which are tried again"
+                );
             }
         }
         let now = self.now();
@@ -395,7 +412,11 @@ impl Dataplane {
         match self.flows.forget(&addresses) {
             Ok(count) => {
                 self.forgetting.clear();
-                tracing::debug!(count, addresses = addresses.len(), "connections of addresses that left are forgotten");
+                tracing::debug!(
+                    count,
+                    addresses = addresses.len(),
+                    "connections of addresses that left are forgotten"
+                );
             }
             Err(error) => {
                 if self.forgetting.refused((), now) {
@@ -434,7 +455,8 @@ impl Dataplane {
 }
 
 async fn follow(kernel: &dyn Kernel) -> Result<BoxStream<'static, KernelEvent>, KernelError> {
-    let groups = EventGroups { links: true, addresses: true, routes: true, neighbours: false, others_only: true };
+    let groups =
+        EventGroups { links: true, addresses: true, routes: true, neighbours: false, others_only: true };
     kernel.events(groups).await
 }
 

@@ -18,6 +18,8 @@ pub mod nft;
 pub mod routes;
 pub mod settings;
 pub mod sysctls;
+#[cfg(test)]
+mod testing;
 
 pub use dataplane::Dataplane;
 pub use endpoints::Status;

@@ -80,7 +80,9 @@ impl Sysctls {
         if self.host_done || !self.host_retries.may(&(), now) {
             return;
         }
-        let wanted = HOST.iter().filter(|(key, _)| forwarding || !key.ends_with("forward") && !key.ends_with("forwarding"));
+        let wanted = HOST
+            .iter()
+            .filter(|(key, _)| forwarding || !key.ends_with("forward") && !key.ends_with("forwarding"));
         let wanted: Vec<&(&str, bool)> = wanted.collect();
         let values = wanted.iter().map(|(key, _)| ((*key).to_owned(), "1".to_owned())).collect();
         let results = kernel.set_sysctls(values).await;
@@ -172,7 +174,9 @@ fn parameters(name: &str, needs: Needs, rp_filter: &str) -> Vec<(String, String,
     let mut all: Vec<(String, String, bool)> =
         v4.into_iter().map(|(folder, key, value)| (path(folder, key), value.to_owned(), true)).collect();
     if needs.ipv6 {
-        all.extend(v6.into_iter().map(|(folder, key, value, must)| (path(folder, key), value.to_owned(), must)));
+        all.extend(
+            v6.into_iter().map(|(folder, key, value, must)| (path(folder, key), value.to_owned(), must)),
+        );
     }
     all
 }

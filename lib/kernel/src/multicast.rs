@@ -11,8 +11,10 @@ use filter::Filter;
 use futures::stream::{Stream, poll_fn};
 use netlink_sys::{AsyncSocket, SocketAddr, TokioSocket};
 use nix::errno::Errno;
+use nix::libc::MSG_DONTWAIT;
 use nix::sys::socket::{setsockopt, sockopt::RcvBufForce};
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::task::{Context, Poll};
 
@@ -82,7 +84,17 @@ impl<E> Follower<E> {
                 return Poll::Ready(Some(event));
             }
             self.buffer.clear();
-            match self.socket.poll_recv_from(context, &mut self.buffer) {
+            // What waits is taken even where the runtime has not heard of it yet: who asks after a change of its own is told
+            // of all that came before.
+            let waiting = self.socket.socket_ref().recv_from(&mut self.buffer, MSG_DONTWAIT);
+            let received = match waiting {
+                Ok((_, sender)) => Poll::Ready(Ok(sender)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.socket.poll_recv_from(context, &mut self.buffer)
+                }
+                Err(error) => Poll::Ready(Err(error)),
+            };
+            match received {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(sender)) if sender.port_number() == 0 => {
                     (self.read)(&self.buffer, &mut self.pending);

@@ -54,6 +54,7 @@ pub struct NftDriver {
     /// The kernel as a whole answers with an error.
     failing: Retries<()>,
     stale: usize,
+    batch: usize,
 }
 
 impl std::fmt::Debug for NftDriver {
@@ -80,7 +81,15 @@ impl NftDriver {
             refused: BTreeMap::new(),
             failing: Retries::up_to(LONGEST_PAUSE),
             stale: 0,
+            batch: BATCH,
         })
+    }
+
+    /// Batches of another size.
+    #[cfg(test)]
+    pub(crate) fn split_at(mut self, batch: usize) -> Self {
+        self.batch = batch;
+        self
     }
 
     /// Other things are wanted.
@@ -124,6 +133,16 @@ impl NftDriver {
         self.touched.is_empty() && (self.ruleset.is_in_sync() || !self.refused.is_empty())
     }
 
+    /// Whether packets are judged: all is as wanted, or at most objects are missing without which packets are dropped.
+    pub fn guards(&self) -> bool {
+        let opens = |object: &ObjectId| match object {
+            ObjectId::Table(_) => true,
+            ObjectId::Chain(family, name) => self.ruleset.is_base_chain(*family, name),
+            ObjectId::Set(..) | ObjectId::Element(..) => false,
+        };
+        self.is_settled() && !self.refused.keys().any(opens)
+    }
+
     /// What the kernel refuses, with its words.
     pub fn refused(&self) -> impl Iterator<Item = (String, &str)> {
         self.refused.iter().map(|(object, words)| (object.to_string(), words.as_str()))
@@ -161,7 +180,7 @@ impl NftDriver {
             return if self.next_look <= now { self.look(now) } else { Step::Idle };
         }
         let may = |object: &ObjectId| self.retries.may(object, now);
-        let batch = Planner::new(&self.ruleset, BATCH, &may).plan();
+        let batch = Planner::new(&self.ruleset, self.batch, &may).plan();
         if batch.changes.is_empty() {
             // what was refused and is not wanted any more
             for object in self.retries.forget_due(now) {
@@ -304,7 +323,9 @@ impl NftDriver {
         match owner {
             ObjectId::Table(family) => self.touched.table(family),
             ObjectId::Chain(family, name) => self.touched.chain(family, &name),
-            ObjectId::Set(family, name) | ObjectId::Element(family, name, _) => self.touched.set(family, &name),
+            ObjectId::Set(family, name) | ObjectId::Element(family, name, _) => {
+                self.touched.set(family, &name)
+            }
         }
     }
 }

@@ -14,3 +14,6 @@ pub mod plan;
 pub mod state;
 
 pub use driver::{NftDriver, Step};
+
+#[cfg(test)]
+mod tests;

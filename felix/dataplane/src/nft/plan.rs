@@ -110,7 +110,9 @@ impl<'a> Planner<'a> {
             self.add_set(family, name, shape);
         }
         for (name, state) in dirty_chains(table).filter(|(_, state)| state.actual.is_none()) {
-            let Some(wanted) = state.desired.as_ref().filter(|wanted| wanted.hook.is_none()) else { continue };
+            let Some(wanted) = state.desired.as_ref().filter(|wanted| wanted.hook.is_none()) else {
+                continue;
+            };
             self.room()?;
             self.add_chain(family, name, wanted);
         }
@@ -122,7 +124,9 @@ impl<'a> Planner<'a> {
             }
         }
         for (name, state) in dirty_chains(table) {
-            let Some(wanted) = state.desired.as_ref().filter(|wanted| wanted.hook.is_none()) else { continue };
+            let Some(wanted) = state.desired.as_ref().filter(|wanted| wanted.hook.is_none()) else {
+                continue;
+            };
             match &state.actual {
                 None => {
                     self.room()?;
@@ -135,7 +139,8 @@ impl<'a> Planner<'a> {
                 Some(_) => {}
             }
         }
-        Ok(())
+        // a set that is filled in part is still hidden
+        self.room()
     }
 
     /// What decides about packets.
@@ -192,7 +197,12 @@ impl<'a> Planner<'a> {
             if self.may(&id) {
                 self.room()?;
                 self.batch.push(id, flush_chain(family, name));
-                self.batch.receipts.push(Receipt::Chain(family, name.clone(), empty(&actual.chain).chain, vec![]));
+                self.batch.receipts.push(Receipt::Chain(
+                    family,
+                    name.clone(),
+                    empty(&actual.chain).chain,
+                    vec![],
+                ));
             }
         }
         for (name, state) in dirty_sets(table) {
@@ -225,7 +235,8 @@ impl<'a> Planner<'a> {
             self.remove_table(family);
         }
         self.add_table(family, id);
-        let sets = || table.sets.iter().filter_map(|(name, state)| Some((name, state.desired.as_ref()?, state)));
+        let sets =
+            || table.sets.iter().filter_map(|(name, state)| Some((name, state.desired.as_ref()?, state)));
         let chains = || table.chains.iter().filter_map(|(name, state)| Some((name, state.desired.as_ref()?)));
         sets().for_each(|(name, shape, _)| self.add_set(family, name, shape));
         chains().for_each(|(name, wanted)| self.add_chain(family, name, wanted));

@@ -23,7 +23,9 @@ pub struct ChainState {
 impl ChainState {
     fn is_in_sync(&self) -> bool {
         match (&self.desired, &self.actual) {
-            (Some(desired), Some(actual)) => Arc::ptr_eq(desired, &actual.chain) || **desired == *actual.chain,
+            (Some(desired), Some(actual)) => {
+                Arc::ptr_eq(desired, &actual.chain) || **desired == *actual.chain
+            }
             (desired, actual) => desired.is_none() && actual.is_none(),
         }
     }
@@ -77,7 +79,10 @@ impl TableState {
 
     /// Whether it is as wanted.
     pub fn is_in_sync(&self) -> bool {
-        self.is_wanted() == self.exists && !self.rebuild && self.dirty_chains.is_empty() && self.dirty_sets.is_empty()
+        self.is_wanted() == self.exists
+            && !self.rebuild
+            && self.dirty_chains.is_empty()
+            && self.dirty_sets.is_empty()
     }
 
     fn set_chain(&mut self, name: Arc<str>, chain: Option<Arc<Chain>>) {
@@ -249,6 +254,12 @@ impl Ruleset {
         self.tables.iter().map(|(family, table)| (*family, table))
     }
 
+    /// Whether the kernel calls this chain, as it is wanted.
+    pub fn is_base_chain(&self, family: Family, name: &str) -> bool {
+        let chain = self.tables.get(&family).and_then(|table| table.chains.get(name));
+        chain.and_then(|chain| chain.desired.as_ref()).is_some_and(|chain| chain.hook.is_some())
+    }
+
     /// A family's table.
     pub fn table(&mut self, family: Family) -> &mut TableState {
         self.tables.entry(family).or_default()
@@ -337,7 +348,9 @@ impl Ruleset {
                 }
                 Receipt::Flushed(family, name) => self.elements(family, &name, Elements::forget_actual),
                 Receipt::Added(family, name, keys) => self.elements(family, &name, |all| all.added(keys)),
-                Receipt::Removed(family, name, keys) => self.elements(family, &name, |all| all.removed(&keys)),
+                Receipt::Removed(family, name, keys) => {
+                    self.elements(family, &name, |all| all.removed(&keys))
+                }
             }
         }
         untold

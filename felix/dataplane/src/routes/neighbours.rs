@@ -39,7 +39,8 @@ impl Neighbours {
     /// A link lost its neighbours.
     pub fn flushed(&mut self, link: u32) {
         let any = |last: u8| IpAddr::from([last; 4]);
-        let gone: Vec<Key> = self.delta.range((link, any(0))..=(link, any(255))).map(|entry| *entry.key).collect();
+        let gone: Vec<Key> =
+            self.delta.range((link, any(0))..=(link, any(255))).map(|entry| *entry.key).collect();
         gone.iter().for_each(|key| self.delta.remove_actual(key));
     }
 

@@ -47,10 +47,8 @@ impl Wanted {
         let own = workload.iter().flat_map(|workload| workload.addresses.iter().copied());
         let external = workload.iter().flat_map(|w| w.floating.iter().map(|floating| floating.external));
         let now: BTreeSet<IpAddr> = own.chain(external.filter(|_| floating)).collect();
-        let holder = workload.map(|workload| Holder {
-            interface: workload.interface.clone(),
-            mac: workload.mac.map(Mac),
-        });
+        let holder = workload
+            .map(|workload| Holder { interface: workload.interface.clone(), mac: workload.mac.map(Mac) });
         let before = match now.is_empty() {
             true => self.addresses.remove(key),
             false => self.addresses.insert(key.clone(), now.clone()),
@@ -89,7 +87,8 @@ impl Wanted {
     /// A link came, changed or went: what leads through it is looked at again. `addresses`: of the host itself.
     pub fn link_changed(&mut self, name: &str, is_workload: bool) {
         if is_workload {
-            let uses = |holders: &BTreeMap<EndpointKey, Holder>| holders.values().any(|h| *h.interface == *name);
+            let uses =
+                |holders: &BTreeMap<EndpointKey, Holder>| holders.values().any(|h| *h.interface == *name);
             let through = self.holders.iter().filter(|(_, holders)| uses(holders));
             self.dirty.extend(through.map(|(address, _)| Cidr::host(*address)));
         } else {
