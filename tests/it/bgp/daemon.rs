@@ -23,6 +23,8 @@ pub struct Setup<'a> {
     pub passive: bool,
     /// BIRD checks that what it gets comes from the link (RFC 5082).
     pub ttl_security: bool,
+    /// Further neighbours that tell it routes, with their AS numbers; its clients too where it reflects.
+    pub others: &'a [(Place, u32)],
 }
 
 impl Setup<'_> {
@@ -41,6 +43,7 @@ impl Setup<'_> {
             add_path: false,
             passive: false,
             ttl_security: false,
+            others: &[],
         }
     }
 
@@ -113,6 +116,8 @@ impl Setup<'_> {
             }
             let restart = if self.graceful_restart { "on" } else { "off" };
             let add_path = if self.add_path { "add paths on;" } else { "" };
+            // What is reflected keeps its next hop (RFC 4456 §10).
+            let own = if self.reflects { "next hop self ebgp;" } else { "next hop self;" };
             let _ = write!(
                 text,
                 "protocol static static_{channel} {{ {channel};\n\
@@ -120,11 +125,22 @@ impl Setup<'_> {
                  route {poor} blackhole; }}\n\
                  protocol bgp {} {{ local {} as {asn}; neighbor {us} as {remote_as};{session}\n\
                  graceful restart {restart}; connect delay time 1; connect retry time 1; error wait time 1,2;\n\
-                 {channel} {{ import all; next hop self; {add_path}\n\
+                 {channel} {{ import all; {own} {add_path}\n\
                  export filter {{ if net = {rich} then bgp_med = 9; accept; }}; }}; }}\n",
                 bird_protocol(&us),
                 self.place.address(family),
             );
+            let client = if self.reflects { "rr client; rr cluster id 10.9.9.9;" } else { "" };
+            for (place, other) in self.others {
+                let address = place.address(family);
+                let _ = write!(
+                    text,
+                    "protocol bgp {} {{ local {} as {asn}; neighbor {address} as {other}; passive; {client}\n\
+                     {channel} {{ import all; export all; }}; }}\n",
+                    bird_protocol(&address),
+                    self.place.address(family),
+                );
+            }
         }
         text
     }
@@ -152,6 +168,13 @@ impl Setup<'_> {
                 let _ = writeln!(text, " neighbor {us} passive");
             }
         }
+        if self.reflects {
+            text.push_str(" bgp cluster-id 10.9.9.9\n");
+        }
+        for (address, other) in self.others.iter().flat_map(|(place, asn)| place.both().map(|at| (at, asn))) {
+            let _ = write!(text, " neighbor {address} remote-as {other}\n neighbor {address} passive\n");
+            let _ = writeln!(text, " neighbor {address} advertisement-interval 0");
+        }
         for family in Family::ALL {
             let [rich, poor] = self.place.routes(family);
             let us = self.remote.address(family);
@@ -165,6 +188,12 @@ impl Setup<'_> {
             }
             if self.add_path {
                 let _ = writeln!(text, "  neighbor {us} addpath-tx-all-paths");
+            }
+            for address in self.others.iter().map(|(place, _)| place.address(family)) {
+                let _ = writeln!(text, "  neighbor {address} activate");
+                if self.reflects {
+                    let _ = writeln!(text, "  neighbor {address} route-reflector-client");
+                }
             }
             text.push_str(" exit-address-family\n");
         }
@@ -184,42 +213,49 @@ impl Setup<'_> {
             self.asn,
             self.place.address(Family::Ipv4)
         );
-        for family in Family::ALL {
-            let _ = write!(
-                text,
-                "[[neighbors]]\n[neighbors.config]\nneighbor-address = '{}'\npeer-as = {}\n",
-                self.remote.address(family),
-                self.remote_as
-            );
-            if let Some(password) = self.password {
-                let _ = writeln!(text, "auth-password = '{password}'");
-            }
-            let _ = write!(
-                text,
-                "[neighbors.transport.config]\npassive-mode = {}\nlocal-address = '{}'\n[neighbors.timers.config]\nconnect-retry = 1\n",
-                self.passive,
-                self.place.address(family)
-            );
-            if self.reflects {
-                text.push_str(
-                    "[neighbors.route-reflector.config]\nroute-reflector-client = true\nroute-reflector-cluster-id = '10.9.9.9'\n",
-                );
-            }
-            if self.graceful_restart {
-                text.push_str("[neighbors.graceful-restart.config]\nenabled = true\nrestart-time = 60\n");
-            }
-            let name = Self::gobgp_family(family);
-            let _ = write!(
-                text,
-                "[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = '{name}-unicast'\n"
-            );
-            if self.graceful_restart {
-                text.push_str("[neighbors.afi-safis.mp-graceful-restart.config]\nenabled = true\n");
-            }
-            if self.add_path {
-                text.push_str("[neighbors.afi-safis.add-paths.config]\nreceive = true\nsend-max = 8\n");
+        let others = self.others.iter().map(|(place, asn)| (*place, *asn, true));
+        for (remote, remote_as, passive) in
+            [(self.remote, self.remote_as, self.passive)].into_iter().chain(others)
+        {
+            for family in Family::ALL {
+                self.gobgp_neighbor(family, (remote, remote_as), passive, &mut text);
             }
         }
         text
+    }
+
+    fn gobgp_neighbor(&self, family: Family, remote: (Place, u32), passive: bool, text: &mut String) {
+        let (address, asn) = (remote.0.address(family), remote.1);
+        let _ = write!(
+            text,
+            "[[neighbors]]\n[neighbors.config]\nneighbor-address = '{address}'\npeer-as = {asn}\n"
+        );
+        if let Some(password) = self.password {
+            let _ = writeln!(text, "auth-password = '{password}'");
+        }
+        let _ = write!(
+            text,
+            "[neighbors.transport.config]\npassive-mode = {passive}\nlocal-address = '{}'\n[neighbors.timers.config]\nconnect-retry = 1\n",
+            self.place.address(family)
+        );
+        if self.reflects {
+            text.push_str(
+                "[neighbors.route-reflector.config]\nroute-reflector-client = true\nroute-reflector-cluster-id = '10.9.9.9'\n",
+            );
+        }
+        if self.graceful_restart {
+            text.push_str("[neighbors.graceful-restart.config]\nenabled = true\nrestart-time = 60\n");
+        }
+        let name = Self::gobgp_family(family);
+        let _ = write!(
+            text,
+            "[[neighbors.afi-safis]]\n[neighbors.afi-safis.config]\nafi-safi-name = '{name}-unicast'\n"
+        );
+        if self.graceful_restart {
+            text.push_str("[neighbors.afi-safis.mp-graceful-restart.config]\nenabled = true\n");
+        }
+        if self.add_path && remote.0 == self.remote {
+            text.push_str("[neighbors.afi-safis.add-paths.config]\nreceive = true\nsend-max = 8\n");
+        }
     }
 }

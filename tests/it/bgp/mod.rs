@@ -2,7 +2,9 @@
 
 mod alike;
 mod daemon;
+mod families;
 mod mesh;
+mod paths;
 mod reflection;
 mod restart;
 mod sessions;

@@ -1,4 +1,4 @@
-//! Passwords, collisions and several paths a prefix, with every daemon that has them.
+//! Passwords, collisions, distances and neighbours by prefix, with every daemon that has them.
 
 use super::daemon::Setup;
 use super::*;
@@ -71,54 +71,56 @@ fn sessions_that_collide_settle() {
     });
 }
 
-/// Two neighbours tell the same prefix; one that takes several paths hears of both.
-fn several_paths(kind: Kind) {
-    let (second, third) = (Place(3), Place(4));
-    on_one_link(&[US, THEM, second, third], || {
-        let same = "10.99.0.0/24";
-        let tellers = [Setup::external(Kind::Bird, THEM), Setup::external(Kind::Bird, second)];
-        let mut all = resources("") + &everything_leaves();
-        let mut running = Vec::new();
-        for teller in &tellers {
-            let [rich, _] = teller.place.routes(Family::Ipv4);
-            let configuration = teller.bird().replace(&rich, same);
-            running.push(Router::start(Kind::Bird, Some(&teller.place.netns()), &configuration)?);
-            all.push_str(&peers(teller.place, teller.asn, "", ""));
+/// Both sides take another password while the session runs (RFC 2385 §4.5 leaves the way to them). BIRD, FRR and GoBGP end
+/// a session whose password is changed, so the other side is a speaker of ours: what does not fall is told by both.
+#[test]
+fn a_password_changes_under_a_session() {
+    on_one_link(&[US, THEM], || {
+        let password = ", password: {secretKeyRef: {name: bgp, key: word}}";
+        let ours = resources("") + &peers(THEM, US_AS, "", password);
+        let theirs = format!(
+            "{HEAD} Node
+metadata: {{name: them}}
+spec: {{bgp: {{ipv4Address: 10.0.0.2/24, ipv6Address: 'fd00::2/64', asNumber: {US_AS}}}}}
+---
+{HEAD} BGPConfiguration
+metadata: {{name: default, annotations: {{{SHORT}}}}}
+spec: {{nodeToNodeMeshEnabled: false}}
+"
+        ) + &peers(US, US_AS, "", password).replace("node: us", "node: them");
+        let us = Speaker::start(&US.netns(), "us", &ours, &[])?;
+        us.set_secret("bgp", "word", "first")?;
+        let mut them = Speaker::start(&THEM.netns(), "them", &theirs, &[])?;
+        them.set_secret("bgp", "word", "first")?;
+        us.wait_established(&THEM.both().each_ref().map(String::as_str))?;
+        let moved = ours.replace("cidr: 10.244.0.0/26", "cidr: 10.244.9.0/26");
+        for (word, resources, block) in
+            [("second", &moved, "10.244.9.0/26"), ("third", &ours, "10.244.0.0/26")]
+        {
+            // For a moment the two differ: what is lost then is sent again by TCP.
+            us.set_secret("bgp", "word", word)?;
+            us.set_resources(resources)?;
+            them.set_secret("bgp", "word", word)?;
+            wait_for("the block of the new password", PATIENCE, || {
+                them.routes(Family::Ipv4).ok()?.contains_key(block).then_some(())
+            })?;
         }
-        let hearer = Setup { add_path: true, ..Setup::external(kind, third) };
-        let hears = hearer.start()?;
-        all.push_str(&peers(third, hearer.asn, "bgp.ocicat.io/add-path: both", EVERYTHING));
-        let us = Speaker::start(&US.netns(), "us", &all, &[])?;
-        us.wait_established(&["10.0.0.2", "10.0.0.3", "10.0.0.4"])?;
-        let paths = vec![format!("{US_AS} {}", tellers[0].asn), format!("{US_AS} {}", tellers[1].asn)];
-        let heard = || -> Option<Vec<String>> {
-            let table = hears.learnt(Family::Ipv4, "10.0.0.1").ok()?;
-            let mut found: Vec<String> = table.get(same)?.iter().map(|entry| entry.as_path.clone()).collect();
-            found.sort();
-            Some(found)
-        };
-        wait_for("both paths", PATIENCE, || (heard()? == paths).then_some(()))
-            .unwrap_or_else(|error| panic!("{kind:?}: {error:#}: {:?}", heard()));
-        // One teller goes: one path is left.
-        drop(running.pop());
-        wait_for("one path", PATIENCE, || (heard()? == paths[..1]).then_some(()))?;
+        let ends = [us.log(), them.log()].map(|log| log.matches("session is down").count());
+        assert_eq!(ends, [0, 0], "no session falls:\n{}\n{}", us.log(), them.log());
+        // It is the new password that counts: one who knows it comes back, one who knows the old one does not.
+        for (word, comes) in [("first", false), ("third", true)] {
+            them.kill();
+            them.set_secret("bgp", "word", word)?;
+            wait_for("the end of the session", PATIENCE, || {
+                us.peer("10.0.0.2").is_ok_and(|peer| peer["state"] != "Established").then_some(())
+            })?;
+            them.launch()?;
+            let up = || us.peer("10.0.0.2").is_ok_and(|peer| peer["state"] == "Established").then_some(());
+            let limit = if comes { PATIENCE } else { Duration::from_secs(4) };
+            assert_eq!(wait_for("a session", limit, up).is_ok(), comes, "with password {word:?}");
+        }
         Ok(())
     });
-}
-
-#[test]
-fn a_bird_hears_of_several_paths() {
-    several_paths(Kind::Bird);
-}
-
-#[test]
-fn an_frr_hears_of_several_paths() {
-    several_paths(Kind::FrrAlone);
-}
-
-#[test]
-fn a_gobgp_hears_of_several_paths() {
-    several_paths(Kind::Gobgp);
 }
 
 /// RFC 5082 on both sides; a neighbour without it sends with a TTL that no other than a near one can be told by.
