@@ -27,6 +27,7 @@ mod session;
 mod tally;
 mod verbs;
 mod version;
+mod why;
 
 use io::Io;
 use persona::Persona;

@@ -64,6 +64,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "cni-protocol",
             "bgpd",
             "bgp-config",
+            "felix-calc",
+            "felix-render",
         ],
     ),
     ("tests", &["model", "mvcc", "datastore", "ipam", "ipam-plan", "kernel", "netfilter", "felix-calc"]),

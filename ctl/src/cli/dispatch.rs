@@ -17,6 +17,7 @@ use crate::print::Format;
 use crate::session::Session;
 use crate::tally::Verb;
 use crate::version;
+use crate::why;
 use std::process::ExitCode;
 
 /// Answers a command.
@@ -40,6 +41,10 @@ pub fn dispatch(persona: Persona, asked: Asked, io: &mut Io) -> Result<ExitCode,
             start_log(persona, global.log_level.as_deref());
             let Some(command) = command else { return Ok(ExitCode::SUCCESS) };
             runtime()?.block_on(bgp::run(&command, io)).map(|()| ExitCode::SUCCESS)
+        }
+        Command::House(House::Why(args)) => {
+            start_log(persona, global.log_level.as_deref());
+            runtime()?.block_on(why::run(&args, &global, &variable, io)).map(|()| ExitCode::SUCCESS)
         }
         Command::House(House::Cni { plugin }) => Ok(crate::cni::main(vec![plugin.into()])),
         Command::Admin(command) => {

@@ -4,6 +4,7 @@
 use crate::bgp::BgpCommand;
 use crate::lab::LabCommand;
 use crate::version;
+use crate::why::WhyArgs;
 use bgpd::DEFAULT_SECRETS;
 use bgpd::client::DEFAULT_SOCKET;
 use clap::{Args, Parser, Subcommand};
@@ -79,6 +80,8 @@ pub enum House {
         #[command(subcommand)]
         command: Option<BgpCommand>,
     },
+    /// Tell which policy rule decides about a packet between two workloads or addresses
+    Why(WhyArgs),
     /// Be the CNI plugin (the thin binaries `calico` and `calico-ipam` execute this)
     Cni {
         /// calico or calico-ipam
