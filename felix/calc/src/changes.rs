@@ -24,6 +24,8 @@ pub struct Changes {
     pub profiles: Vec<(Arc<str>, Option<Arc<Profile>>)>,
     /// Local endpoints with everything that applies to them; `None` for one that is gone.
     pub endpoints: Vec<(EndpointKey, Option<Arc<LocalEndpoint>>)>,
+    /// BGPPeers that are about local workloads, for their status files; `None` for an endpoint that has none any more.
+    pub bgp_peers: Vec<(EndpointKey, Option<Arc<str>>)>,
     /// Routes of blocks and of borrowed addresses; `None` for one that is not wanted any more. Routes to local
     /// workloads are not among them: they follow from [`Changes::endpoints`].
     pub routes: Vec<(Cidr, Option<BlockRoute>)>,

@@ -10,6 +10,7 @@
 mod endpoint;
 mod kubernetes;
 mod object;
+mod peer;
 mod policy;
 mod queue;
 
@@ -28,6 +29,7 @@ use model::net::{Cidr, Family};
 use model::v3::{self, BGPConfigurationSpec, IPPoolSpec, NodeSpec};
 use model::{Key, Resource, key};
 use object::{Object, Refusal};
+use peer::WorkloadPeers;
 use queue::Queue;
 use std::sync::Arc;
 
@@ -38,10 +40,11 @@ const DEFAULT_ALLOW: &str = "projectcalico-default-allow";
 const GLOBAL: &str = "default";
 
 /// Kinds of which there is little.
-const FEW: [Kind; 13] = [
+const FEW: [Kind; 14] = [
     Kind::ClusterInformation,
     Kind::FelixConfiguration,
     Kind::BGPConfiguration,
+    Kind::BGPPeer,
     Kind::Node,
     Kind::IPPool,
     Kind::Tier,
@@ -64,6 +67,7 @@ pub struct Feed {
     queue: Queue,
     graph: Graph,
     topology: Topology,
+    peers: WorkloadPeers,
     services: Arc<[Cidr]>,
     told_services: Option<Arc<[Cidr]>>,
     settings: DeltaMap<Key, Arc<Resource>>,
@@ -82,6 +86,7 @@ impl Feed {
             queue: Queue::new(node, many()),
             graph,
             topology: Topology::new(node, options),
+            peers: WorkloadPeers::default(),
             services: Arc::default(),
             told_services: None,
             settings: DeltaMap::new(),
@@ -200,6 +205,10 @@ impl Feed {
                 self.topology.set_node(name, Some(NodeFacts::new(&spec)));
                 if *name == self.node {
                     self.set_setting(key, value)?;
+                    let own = self.settings.get_desired(key);
+                    let labels = own.into_iter().flat_map(|own| own.labels());
+                    let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+                    self.peers.set_labels(&mut self.graph, &self.node, labels);
                 }
             }
             Kind::IPPool => {
@@ -212,6 +221,7 @@ impl Feed {
                 self.topology.set_pool(name, Some(facts));
                 return Ok(report.into_iter().collect());
             }
+            Kind::BGPPeer => self.peers.set(&mut self.graph, &self.node, name, Some(value))?,
             Kind::BGPConfiguration if name == GLOBAL => self.services = services(&spec(kind, value)?)?,
             Kind::FelixConfiguration => self.set_setting(key, value)?,
             Kind::ClusterInformation if name == GLOBAL => self.set_setting(key, value)?,
@@ -248,8 +258,13 @@ impl Feed {
             Kind::Node => {
                 self.topology.set_node(name, None);
                 self.settings.remove_desired(key);
+                if *name == self.node {
+                    self.peers.set_labels(&mut self.graph, &self.node, Default::default());
+                }
             }
             Kind::IPPool => self.topology.set_pool(name, None),
+            // without a value there is nothing that could be refused
+            Kind::BGPPeer => drop(self.peers.set(&mut self.graph, &self.node, name, None)),
             Kind::BGPConfiguration if name == GLOBAL => self.services = Arc::default(),
             Kind::FelixConfiguration | Kind::ClusterInformation => self.settings.remove_desired(key),
             _ => {

@@ -9,11 +9,13 @@ use crate::counts::Counts;
 use crate::endpoint::{Endpoint, EndpointKey, LocalEndpoint};
 use crate::items::Items;
 use crate::label_index::{ItemId, LabelIndex, SelectorId};
+use crate::peers::Peers;
 use crate::policy::{Policy, PolicyKey, Profile, Tier, compare_tiers};
 use crate::rule::SetDefinition;
 use crate::sets::{Contents, Sets};
 use foldhash::HashMap;
 use model::v3::{Action, TierSpec};
+use selector::Selector;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -31,6 +33,7 @@ pub struct Graph {
     by_selector: HashMap<SelectorId, BTreeSet<PolicyKey>>,
     tiers: BTreeMap<String, TierSpec>,
     profiles: HashMap<Arc<str>, ProfileState>,
+    peers: Peers,
     dirty_endpoints: BTreeSet<EndpointKey>,
     dirty_profiles: BTreeSet<Arc<str>>,
 }
@@ -185,6 +188,23 @@ impl Graph {
         self.forget_profile_if_unused(&name);
     }
 
+    /// A BGPPeer about workloads that this selector matches came or changed, or with `None` is none any more.
+    pub fn set_bgp_peer(&mut self, name: &str, selector: Option<&Selector>) {
+        let is = selector.map(|selector| self.index.add_selector(selector).0);
+        let was = self.peers.set(name, is);
+        let concerned = |selectors: &[SelectorId]| {
+            is.iter().chain(&was).any(|selector| selectors.binary_search(selector).is_ok())
+        };
+        for (id, local) in &self.locals {
+            if concerned(self.index.selectors_of(*id)) {
+                self.peers.touch(&local.key);
+            }
+        }
+        if let Some(was) = was {
+            self.index.release_selector(was);
+        }
+    }
+
     /// What the dataplane has to be told.
     pub fn take(&mut self) -> Changes {
         let endpoints = std::mem::take(&mut self.dirty_endpoints);
@@ -200,7 +220,12 @@ impl Graph {
             let profile = state.map(|state| state.profile.clone().unwrap_or_else(Profile::missing));
             (name, profile)
         });
-        Changes { sets: self.sets.take(), profiles: profiles.collect(), endpoints, ..Changes::default() }
+        let profiles = profiles.collect();
+        let (index, by_endpoint) = (&self.index, &self.by_endpoint);
+        let selectors_of =
+            |key: &EndpointKey| by_endpoint.get(key).map(|id| index.selectors_of(*id)).unwrap_or_default();
+        let bgp_peers = self.peers.take(selectors_of);
+        Changes { sets: self.sets.take(), profiles, endpoints, bgp_peers, ..Changes::default() }
     }
 
     /// How many there are of what; nodes are not known here.
@@ -228,6 +253,11 @@ impl Graph {
             }
         }
         for (selector, item, begins) in events {
+            if self.peers.has(selector)
+                && let Some(local) = self.locals.get(&item)
+            {
+                self.peers.touch(&local.key);
+            }
             let Some(keys) = self.by_selector.get(&selector) else { continue };
             let Some(local) = self.locals.get(&item) else { continue };
             self.dirty_endpoints.insert(local.key.clone());
@@ -280,6 +310,7 @@ impl Graph {
         let was = self.locals.remove(&id);
         if let Some((key, endpoint)) = local {
             self.dirty_endpoints.insert(key.clone());
+            self.peers.touch(&key);
             endpoint.profiles().iter().for_each(|name| self.use_profile(name, true));
             self.by_endpoint.insert(key.clone(), id);
             self.locals.insert(id, Local { key, endpoint: Arc::new(endpoint) });
@@ -290,6 +321,7 @@ impl Graph {
             if !is_local {
                 self.by_endpoint.remove(&was.key);
             }
+            self.peers.touch(&was.key);
             self.dirty_endpoints.insert(was.key);
         }
         if is_local != was_local {

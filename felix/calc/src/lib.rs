@@ -7,6 +7,7 @@
 //! * [`selectors`]: what the selectors of a policy mean, namespaces and service accounts included.
 //! * [`rule`], [`policy`], [`endpoint`]: objects as the dataplane needs them.
 //! * [`sets`], [`static_sets`]: members of the sets that rules name.
+//! * `peers`: BGPPeers of local workloads.
 //! * `topology`: nodes, pools and blocks to routes.
 
 pub mod changes;
@@ -17,6 +18,7 @@ pub mod graph;
 mod items;
 pub mod label_index;
 pub mod options;
+mod peers;
 pub mod policy;
 pub mod report;
 pub mod rule;

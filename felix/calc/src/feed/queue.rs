@@ -19,6 +19,9 @@ pub(super) struct Queue {
     waiting: Waiting,
 }
 
+/// Room that is kept for the next ones.
+const KEPT: usize = 1 << 13;
+
 #[derive(Debug, Default)]
 struct Waiting {
     /// Endpoints of this node: a workload that starts waits for nobody's.
@@ -69,7 +72,7 @@ impl Queue {
         let Waiting { local, few, many, values } = &mut self.waiting;
         let key = local.pop_front().or_else(|| few.pop_front()).or_else(|| many.pop_front())?;
         let value = values.remove(&key)?;
-        if values.is_empty() {
+        if values.is_empty() && values.capacity() > KEPT {
             // the first list of a large cluster needs room that nothing needs afterwards
             self.waiting = Waiting::default();
         }

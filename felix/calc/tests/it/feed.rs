@@ -411,7 +411,7 @@ fn everything_that_is_read_lies_below_the_roots() {
     for (key, _) in read {
         assert_eq!(roots.iter().filter(|root| key.starts_with(*root)).count(), 1, "{key}");
     }
-    assert_eq!(roots.len(), 18);
+    assert_eq!(roots.len(), 19);
     // none lies in another
     assert!(roots.iter().all(|a| roots.iter().filter(|b| a.starts_with(*b)).count() == 1));
     assert!(roots.last().unwrap().contains("workloadendpoints"));
@@ -429,4 +429,46 @@ fn a_policy_is_known_by_the_name_of_its_key() {
     assert_eq!(node.policies_of("node--1-k8s-w-eth0"), ["default.x", "x"]);
     node.delete(&Key::resource(Kind::GlobalNetworkPolicy, "", "default.x").path());
     assert_eq!(node.policies_of("node--1-k8s-w-eth0"), ["x"]);
+}
+
+#[test]
+fn the_bgp_peer_of_a_workload_is_the_first_of_this_node_that_selects_it() {
+    let mut node = Node::new(Options::default());
+    node.put(WEP, workload().to_string());
+    let path = |name| Key::resource(Kind::BGPPeer, "", name).path();
+    let peer = |spec: Value| json!({"spec": spec}).to_string();
+    let told = |node: &Node| node.told.bgp_peers.values().map(ToString::to_string).collect::<Vec<_>>();
+    node.put(&path("c"), peer(json!({"localWorkloadSelector": "app == 'web'", "asNumber": 64512})));
+    assert_eq!(told(&node), ["c"]);
+    for (spec, expected) in [
+        (json!({"localWorkloadSelector": "app == 'db'"}), "c"),
+        (json!({"peerIP": "192.0.2.1"}), "c"),
+        (json!({"localWorkloadSelector": "has(app)"}), "b"),
+        (json!({"localWorkloadSelector": "has(app)", "node": "node-1"}), "b"),
+        (json!({"localWorkloadSelector": "has(app)", "node": "node-2"}), "c"),
+        (json!({"localWorkloadSelector": "has(app)", "nodeSelector": "rack == '1'"}), "c"),
+        // the selector goes before the name
+        (json!({"localWorkloadSelector": "has(app)", "nodeSelector": "!has(rack)", "node": "node-2"}), "b"),
+        (json!({"localWorkloadSelector": "("}), "c"),
+    ] {
+        node.put(&path("b"), peer(spec.clone()));
+        assert_eq!(told(&node), [expected], "{spec}");
+    }
+    assert!(reports(&node)[0].starts_with("BGPPeer b: spec.localWorkloadSelector: "));
+    // by the node's labels, as they come and go
+    node.put(&path("b"), peer(json!({"localWorkloadSelector": "has(app)", "nodeSelector": "rack == '1'"})));
+    let own = Key::resource(Kind::Node, "", NODE).path();
+    node.put(&own, json!({"metadata": {"labels": {"rack": "1"}}, "spec": {}}).to_string());
+    assert_eq!(told(&node), ["b"]);
+    node.delete(&own);
+    assert_eq!(told(&node), ["c"]);
+    // by the workload's
+    let mut other = workload();
+    other["metadata"]["labels"]["app"] = "x".into();
+    node.put(WEP, other.to_string());
+    assert_eq!(told(&node), [""; 0]);
+    node.put(WEP, workload().to_string());
+    assert_eq!(told(&node), ["c"]);
+    node.delete(WEP);
+    assert_eq!(told(&node), [""; 0]);
 }

@@ -182,6 +182,22 @@ fn cluster(world: &mut Vec<Choices>) {
         ));
         world.push((Key::resource(Kind::Node, "", name).path(), values));
     }
+    for name in ["a", "b"] {
+        let mut values = broken();
+        for (workloads, nodes) in [
+            ("", ""),
+            ("a == '1'", ""),
+            ("has(b)", "a == '1'"),
+            ("a == '1'", "!has(a)"),
+            ("(", ""),
+            ("has(b)", "("),
+        ] {
+            let spec = json!({"asNumber": 64512, "localWorkloadSelector": workloads, "nodeSelector": nodes});
+            values.push(object(&Value::Null, spec));
+        }
+        values.push(object(&Value::Null, json!({"localWorkloadSelector": "all()", "node": "node-2"})));
+        world.push((Key::resource(Kind::BGPPeer, "", name).path(), values));
+    }
     for (name, cidr) in [("a", "10.64.0.0/16"), ("b", "10.64.1.0/24"), ("c", "fd02::/48")] {
         let mut values = broken();
         for (field, mode) in [
@@ -231,7 +247,7 @@ fn cluster(world: &mut Vec<Choices>) {
     ));
     // kinds that do not matter, of another program, of a newer release
     for key in [
-        "/calico/resources/v3/projectcalico.org/bgppeers/x",
+        "/calico/resources/v3/projectcalico.org/bgpfilters/x",
         "/registry/pods/x",
         "/calico/resources/v3/projectcalico.org/futures/x",
     ] {

@@ -103,6 +103,7 @@ pub struct Dataplane {
     pub sets: BTreeMap<SetId, BTreeSet<Member>>,
     pub profiles: BTreeMap<Arc<str>, Arc<Profile>>,
     pub endpoints: BTreeMap<EndpointKey, Arc<LocalEndpoint>>,
+    pub bgp_peers: BTreeMap<EndpointKey, Arc<str>>,
     pub routes: BTreeMap<Cidr, BlockRoute>,
     pub service_cidrs: Vec<Cidr>,
     pub settings: BTreeMap<Key, Arc<Resource>>,
@@ -135,6 +136,8 @@ impl Dataplane {
         }
         all(&mut self.profiles, changes.profiles);
         all(&mut self.endpoints, changes.endpoints);
+        all(&mut self.bgp_peers, changes.bgp_peers);
+        assert!(self.bgp_peers.keys().all(|key| self.endpoints.contains_key(key)));
         all(&mut self.routes, changes.routes);
         all(&mut self.settings, changes.settings);
         let reports = changes.reports.into_iter();
