@@ -6,7 +6,8 @@
 //! * [`sandbox`] gives a thread a network, mount and host-name namespace of its own with the few directories
 //!   a node writes to; [`etcd`] runs Debian's etcd, there or on a free loopback port.
 //! * [`router`] runs Debian's BGP daemons with a configuration and asks their control sockets; [`speaker`] runs ours.
-//! * [`policy`] is the oracle of network policy with what to ask it; [`random`] makes runs repeatable.
+//! * [`policy`] is the oracle of network policy with what to ask it; [`random`] makes runs repeatable;
+//!   [`wire`] sends real packets from one namespace to another.
 //! * [`golden`] replays the recorded cases of `tests/golden` step by step and compares.
 //! * [`verifier`] asks whether anything is left without an owner; [`probe`] counts lost packets.
 //!
@@ -27,3 +28,4 @@ pub mod router;
 pub mod sandbox;
 pub mod speaker;
 pub mod verifier;
+pub mod wire;

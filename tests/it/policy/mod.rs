@@ -1,6 +1,8 @@
 //! Network policy against the oracle (`ocicat_tests::policy`).
 //!
 //! * [`evaluated`]: what the agent calculates, evaluated in user space, for a hundred thousand packets.
+//! * [`wires`]: the senders and ears, before anything is judged with them.
 
 mod evaluated;
 mod told;
+mod wires;

@@ -11,6 +11,7 @@
 //! * [`oracle`] orders tiers and policies and gives the verdict of one endpoint; [`passage`] leads a packet through the host.
 //! * [`cluster`], [`rules`] and [`packets`] make up what is asked, biased to what is interesting; [`fields`] is one case a
 //!   match field, in which that field alone decides.
+//! * [`stage`] sets a cluster's node up in namespaces and sends the packets.
 //!
 //! The oracle is naive on purpose: it holds the JSON that is stored, evaluates every selector against every labelled thing
 //! that has the packet's address, and knows of no index, no set and no difference. It shares nothing with `felix/calc`,
@@ -25,3 +26,4 @@ pub mod packets;
 pub mod passage;
 pub mod rules;
 pub mod selector;
+pub mod stage;

@@ -1,0 +1,250 @@
+//! A cluster's node set up in namespaces: its interfaces, what is beyond them, and its workloads, as a container runtime
+//! and an administrator would leave them; everything else is the agent's to do.
+
+use super::cluster::{Cluster, HOST_INTERFACES, OUTSIDERS};
+use super::object::{identity, prefix, text, texts};
+use super::packets::{Packet, Passage, Place, interface_of};
+use crate::process::{run, wait_for};
+use crate::sandbox;
+use crate::wire::Ear;
+use anyhow::{Context, Result, bail};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+/// The MAC address of every host end, as the plugin gives it.
+const HOST_END: &str = "ee:ee:ee:ee:ee:ee";
+/// The link-local address made from it.
+const HOST_END_LOCAL: &str = "fe80::ecee:eeff:feee:eeee";
+
+/// How long packets that should arrive are waited for, and how long it is listened for those that should not.
+const PATIENCE: Duration = Duration::from_secs(2);
+const SILENCE: Duration = Duration::from_millis(60);
+
+/// How often a packet that should arrive is sent: the first may be lost to neighbour discovery.
+const ATTEMPTS: u32 = 3;
+
+/// The node and everything around it. Lives on a thread inside a sandbox, whose network is the node's.
+#[derive(Debug)]
+pub struct Stage {
+    ears: Vec<(Place, Ear)>,
+    number: u32,
+    used: BTreeSet<String>,
+}
+
+impl Stage {
+    /// Sets a cluster's node up.
+    ///
+    /// # Errors
+    /// `ip` or the kernel refuses a step.
+    pub fn set(cluster: &Cluster) -> Result<Self> {
+        quiet()?;
+        let mut ears = vec![(Place::Host, Ear::open(None)?)];
+        let mut here = String::new();
+        for (interface, addresses) in HOST_INTERFACES {
+            let beyond = format!("beyond-{interface}");
+            fresh(&beyond)?;
+            writeln!(here, "link add {interface} type veth peer name {interface} netns {beyond}")?;
+            for address in addresses {
+                writeln!(here, "addr add {address}/{} dev {interface} nodad", length(address))?;
+            }
+            writeln!(here, "link set {interface} up")?;
+        }
+        for route in [
+            "203.0.113.0/24 via 192.0.2.12",
+            "10.64.1.0/24 via 192.0.2.12",
+            "198.18.0.0/15 via 198.51.100.12",
+            "fd5f:64:1::/64 via 2001:db8::12",
+            "2001:db8:ff::/48 via 2001:db8::12",
+            "2001:db8:2::/48 via 2001:db8:1::12",
+        ] {
+            writeln!(here, "{}route add {route}", if route.contains("::") { "-6 " } else { "" })?;
+        }
+        for endpoint in cluster.local_workloads() {
+            let (interface, netns) = (interface_of(endpoint), netns_of(endpoint));
+            fresh(&netns)?;
+            writeln!(here, "link add {interface} type veth peer name eth0 netns {netns}")?;
+            writeln!(here, "link set {interface} address {HOST_END} up")?;
+        }
+        batch(None, &here)?;
+        for (interface, own) in HOST_INTERFACES {
+            batch(Some(&format!("beyond-{interface}")), &beyond(interface, own)?)?;
+            ears.push((Place::Beyond(interface), Ear::open(Some(&format!("beyond-{interface}")))?));
+        }
+        for endpoint in cluster.local_workloads() {
+            let netns = netns_of(endpoint);
+            batch(Some(&netns), &inside(endpoint)?)?;
+            let (_, namespace, name) = identity(endpoint);
+            ears.push((Place::Workload(namespace.to_owned(), name.to_owned()), Ear::open(Some(&netns))?));
+        }
+        Ok(Self { ears, number: 0, used: BTreeSet::new() })
+    }
+
+    fn ear(&self, place: &Place) -> Result<&Ear> {
+        let found = self.ears.iter().find(|(here, _)| here == place);
+        found.map(|(_, ear)| ear).with_context(|| format!("nobody listens at {place:?}"))
+    }
+
+    /// Whether a packet begins a flow that none before has touched. One that would be taken for a known flow, or for its
+    /// answer, says nothing about policy.
+    pub fn is_new(&mut self, packet: &Packet) -> bool {
+        let flow = |one: &str, other: &str| format!("{} {one} {other}", packet.protocol);
+        let (from, to) = match (packet.ports, packet.icmp) {
+            (Some((source, destination)), _) => {
+                (format!("{} {source}", packet.source), format!("{} {destination}", packet.destination))
+            }
+            // each message has an identifier of its own
+            (None, Some(_)) => return true,
+            (None, None) => (packet.source.to_string(), packet.destination.to_string()),
+        };
+        if self.used.contains(&flow(&from, &to)) || self.used.contains(&flow(&to, &from)) {
+            return false;
+        }
+        self.used.insert(flow(&from, &to));
+        true
+    }
+
+    /// Sends all packets, and says for each whether it arrived. Those that `wanted` says should are sent again when they
+    /// do not.
+    ///
+    /// # Errors
+    /// One cannot be sent, or a place does not exist.
+    pub fn send(&mut self, passages: &[Passage], wanted: &[bool]) -> Result<Vec<bool>> {
+        let mut arrived = vec![false; passages.len()];
+        let mut numbers: BTreeMap<u32, usize> = BTreeMap::new();
+        for attempt in 0..ATTEMPTS {
+            let mut sent = 0;
+            for (index, passage) in passages.iter().enumerate() {
+                let again = attempt > 0 && !wanted.get(index).copied().unwrap_or(false);
+                if arrived[index] || again {
+                    continue;
+                }
+                self.number += 1;
+                numbers.insert(self.number, index);
+                self.ear(&passage.from)?.send(&passage.packet, self.number)?;
+                sent += 1;
+                if sent % 32 == 0 {
+                    self.listen(&numbers, passages, &mut arrived);
+                }
+            }
+            if sent == 0 {
+                break;
+            }
+            let all =
+                |arrived: &[bool]| arrived.iter().zip(wanted).all(|(arrived, wanted)| *arrived || !wanted);
+            let patience = if attempt == 0 { PATIENCE / 4 } else { PATIENCE };
+            let _ = wait_for("packets", patience, || {
+                self.listen(&numbers, passages, &mut arrived);
+                all(&arrived).then_some(())
+            });
+        }
+        // what should not arrive is given the time to do so
+        thread::sleep(SILENCE);
+        self.listen(&numbers, passages, &mut arrived);
+        Ok(arrived)
+    }
+
+    fn listen(&self, numbers: &BTreeMap<u32, usize>, passages: &[Passage], arrived: &mut [bool]) {
+        for (place, ear) in &self.ears {
+            for number in ear.heard() {
+                let Some(index) = numbers.get(&number) else { continue };
+                // an error that quotes the packet is heard where the packet came from
+                if passages.get(*index).is_some_and(|passage| passage.to == *place) {
+                    arrived[*index] = true;
+                }
+            }
+        }
+    }
+}
+
+/// The network namespace of a workload.
+pub fn netns_of(endpoint: &serde_json::Value) -> String {
+    format!("in-{}", interface_of(endpoint))
+}
+
+fn length(address: &str) -> u8 {
+    if address.contains(':') { 64 } else { 24 }
+}
+
+/// What waits for nothing: no duplicate address detection in the calling thread's namespace.
+fn quiet() -> Result<()> {
+    for scope in ["all", "default"] {
+        fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/accept_dad"), "0")?;
+        fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/router_solicitations"), "0")?;
+    }
+    Ok(())
+}
+
+fn fresh(netns: &str) -> Result<()> {
+    sandbox::add_netns(netns)?;
+    sandbox::in_netns(netns, quiet)?
+}
+
+/// Commands of the other end of an interface: everybody who is there, and the way back.
+fn beyond(interface: &str, own: &[&str]) -> Result<String> {
+    let mut text = format!("link set {interface} up\n");
+    for (_, address) in OUTSIDERS.iter().filter(|(through, _)| *through == interface) {
+        let net = own.iter().filter_map(|own| model::net::Cidr::new(own.parse().ok()?, length(own)));
+        let on_link = net.clone().any(|net| prefix(address).is_some_and(|one| net.covers(&one)));
+        let (device, length) =
+            if on_link { (interface, length(address)) } else { ("lo", host_length(address)) };
+        writeln!(text, "addr add {address}/{length} dev {device} nodad")?;
+    }
+    for own in own {
+        let six = if own.contains(':') { "-6 " } else { "" };
+        writeln!(text, "{six}route add default via {own}")?;
+    }
+    Ok(text)
+}
+
+fn host_length(address: &str) -> u8 {
+    if address.contains(':') { 128 } else { 32 }
+}
+
+/// Commands of a workload's end, as the plugin leaves it.
+fn inside(endpoint: &serde_json::Value) -> Result<String> {
+    let spec = &endpoint["spec"];
+    let mut all = format!("link set eth0 address {} up\n", text(spec, "mac"));
+    for net in texts(spec, "ipNetworks") {
+        writeln!(all, "addr add {net} dev eth0 nodad")?;
+    }
+    for gateway in ["169.254.1.1", HOST_END_LOCAL] {
+        writeln!(all, "neigh add {gateway} lladdr {HOST_END} dev eth0 nud permanent")?;
+    }
+    writeln!(all, "route add 169.254.1.1 dev eth0 scope link\nroute add default via 169.254.1.1 dev eth0")?;
+    writeln!(all, "-6 route add default via {HOST_END_LOCAL} dev eth0")?;
+    Ok(all)
+}
+
+/// Runs commands of `ip`, in a namespace or here.
+///
+/// # Errors
+/// One is refused; the text shows which.
+pub fn batch(netns: Option<&str>, commands: &str) -> Result<()> {
+    for chosen in [false, true] {
+        let mut text = String::new();
+        for line in commands.lines() {
+            let six = line.strip_prefix("-6 ");
+            if six.is_some() == chosen {
+                writeln!(text, "{}", six.unwrap_or(line))?;
+            }
+        }
+        let mut command = Command::new("ip");
+        if let Some(netns) = netns {
+            command.args(["-n", netns]);
+        }
+        // without a family `addr` and `neigh` find it themselves
+        if chosen {
+            command.arg("-6");
+        }
+        command.args(["-batch", "-"]);
+        let output = run(command, &text, Duration::from_secs(20))?;
+        if !output.ok() {
+            bail!("ip -batch in {netns:?}: {}\n{text}", output.stderr);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! Packets on real wires: made byte by byte, sent from any namespace through raw sockets, and heard where they are
+//! delivered, behind every hook of the receiver.
+//!
+//! A packet carries a number in its payload. [`craft`] makes it with the checksums that connection tracking checks;
+//! an [`Ear`] holds the sockets of one namespace: two to send, one a protocol and family to hear.
+
+pub mod craft;
+
+use crate::policy::packets::Packet;
+use crate::sandbox;
+use anyhow::{Context, Result};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::io::{ErrorKind, Read};
+use std::net::SocketAddr;
+
+/// Protocols that are heard: ICMP or ICMPv6, TCP, UDP, GRE, SCTP.
+const PROTOCOLS: [(i32, i32); 5] = [(1, 58), (6, 6), (17, 17), (47, 47), (132, 132)];
+
+/// `SOCK_RAW`, `IPPROTO_RAW` (the sender brings the header).
+const RAW: i32 = 3;
+const WITH_HEADER: i32 = 255;
+
+/// The sockets of one namespace.
+#[derive(Debug)]
+pub struct Ear {
+    senders: [Socket; 2],
+    hearing: Vec<Socket>,
+}
+
+impl Ear {
+    /// In the named namespace, or in the calling thread's.
+    ///
+    /// # Errors
+    /// Not root, or no such namespace.
+    pub fn open(netns: Option<&str>) -> Result<Self> {
+        match netns {
+            Some(name) => sandbox::in_netns(name, Self::here)?,
+            None => Self::here(),
+        }
+    }
+
+    fn here() -> Result<Self> {
+        let raw = |domain, protocol| -> Result<Socket> {
+            let socket = Socket::new(domain, Type::from(RAW), Some(Protocol::from(protocol)))
+                .with_context(|| format!("raw socket of protocol {protocol}"))?;
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        };
+        let senders = [raw(Domain::IPV4, WITH_HEADER)?, raw(Domain::IPV6, WITH_HEADER)?];
+        let mut hearing = Vec::new();
+        for (v4, v6) in PROTOCOLS {
+            hearing.push(raw(Domain::IPV4, v4)?);
+            hearing.push(raw(Domain::IPV6, v6)?);
+        }
+        Ok(Self { senders, hearing })
+    }
+
+    /// Sends a packet with this number in it.
+    ///
+    /// # Errors
+    /// The kernel refuses it, for another reason than a rule that drops it.
+    pub fn send(&self, packet: &Packet, number: u32) -> Result<()> {
+        let bytes = craft::bytes(packet, number);
+        let to = SockAddr::from(SocketAddr::new(packet.destination, 0));
+        let socket = if packet.destination.is_ipv4() { &self.senders[0] } else { &self.senders[1] };
+        match socket.send_to(&bytes, &to) {
+            // an output hook that drops tells the sender so
+            Err(error) if error.kind() != ErrorKind::PermissionDenied => {
+                Err(error).with_context(|| format!("send {packet:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The numbers of all packets delivered here since it was asked last.
+    pub fn heard(&self) -> Vec<u32> {
+        let mut numbers = Vec::new();
+        let mut buffer = [0; 2048];
+        for mut socket in &self.hearing {
+            while let Ok(length) = socket.read(&mut buffer) {
+                numbers.extend(craft::number(buffer.get(..length).unwrap_or_default()));
+            }
+        }
+        numbers
+    }
+}
