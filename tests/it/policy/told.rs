@@ -20,6 +20,23 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// What is said about a cluster, its objects coming in any order, and in two parts.
+pub fn changes(cluster: &Cluster, random: &mut Random) -> [Changes; 2] {
+    let mut feed = Feed::new(NODE, Options::default());
+    let mut pairs: Vec<_> = cluster.stored().collect();
+    for place in (1..pairs.len()).rev() {
+        pairs.swap(place, random.below(place as u64 + 1) as usize);
+    }
+    let second = pairs.split_off(random.below(pairs.len() as u64) as usize);
+    [pairs, second].map(|pairs| {
+        for (key, value) in pairs {
+            feed.push(Bytes::from(key), Some(Bytes::from(value.to_string())));
+        }
+        while feed.work(usize::MAX) > 0 {}
+        feed.take()
+    })
+}
+
 /// Programs by what they are for.
 type Programs = HashMap<(EndpointKey, Scope, Direction), Rc<Program>>;
 
@@ -33,24 +50,10 @@ pub struct Told {
 }
 
 impl Told {
-    /// What is said about a cluster, its objects coming in any order, and in two parts.
+    /// What is said about a cluster.
     pub fn new(cluster: &Cluster, random: &mut Random) -> Self {
-        let mut feed = Feed::new(NODE, Options::default());
-        let mut pairs: Vec<_> = cluster.stored().collect();
-        for place in (1..pairs.len()).rev() {
-            pairs.swap(place, random.below(place as u64 + 1) as usize);
-        }
         let mut told = Told::default();
-        let half = random.below(pairs.len() as u64) as usize;
-        for (index, (key, value)) in pairs.into_iter().enumerate() {
-            feed.push(Bytes::from(key), Some(Bytes::from(value.to_string())));
-            if index == half {
-                while feed.work(usize::MAX) > 0 {}
-                told.apply(feed.take());
-            }
-        }
-        while feed.work(usize::MAX) > 0 {}
-        told.apply(feed.take());
+        changes(cluster, random).into_iter().for_each(|changes| told.apply(changes));
         told
     }
 

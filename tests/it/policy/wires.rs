@@ -2,7 +2,7 @@
 
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::policy::cluster::{Cluster, NODE};
-use ocicat_tests::policy::object::texts;
+use ocicat_tests::policy::object::{text, texts};
 use ocicat_tests::policy::packets::{self, Passage, interface_of};
 use ocicat_tests::policy::stage::{self, Stage};
 use ocicat_tests::process::run;
@@ -18,23 +18,37 @@ pub fn begins_a_flow(passage: &Passage) -> bool {
     passage.packet.icmp.is_none_or(|(kind, _)| matches!(kind, 8 | 13 | 128 | 139))
 }
 
+/// What an agent would do beside rules: routes to workloads, neighbours, forwarding.
+pub fn by_hand(cluster: &Cluster) -> anyhow::Result<()> {
+    let mut routes = String::new();
+    for endpoint in cluster.local_workloads() {
+        for net in texts(&endpoint["spec"], "ipNetworks") {
+            let six = if net.contains(':') { "-6 " } else { "" };
+            routes.push_str(&format!("{six}route add {net} dev {}\n", interface_of(endpoint)));
+            let neighbour = format!(
+                "lladdr {} dev {} nud permanent",
+                text(&endpoint["spec"], "mac"),
+                interface_of(endpoint)
+            );
+            if let Some((address, "32")) = net.split_once('/') {
+                routes.push_str(&format!("neigh add {address} {neighbour}\n"));
+            }
+        }
+        fs::write(format!("/proc/sys/net/ipv4/conf/{}/proxy_arp", interface_of(endpoint)), "1")?;
+    }
+    stage::batch(None, &routes)?;
+    for path in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+        fs::write(format!("/proc/sys/net/{path}"), "1")?;
+    }
+    Ok(())
+}
+
 #[test]
 fn every_kind_of_packet_arrives_and_a_rule_stops_it() {
     sandbox::within(NODE, programs(Build::Plain).unwrap(), || {
         let cluster = Cluster::new(3);
         let mut stage = Stage::set(&cluster)?;
-        let mut routes = String::new();
-        for endpoint in cluster.local_workloads() {
-            for net in texts(&endpoint["spec"], "ipNetworks") {
-                let six = if net.contains(':') { "-6 " } else { "" };
-                routes.push_str(&format!("{six}route add {net} dev {}\n", interface_of(endpoint)));
-            }
-            fs::write(format!("/proc/sys/net/ipv4/conf/{}/proxy_arp", interface_of(endpoint)), "1")?;
-        }
-        stage::batch(None, &routes)?;
-        for path in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
-            fs::write(format!("/proc/sys/net/{path}"), "1")?;
-        }
+        by_hand(&cluster)?;
         let mut random = Random::new(7);
         let passages: Vec<Passage> = std::iter::repeat_with(|| packets::passage(&cluster, &mut random))
             .take(300)

@@ -97,7 +97,13 @@ pub fn passage(cluster: &Cluster, random: &mut Random) -> Option<Passage> {
         return None;
     }
     let (to, destinations) = (*random.pick(&others)).clone();
-    let packet = packet(*random.pick(&sources), *random.pick(&destinations), cluster, random);
+    let mut source = *random.pick(&sources);
+    if matches!(from, Place::Workload(..)) && random.chance(5) {
+        // the address of somebody else
+        let (_, others) = random.pick(&places);
+        source = *random.pick(others);
+    }
+    let packet = packet(source, *random.pick(&destinations), cluster, random);
     Some(Passage { from, to, packet })
 }
 

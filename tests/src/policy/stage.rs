@@ -51,7 +51,11 @@ impl Stage {
             for address in addresses {
                 writeln!(here, "addr add {address}/{} dev {interface} nodad", length(address))?;
             }
-            writeln!(here, "link set {interface} up")?;
+            writeln!(here, "link set {interface} address {} up", mac(interface, false))?;
+            for (_, address) in OUTSIDERS.iter().filter(|(through, _)| *through == interface) {
+                let neighbour = format!("lladdr {} dev {interface} nud permanent", mac(interface, true));
+                writeln!(here, "neigh add {address} {neighbour}")?;
+            }
         }
         for route in [
             "203.0.113.0/24 via 192.0.2.12",
@@ -68,6 +72,11 @@ impl Stage {
             fresh(&netns)?;
             writeln!(here, "link add {interface} type veth peer name eth0 netns {netns}")?;
             writeln!(here, "link set {interface} address {HOST_END} up")?;
+            let six = |net: &&str| net.contains(':');
+            for address in texts(&endpoint["spec"], "ipNetworks").filter(six).filter_map(prefix) {
+                let mac = text(&endpoint["spec"], "mac");
+                writeln!(here, "neigh add {} lladdr {mac} dev {interface} nud permanent", address.addr())?;
+            }
         }
         batch(None, &here)?;
         for (interface, own) in HOST_INTERFACES {
@@ -185,7 +194,7 @@ fn fresh(netns: &str) -> Result<()> {
 
 /// Commands of the other end of an interface: everybody who is there, and the way back.
 fn beyond(interface: &str, own: &[&str]) -> Result<String> {
-    let mut text = format!("link set {interface} up\n");
+    let mut text = format!("link set {interface} address {} up\n", mac(interface, true));
     for (_, address) in OUTSIDERS.iter().filter(|(through, _)| *through == interface) {
         let net = own.iter().filter_map(|own| model::net::Cidr::new(own.parse().ok()?, length(own)));
         let on_link = net.clone().any(|net| prefix(address).is_some_and(|one| net.covers(&one)));
@@ -196,8 +205,16 @@ fn beyond(interface: &str, own: &[&str]) -> Result<String> {
     for own in own {
         let six = if own.contains(':') { "-6 " } else { "" };
         writeln!(text, "{six}route add default via {own}")?;
+        writeln!(text, "neigh add {own} lladdr {} dev {interface} nud permanent", mac(interface, false))?;
     }
     Ok(text)
+}
+
+/// The MAC address of an end of an interface. Neighbours are known beforehand: a host endpoint that does not allow it
+/// drops neighbour discovery too, and this is not about that.
+fn mac(interface: &str, beyond: bool) -> String {
+    let number = if interface == "eth0" { 0x10 } else { 0x11 };
+    format!("02:00:00:00:{:02x}:{number:02x}", u8::from(beyond))
 }
 
 fn host_length(address: &str) -> u8 {
