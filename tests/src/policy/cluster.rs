@@ -48,8 +48,17 @@ pub struct Cluster {
 impl Cluster {
     /// The cluster of a seed.
     pub fn new(seed: u64) -> Self {
+        Self::make(seed, false)
+    }
+
+    /// A cluster of this seed whose node has host endpoints with policies of every kind.
+    pub fn with_hosts(seed: u64) -> Self {
+        Self::make(seed, true)
+    }
+
+    fn make(seed: u64, hosts: bool) -> Self {
         let mut random = Random::new(seed);
-        let mut maker = Maker { random: &mut random, resources: Vec::new() };
+        let mut maker = Maker { random: &mut random, resources: Vec::new(), of_hosts: hosts };
         maker.nodes();
         maker.profiles();
         maker.tiers();
@@ -57,6 +66,9 @@ impl Cluster {
         maker.hosts();
         maker.network_sets();
         maker.policies();
+        if hosts {
+            maker.host_policies();
+        }
         maker.configuration();
         let resources = maker.resources;
         let broken = if random.chance(30) { broken() } else { Vec::new() };
@@ -163,6 +175,8 @@ fn broken() -> Vec<Value> {
 struct Maker<'a> {
     random: &'a mut Random,
     resources: Vec<Value>,
+    /// There are host endpoints with policies of every kind.
+    of_hosts: bool,
 }
 
 impl Maker<'_> {
@@ -325,11 +339,11 @@ impl Maker<'_> {
     }
 
     fn hosts(&mut self) {
-        if self.random.chance(35) {
+        if !self.of_hosts && self.random.chance(35) {
             return;
         }
         let mut all = Vec::new();
-        if self.random.chance(60) {
+        if self.of_hosts || self.random.chance(60) {
             all.push(("on-eth0", NODE, json!({"interfaceName": "eth0", "expectedIPs": ["192.0.2.11"]})));
         }
         if self.random.chance(40) {
@@ -416,6 +430,23 @@ impl Maker<'_> {
         }
     }
 
+    /// A policy of each kind that only host endpoints know.
+    fn host_policies(&mut self) {
+        for flag in ["doNotTrack", "preDNAT", "applyOnForward"] {
+            let ingress = flag == "preDNAT";
+            let mut spec =
+                json!({"tier": "default", "order": 0, "selector": "has(host)", "applyOnForward": true});
+            spec[flag] = json!(true);
+            spec["ingress"] = self.rules(Owner { policy: true, ingress: true }, 5);
+            if !ingress {
+                spec["egress"] = self.rules(Owner { policy: true, ingress: false }, 5);
+            }
+            spec["types"] = if ingress { json!(["Ingress"]) } else { json!(["Ingress", "Egress"]) };
+            let name = flag.to_lowercase();
+            self.add("GlobalNetworkPolicy", None, &name, json!({"projectcalico.org/tier": "default"}), spec);
+        }
+    }
+
     fn policy(&mut self, kind: &str, namespace: &str, name: &str, index: u64) {
         let global = kind.ends_with("GlobalNetworkPolicy");
         let namespace = (!global).then_some(namespace);
@@ -499,8 +530,11 @@ impl Maker<'_> {
             let action = *self.random.pick(&["Drop", "Return", "Accept", "Accept"]);
             spec.insert("defaultEndpointToHostAction".to_owned(), json!(action));
         }
+        // an agent whose host endpoint is every interface must reach its datastore, on loopback too
+        let etcd = json!({"protocol": "TCP", "port": 2379});
         if self.random.chance(30) {
             let ports = json!([
+                etcd,
                 {"protocol": "TCP", "port": 2222},
                 {"protocol": "UDP", "port": 53, "net": "192.0.2.0/24"},
                 {"protocol": "TCP", "port": 80, "net": "2001:db8::/64"},
@@ -508,7 +542,8 @@ impl Maker<'_> {
             spec.insert("failsafeInboundHostPorts".to_owned(), ports);
         }
         if self.random.chance(30) {
-            let ports = self.random.pick(&[json!([]), json!([{"protocol": "UDP", "port": 5353}])]).clone();
+            let ports =
+                self.random.pick(&[json!([etcd]), json!([etcd, {"protocol": "UDP", "port": 5353}])]).clone();
             spec.insert("failsafeOutboundHostPorts".to_owned(), ports);
         }
         if !spec.is_empty() {
