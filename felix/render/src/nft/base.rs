@@ -8,8 +8,8 @@
 use super::hosts::{Hosts, Point};
 use super::objects::Objects;
 use super::packet::{
-    DNAT, KNOWN, Link, R, accept, address, ct_bits, deny, drop, goto, in_set, is, mark, marked, protocol_is,
-    table, vmap,
+    DNAT, KNOWN, Link, R, UNTRACKED, accept, address, ct_bits, deny, drop, goto, in_set, is, mark, marked,
+    protocol_is, table, vmap,
 };
 use super::piece::{Elements, Piece, rule, shape};
 use super::policy::Owner;
@@ -262,6 +262,8 @@ impl Base<'_> {
         let incoming = Expression::Meta { key: MetaKey::InIndex, to: R };
         let mut rules = vec![
             known(),
+            // without a connection the rule after this one does not match
+            rule(ct_bits(CtKey::State, UNTRACKED, false), [accept()], "not tracked, so not translated"),
             rule(ct_bits(CtKey::Status, DNAT, true), [accept()], "not translated"),
             rule([incoming, is([0; 4], true)], [accept()], "forwarded"),
         ];

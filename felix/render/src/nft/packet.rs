@@ -16,6 +16,8 @@ pub const R: Register = Register::FIRST;
 pub const INVALID: u32 = 1;
 /// Established or related.
 pub const KNOWN: u32 = 2 | 4;
+/// Not tracked: there is no connection, and nothing about one can be asked.
+pub const UNTRACKED: u32 = 64;
 /// `IPS_DST_NAT` of a connection's status.
 pub const DNAT: u32 = 32;
 

@@ -222,6 +222,8 @@ fn step(
             let value = match key {
                 CtKey::State if context.untracked => 64,
                 CtKey::State => context.ct_state,
+                // the kernel leaves a rule that asks about a connection there is not
+                _ if context.untracked => return Step::Break,
                 CtKey::Status => context.ct_status,
                 other => panic!("{other:?}"),
             };
