@@ -107,6 +107,18 @@ pub fn passage(cluster: &Cluster, random: &mut Random) -> Option<Passage> {
     Some(Passage { from, to, packet })
 }
 
+/// Whether a workload sends with an address that is not its own.
+pub fn is_spoofed(cluster: &Cluster, passage: &Passage) -> bool {
+    let Place::Workload(namespace, name) = &passage.from else { return false };
+    let own =
+        |endpoint: &&Value| identity(endpoint) == ("WorkloadEndpoint", namespace.as_str(), name.as_str());
+    let owns = |endpoint: &Value| {
+        let mut nets = texts(&endpoint["spec"], "ipNetworks").filter_map(prefix);
+        nets.any(|net| net.contains(passage.packet.source))
+    };
+    !cluster.local_workloads().find(own).is_some_and(owns)
+}
+
 /// Any packet an endpoint might be asked about: addresses may be far from where anything is.
 pub fn any_packet(cluster: &Cluster, own: Option<IpAddr>, random: &mut Random) -> Option<(Packet, bool)> {
     let family = own.map_or(if random.chance(60) { Family::V4 } else { Family::V6 }, model::net::family_of);
