@@ -21,8 +21,8 @@ pub fn chains(settings: &Settings) -> Piece {
     // a workload that asks whether its address is taken says 0.0.0.0
     let probe = |to| [sender(to), is([0; 4], true)];
     let spoofed = |prefix: &String| {
-        let own = [Link::In.load(), sender(Register(4)), in_set(&set, true)];
-        let matches = Link::In.begins(prefix).into_iter().chain(probe(R)).chain(own);
+        let own = [sender(Register(4)), in_set(&set, true)];
+        let matches = Link::In.begins(prefix).into_iter().chain(own).chain(probe(R));
         let text = format!("sender's address is none of the workload's, interface {prefix}*");
         rule(matches, [drop()], &text)
     };

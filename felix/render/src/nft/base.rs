@@ -114,21 +114,20 @@ impl Base<'_> {
     }
 
     /// A workload sends from its own addresses. In IPv6 also from link-local ones, and from none while it looks for
-    /// duplicates of its own.
+    /// duplicates of its own. Every packet of a workload comes by here: the interface is loaded once, and the lookup that
+    /// ends the rule for an honest packet comes first.
     fn spoofed(&self, prefix: &str) -> Rule {
         let mut matches: Vec<Expression> = Link::In.begins(prefix).into();
+        matches.extend([address(self.family, End::Source, Register(4)), in_set(workloads::SOURCES, true)]);
+        if self.facts.objects.has_set(table(self.family), workloads::SOURCE_PREFIXES) {
+            matches.push(in_set(workloads::SOURCE_PREFIXES, true));
+        }
         if self.family == Family::V6 {
             let link_local = super::packet::masked(Family::V6, 10);
             let mut first = vec![0; 16];
             first.splice(..2, [0xfe, 0x80]);
             matches.extend([address(self.family, End::Source, R), link_local, is(first, true)]);
             matches.extend([address(self.family, End::Source, R), is([0; 16], true)]);
-        }
-        let has_prefixes = self.facts.objects.has_set(table(self.family), workloads::SOURCE_PREFIXES);
-        let sets = [(workloads::SOURCES, true), (workloads::SOURCE_PREFIXES, has_prefixes)];
-        for (set, _) in sets.iter().filter(|(_, there)| *there) {
-            let source = address(self.family, End::Source, Register(4));
-            matches.extend([Link::In.load(), source, in_set(set, true)]);
         }
         rule(matches, [drop()], &format!("source address is none of the workload's, interface {prefix}*"))
     }
