@@ -255,6 +255,26 @@ fn random_workload(random: &mut Random) -> Endpoint {
     })
 }
 
+/// The ruleset of a random node.
+pub fn random_ruleset(seed: u64) -> Ruleset {
+    let mut random = Random(seed);
+    let mut state = State { members: static_members(), ..State::default() };
+    for name in ["eth0", "eth1"] {
+        state.interfaces.insert(name.into(), random_addresses(&mut random));
+    }
+    (0..80).for_each(|_| step(&mut random, &mut state));
+    state.members = state.used(&mut random);
+    state.fresh()
+}
+
+fn static_members() -> Members {
+    let created = |(id, change): (SetId, SetChange)| {
+        let SetChange::Create(kind, members) = change else { panic!() };
+        (id, (kind == SetKind::Ports, members.into_iter().collect()))
+    };
+    Members(pools().into_iter().map(created).collect())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
@@ -262,11 +282,7 @@ proptest! {
         let mut random = Random(seed);
         let mut renderer = Renderer::new(Settings::default());
         let (mut told, mut ruleset) = (State::default(), Ruleset::default());
-        let mut state = State::default();
-        for (id, change) in pools() {
-            let SetChange::Create(kind, members) = change else { panic!() };
-            state.members.0.insert(id, (kind == SetKind::Ports, members.into_iter().collect()));
-        }
+        let mut state = State { members: static_members(), ..State::default() };
         for number in 0..steps {
             step(&mut random, &mut state);
             if random.once_in(2) || number + 1 == steps {

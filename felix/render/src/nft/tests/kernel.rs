@@ -1,6 +1,7 @@
 //! The kernel takes a ruleset and gives it back equal; `nft` lists it, and reads its own list back.
 
 use super::accumulated::Ruleset;
+use super::history::random_ruleset;
 use super::workloads::everything;
 use crate::nft::table;
 use kernel::{Netns, Nftables};
@@ -145,19 +146,34 @@ fn read(nft: &mut Nftables, ruleset: &Ruleset) {
     }
 }
 
+/// Commits a ruleset and reads it back.
+fn round_trip(nft: &mut Nftables, ruleset: &Ruleset, what: &str) {
+    let changes = changes(ruleset);
+    if let Err(error) = nft.commit(&changes, None) {
+        if let kernel::CommitError::Refused(refused) = &error {
+            refused.iter().for_each(|one| eprintln!("{one:?}: {:?}", changes[one.change]));
+        }
+        panic!("{what}: {error}");
+    }
+    read(nft, ruleset);
+}
+
 #[test]
 fn the_kernel_takes_everything_and_gives_it_back_equal() {
     let namespace = Namespace::new();
     let mut nft = Nftables::open(&namespace.netns).unwrap();
-    let ruleset = everything();
-    let changes = changes(&ruleset);
-    if let Err(error) = nft.commit(&changes, None) {
-        if let kernel::CommitError::Refused(refused) = &error {
-            refused.iter().for_each(|one| eprintln!("{:?}: {:?}", one, changes[one.change]));
-        }
-        panic!("{error}");
+    round_trip(&mut nft, &everything(), "everything");
+}
+
+#[test]
+fn the_kernel_takes_what_random_nodes_need() {
+    let namespace = Namespace::new();
+    let mut nft = Nftables::open(&namespace.netns).unwrap();
+    for seed in 0..40 {
+        round_trip(&mut nft, &random_ruleset(seed), &format!("seed {seed}"));
+        let all = [Family::Ipv4, Family::Ipv6, Family::Arp].map(|family| Change::DeleteTable(table(family)));
+        nft.commit(&all, None).unwrap();
     }
-    read(&mut nft, &ruleset);
 }
 
 #[test]

@@ -199,3 +199,31 @@ fn the_kernels_verdict_is_the_evaluators() {
     assert!(missing.is_empty(), "never seen: {missing:?}");
     assert!(pairs >= 100_000, "{pairs} pairs only: {:#?}", seen.0);
 }
+
+#[test]
+fn an_element_stands_for_the_first_rule_that_says_it() {
+    use super::workloads::{policy, port, rule, tier};
+    use model::v3::{Action, Protocol};
+    let allow = |ports: &[u16]| {
+        rule(Action::Allow, |rule| {
+            rule.protocol = Some(Protocol::Number(6));
+            rule.destination.ports = ports.iter().map(|number| port(*number)).collect();
+        })
+    };
+    let of = |name: &str, rules: Vec<model::v3::Rule>| policy(name, |spec| spec.policy.ingress = rules);
+    let first = of("first", vec![allow(&[80]), allow(&[80, 443])]);
+    let second = of("second", vec![allow(&[443, 8080])]);
+    let ruleset = rendered(&Members::default(), &[tier("default", &[&first, &second])], &[]);
+    let chain = &ruleset.chains[&(netfilter::nft::Family::Ipv4, "to-cali1/tier-default".into())];
+    assert_eq!(chain.rules.len(), 2, "one lookup and the end of the tier");
+    let sets = ruleset.sets.iter().filter(|((family, name), _)| {
+        *family == netfilter::nft::Family::Ipv4 && name.starts_with("to-cali1/tier-default/")
+    });
+    let comments: Vec<String> = sets
+        .flat_map(|(_, set)| set.elements.values())
+        .map(|element| element.comment.clone().unwrap())
+        .collect();
+    let rule =
+        |policy: &str, index| format!("tier default, GlobalNetworkPolicy {policy}, ingress rule {index}");
+    assert_eq!(comments, [rule("first", 0), rule("first", 1), rule("second", 0)]);
+}
