@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ipam-plan", &["model", "mvcc", "selector"]),
     ("felix-calc", &["delta", "model", "selector"]),
     ("felix-render", &["delta", "felix-calc", "model", "netfilter", "selector"]),
+    ("felix-config", &["felix-calc", "felix-render", "model", "selector"]),
     ("bgp-wire", &[]),
     ("bgp-session", &["bgp-wire"]),
     ("bgp-rib", &["bgp-wire"]),
@@ -87,6 +88,7 @@ const PURE: &[&str] = &[
     "netfilter",
     "felix-calc",
     "felix-render",
+    "felix-config",
 ];
 
 /// Third-party crates that mean I/O; none may lie below a pure crate.
@@ -280,6 +282,7 @@ fn pure_crates_ask_neither_clock_nor_system() {
         "lib/netfilter/src",
         "felix/calc/src",
         "felix/render/src",
+        "felix/config/src",
         "bgpd/wire/src",
         "bgpd/session/src",
         "bgpd/rib/src",

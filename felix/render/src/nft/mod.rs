@@ -30,7 +30,7 @@ mod workloads;
 
 pub use renderer::Renderer;
 pub use ruleset::{Chain, Rule, SetShape, Update, table};
-pub use settings::Settings;
+pub use settings::{Deny, EndpointToHost, LogLimit, ServiceLoop, Settings};
 
 #[cfg(test)]
 mod tests;

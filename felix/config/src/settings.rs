@@ -1,0 +1,256 @@
+//! What the agent understands of its parameters, by who needs it.
+//!
+//! Here and nowhere else parameters are read: what [`Settings::of`] asks for is what the agent acts on.
+
+use crate::reader::Reader;
+use crate::resolve::Configuration;
+use felix_calc::Options;
+use felix_render::nft;
+use felix_render::nft::{Deny, EndpointToHost, LogLimit, ServiceLoop};
+use model::felix::Setting;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+/// Everything the agent's parts act on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Of the calculation.
+    pub calc: Options,
+    /// Of the ruleset.
+    pub rules: nft::Settings,
+    /// Of routes and the host's parameters.
+    pub host: Host,
+    /// What is told about endpoints and the agent.
+    pub status: Status,
+    /// Where people and programs ask for health and metrics.
+    pub observe: Observe,
+}
+
+/// Routes to workloads and parameters of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// `deviceRouteProtocol`; none where no source says anything.
+    pub route_protocol: Option<u8>,
+    /// `deviceRouteSourceAddress`
+    pub route_source: Option<Ipv4Addr>,
+    /// `deviceRouteSourceAddressIPv6`
+    pub route_source_v6: Option<Ipv6Addr>,
+    /// `ipv4NormalRoutePriority`
+    pub route_metric: u32,
+    /// `ipv6NormalRoutePriority`
+    pub route_metric_v6: u32,
+    /// `removeExternalRoutes`
+    pub removes_external_routes: bool,
+    /// `routeSyncDisabled`, the other way round.
+    pub programs_routes: bool,
+    /// `ipForwarding`
+    pub forwards: bool,
+    /// `mtuIfacePattern`: links whose MTU bounds that of workloads.
+    pub mtu_interfaces: String,
+}
+
+/// What the agent tells about endpoints and about itself (`felix.md` §16 of the contract).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// `endpointStatusPathPrefix`: the directory that holds `endpoint-status`; none for no files.
+    pub path: Option<PathBuf>,
+    /// `endpointReportingEnabled`: status of endpoints goes into the datastore.
+    pub endpoints: bool,
+    /// `endpointReportingDelay`: least time between two such writes.
+    pub delay: Duration,
+    /// `reportingInterval` between the agent's own reports; none for no reports.
+    pub interval: Option<Duration>,
+    /// `reportingTTL` of such a report.
+    pub ttl: Duration,
+    /// `openstackRegion`
+    pub region: Option<String>,
+}
+
+/// Where the agent can be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observe {
+    /// `/liveness` and `/readiness`.
+    pub health: Option<Listen>,
+    /// `/metrics`.
+    pub metrics: Option<Listen>,
+    /// Silence of the main loop after which it counts as dead.
+    pub watchdog: Duration,
+    /// `logSeverityScreen`
+    pub log_level: String,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Name or address; empty for all addresses.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// The reporter whose promise `dataplaneWatchdogTimeout` is, as `healthTimeoutOverrides` calls it.
+pub const MAIN_LOOP: &str = "InternalDataplaneMainLoop";
+/// The watchdog is never quicker (`felix.md` §1.1 of the contract).
+const LEAST_WATCHDOG: Duration = Duration::from_secs(20);
+
+/// Whether the agent acts on a parameter, by its name as in the table.
+pub fn is_acted_on(name: &str) -> bool {
+    static ASKED: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
+        let defaults = Configuration::defaults();
+        let reader = Reader::new(&defaults);
+        Settings::read(&reader);
+        let mut asked = reader.asked();
+        // read before there is a configuration: see `Local`
+        asked.extend(["FelixHostname", "DatastoreType", "EtcdEndpoints", "EtcdAddr", "EtcdScheme"]);
+        asked.extend(["EtcdCaFile", "EtcdCertFile", "EtcdKeyFile"]);
+        asked
+    });
+    ASKED.contains(name)
+}
+
+impl Settings {
+    /// What a configuration means.
+    pub fn of(configuration: &Configuration) -> Self {
+        Self::read(&Reader::new(configuration))
+    }
+
+    // No parameter is read under a condition: see `is_acted_on`.
+    fn read(reader: &Reader<'_>) -> Self {
+        Self {
+            calc: calc(reader),
+            rules: rules(reader),
+            host: host(reader),
+            status: status(reader),
+            observe: observe(reader),
+        }
+    }
+}
+
+fn calc(reader: &Reader<'_>) -> Options {
+    let routes = reader.text("ProgramClusterRoutes").to_ascii_lowercase();
+    Options {
+        ipip_routes: matches!(&*routes, "enabled" | "enabledipiponly"),
+        no_encap_routes: matches!(&*routes, "enabled" | "enablednoencaponly"),
+        ipip_enabled: reader.optional_flag("IpInIpEnabled"),
+        masquerade_spares_hosts: spares_hosts(reader),
+        external_nodes: reader.cidrs("ExternalNodesCIDRList").to_vec(),
+    }
+}
+
+fn spares_hosts(reader: &Reader<'_>) -> bool {
+    reader.is("NATOutgoingExclusions", "IPPoolsAndHostIPs")
+}
+
+fn rules(reader: &Reader<'_>) -> nft::Settings {
+    let address_v4 = |name| match reader.address(name) {
+        Some(IpAddr::V4(address)) => Some(address),
+        _ => None,
+    };
+    let to_host = reader.text("DefaultEndpointToHostAction").to_ascii_uppercase();
+    let service_loop = reader.text("ServiceLoopPrevention").to_ascii_lowercase();
+    let mask: u32 = reader.number("NftablesMarkMask");
+    let burst = reader.number("LogActionRateLimitBurst");
+    nft::Settings {
+        interface_prefixes: reader.texts("InterfacePrefix").to_vec(),
+        ipv6: reader.flag("Ipv6Support"),
+        endpoint_to_host: match &*to_host {
+            "ACCEPT" => EndpointToHost::Accept,
+            "RETURN" => EndpointToHost::Return,
+            _ => EndpointToHost::Drop,
+        },
+        deny: if reader.is("NftablesFilterDenyAction", "REJECT") { Deny::Reject } else { Deny::Drop },
+        mark: mask & mask.wrapping_neg(),
+        drop_invalid: !reader.flag("DisableConntrackInvalidCheck"),
+        log_prefix: reader.text("LogPrefix").to_owned(),
+        log_limit: log_limit(reader.text("LogActionRateLimit"), burst),
+        failsafe_inbound: reader.failsafe_ports("FailsafeInboundHostPorts").to_vec(),
+        failsafe_outbound: reader.failsafe_ports("FailsafeOutboundHostPorts").to_vec(),
+        service_loop: match &*service_loop {
+            "disabled" => ServiceLoop::Disabled,
+            "reject" => ServiceLoop::Reject,
+            _ => ServiceLoop::Drop,
+        },
+        source_spoofing: reader.is("WorkloadSourceSpoofing", "Any"),
+        vxlan_from_workloads: reader.flag("AllowVXLANPacketsFromWorkloads"),
+        ipip_from_workloads: reader.flag("AllowIPIPPacketsFromWorkloads"),
+        vxlan_port: reader.number("VXLANPort"),
+        floating_ips: reader.is("FloatingIPs", "Enabled"),
+        nat_outgoing_address: address_v4("NATOutgoingAddress"),
+        nat_outgoing_address_v6: None,
+        nat_excludes_hosts: spares_hosts(reader),
+        nat_ports: match reader.get("NATPortRange") {
+            Setting::PortRange(first, last) => Some((*first, *last)).filter(|(_, last)| *last > 0),
+            _ => None,
+        },
+        nat_outgoing_interface: reader.optional_text("IptablesNATOutgoingInterfaceFilter"),
+    }
+}
+
+/// `count/unit`, as the table's syntax admits it.
+fn log_limit(text: &str, burst: u32) -> Option<LogLimit> {
+    let (count, unit) = text.split_once('/')?;
+    let unit = match unit {
+        "second" => 1,
+        "minute" => 60,
+        "hour" => 60 * 60,
+        "day" => 24 * 60 * 60,
+        _ => return None,
+    };
+    Some(LogLimit { packets: count.parse().ok()?, unit, burst })
+}
+
+fn host(reader: &Reader<'_>) -> Host {
+    let protocol = reader.number("DeviceRouteProtocol");
+    Host {
+        route_protocol: reader.given("DeviceRouteProtocol").then_some(protocol),
+        route_source: match reader.address("DeviceRouteSourceAddress") {
+            Some(IpAddr::V4(address)) => Some(address),
+            _ => None,
+        },
+        route_source_v6: match reader.address("DeviceRouteSourceAddressIPv6") {
+            Some(IpAddr::V6(address)) => Some(address),
+            _ => None,
+        },
+        route_metric: reader.number("IPv4NormalRoutePriority"),
+        route_metric_v6: reader.number("IPv6NormalRoutePriority"),
+        removes_external_routes: reader.flag("RemoveExternalRoutes"),
+        programs_routes: !reader.flag("RouteSyncDisabled"),
+        forwards: reader.is("IPForwarding", "Enabled"),
+        mtu_interfaces: reader.text("MTUIfacePattern").to_owned(),
+    }
+}
+
+fn status(reader: &Reader<'_>) -> Status {
+    Status {
+        path: reader.optional_text("EndpointStatusPathPrefix").map(PathBuf::from),
+        endpoints: reader.flag("EndpointReportingEnabled"),
+        delay: reader.duration("EndpointReportingDelaySecs"),
+        interval: Some(reader.duration("ReportingIntervalSecs")).filter(|interval| !interval.is_zero()),
+        ttl: reader.duration("ReportingTTLSecs"),
+        region: reader.optional_text("OpenstackRegion"),
+    }
+}
+
+fn observe(reader: &Reader<'_>) -> Observe {
+    let listen = |on, host, port| {
+        let listen = Listen { host: reader.text(host).to_owned(), port: reader.number(port) };
+        reader.flag(on).then_some(listen)
+    };
+    let overridden = match reader.get("HealthTimeoutOverrides") {
+        Setting::Timeouts(timeouts) => timeouts.get(MAIN_LOOP).copied(),
+        _ => None,
+    };
+    let watchdog = reader.duration("DataplaneWatchdogTimeout").max(LEAST_WATCHDOG);
+    Observe {
+        health: listen("HealthEnabled", "HealthHost", "HealthPort"),
+        metrics: listen("PrometheusMetricsEnabled", "PrometheusMetricsHost", "PrometheusMetricsPort"),
+        watchdog: overridden.unwrap_or(watchdog),
+        log_level: reader.text("LogSeverityScreen").to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
