@@ -3,10 +3,12 @@
 //! * [`log`]: one call sets the process's logging up: text for people or JSON, level by Calico's words.
 //! * [`metrics`]: one recorder a process; parts use the `metrics` macros, [`metrics::Metrics::render`] prints them.
 //! * [`health`]: each part registers and reports; silence beyond its promise counts as dead.
+//! * [`http`]: health and metrics for whoever cannot dial the socket.
 //! * [`shutdown`]: one token a process, fired by SIGTERM, SIGINT or a part; work drains with a deadline.
 //! * [`socket`]: the one local gRPC socket of a process, where each part registers its service.
 
 pub mod health;
+pub mod http;
 pub mod log;
 pub mod metrics;
 pub mod shutdown;

@@ -1,0 +1,105 @@
+//! The node agent: what the datastore holds becomes what the kernel does.
+//!
+//! ```text
+//!  Follow ─► Feed (calc) ─► Changes ─► Dataplane ─► kernel
+//!               │ settings                │ statuses
+//!               ▼                         ▼
+//!           Settled (felix/config)     files, keys in the store, gRPC, metrics, health
+//! ```
+//!
+//! One OS thread, one current-thread runtime, one owner of all state: [`run`] is the loop (`shell`). Around it:
+//!
+//! * `configuration`: parameters from all sources, applied while running.
+//! * `status`: what is told about endpoints and the agent, on disk and in the datastore.
+//! * `observers`: health and metrics over HTTP. `service`, [`client`]: people who ask, over the local socket.
+
+pub mod client;
+mod configuration;
+mod mtu;
+mod observers;
+mod params;
+mod service;
+mod shell;
+mod status;
+
+pub use params::describe;
+
+use datastore::Datastore;
+use felix_config::Local;
+use kernel::{Flows, Kernel, NftKernel};
+use observe::health::Health;
+use observe::metrics::Metrics;
+use observe::shutdown::Shutdown;
+use observe::socket::LocalSocket;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Generated messages and service stubs of `proto/felix.proto`.
+#[allow(missing_docs, clippy::all, clippy::unwrap_used, clippy::expect_used)]
+pub mod proto {
+    tonic::include_proto!("ocicat.felix.v1");
+}
+
+/// Questions that may wait for the loop.
+const QUESTIONS: usize = 16;
+
+/// What an agent is told once and for all; everything else comes from the datastore.
+pub struct Config {
+    /// The node's name.
+    pub node: String,
+    /// Environment and configuration file.
+    pub local: Local,
+    /// Where Calico's resources are.
+    pub store: Arc<dyn Datastore>,
+    /// The same for people.
+    pub source: String,
+    /// The kernel of its network namespace.
+    pub kernel: Arc<dyn Kernel>,
+    /// nf_tables of the same.
+    pub nft: Box<dyn NftKernel>,
+    /// Connection tracking of the same.
+    pub flows: Box<dyn Flows>,
+    /// Where to answer questions.
+    pub socket: PathBuf,
+    /// Where the CNI plugin finds the MTU of workloads.
+    pub mtu_file: PathBuf,
+}
+
+/// Why an agent cannot run, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A local source has a value with which Calico's agent does not start either.
+    #[error("{0}")]
+    Parameter(String),
+    /// The kernel cannot be followed.
+    #[error(transparent)]
+    Kernel(#[from] kernel::KernelError),
+    /// The local socket cannot be served.
+    #[error(transparent)]
+    Socket(#[from] observe::socket::SocketError),
+    /// The task that serves it died.
+    #[error("the local socket's server died: {0}")]
+    Server(String),
+}
+
+/// Runs an agent until `shutdown` fires. To be called on a current-thread runtime of its own. What it put into the kernel
+/// stays: packets of workloads are judged as before.
+///
+/// # Errors
+/// What it cannot do without: a configuration that means something, the kernel, its local socket.
+pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
+    let health = Health::default();
+    // Somebody else of this process may have set metrics up, and tells them then.
+    let metrics = Metrics::install().ok();
+    let mut socket = LocalSocket::bind(&config.socket, health.clone(), metrics.clone()).await?;
+    let (questions, asked) = mpsc::channel(QUESTIONS);
+    socket.routes().add_service(proto::felix_server::FelixServer::new(service::Service(questions)));
+    let server = tokio::spawn(socket.serve(shutdown.clone()));
+    let observers = observers::Observers::new(health, metrics);
+    let ran = async { shell::Shell::new(config, observers).await?.run(asked, shutdown.clone()).await }.await;
+    // However the loop ended, the socket's file goes.
+    shutdown.trigger("the agent has ended");
+    let served = server.await.map_err(|error| RunError::Server(error.to_string()))?;
+    ran.and(served.map_err(RunError::from))
+}

@@ -1,0 +1,89 @@
+//! Health and metrics over HTTP, where the settings say so.
+
+use felix_config::settings::{Listen, MAIN_LOOP, Observe};
+use observe::health::{Health, Report, Reporter};
+use observe::http::{Pages, serve};
+use observe::metrics::Metrics;
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+
+/// How much of the watchdog's time may pass between two reports of the loop.
+const BEATS: u32 = 3;
+
+/// The servers, restarted as the settings change, and what the loop reports of itself.
+pub(crate) struct Observers {
+    health: Health,
+    metrics: Option<Metrics>,
+    main_loop: Option<(Duration, Reporter)>,
+    graph: Reporter,
+    servers: [Server; 2],
+}
+
+#[derive(Default)]
+struct Server {
+    listen: Option<Listen>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Observers {
+    pub(crate) fn new(health: Health, metrics: Option<Metrics>) -> Self {
+        let graph = health.register("CalculationGraph", None);
+        Self { health, metrics, main_loop: None, graph, servers: Default::default() }
+    }
+
+    /// Listens where these settings say.
+    pub(crate) fn set_settings(&mut self, settings: &Observe) {
+        if self.main_loop.as_ref().is_none_or(|(promise, _)| *promise != settings.watchdog) {
+            // the old reporter unregisters the name when it goes
+            self.main_loop = None;
+            self.main_loop =
+                Some((settings.watchdog, self.health.register(MAIN_LOOP, Some(settings.watchdog))));
+        }
+        if let Ok(level) = observe::log::parse_level(&settings.log_level) {
+            observe::log::set_level(level);
+        }
+        let metrics = self.metrics.clone().map(Pages::Metrics);
+        let pages = [(&settings.health, Some(Pages::Health(self.health.clone()))), (&settings.metrics, metrics)];
+        for (server, (listen, pages)) in self.servers.iter_mut().zip(pages) {
+            server.set(listen.as_ref(), pages);
+        }
+    }
+
+    /// How often [`Observers::beat`] has to be called at least.
+    pub(crate) fn interval(&self) -> Duration {
+        self.main_loop.as_ref().map_or(Duration::from_secs(10), |(promise, _)| *promise / BEATS)
+    }
+
+    /// The loop lives; it is ready unless it waits for something.
+    pub(crate) fn beat(&self, in_sync: bool, waiting: Option<&str>) {
+        let now = Instant::now();
+        let report = |waiting: Option<&str>| waiting.map_or_else(Report::ok, Report::not_ready);
+        self.graph.report(report((!in_sync).then_some("the datastore has not been read yet")), now);
+        if let Some((_, reporter)) = &self.main_loop {
+            reporter.report(report(waiting), now);
+        }
+    }
+}
+
+impl Server {
+    fn set(&mut self, listen: Option<&Listen>, pages: Option<Pages>) {
+        if self.listen.as_ref() == listen {
+            return;
+        }
+        self.listen = listen.cloned();
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+        if let (Some(listen), Some(pages)) = (listen.cloned(), pages) {
+            self.task = Some(tokio::spawn(async move { serve(&listen.host, listen.port, pages).await }));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}

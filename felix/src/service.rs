@@ -1,0 +1,37 @@
+//! The gRPC service: questions go to the loop, which owns all there is to tell, and come back as answers.
+
+use crate::proto::felix_server::Felix;
+use crate::proto::{ParamsRequest, ParamsResponse, StatusRequest, StatusResponse};
+use tokio::sync::{mpsc, oneshot};
+use tonic::{Request, Response, Status};
+
+/// What people may ask, and where the answer goes.
+#[derive(Debug)]
+pub(crate) enum Question {
+    Status(oneshot::Sender<StatusResponse>),
+    Params(oneshot::Sender<ParamsResponse>),
+}
+
+/// The service's side of the questions.
+#[derive(Debug, Clone)]
+pub(crate) struct Service(pub mpsc::Sender<Question>);
+
+impl Service {
+    async fn ask<A>(&self, question: impl FnOnce(oneshot::Sender<A>) -> Question) -> Result<Response<A>, Status> {
+        let (answer, told) = oneshot::channel();
+        let ended = || Status::unavailable("the agent is ending");
+        self.0.send(question(answer)).await.map_err(|_| ended())?;
+        told.await.map(Response::new).map_err(|_| ended())
+    }
+}
+
+#[tonic::async_trait]
+impl Felix for Service {
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        self.ask(Question::Status).await
+    }
+
+    async fn params(&self, _: Request<ParamsRequest>) -> Result<Response<ParamsResponse>, Status> {
+        self.ask(Question::Params).await
+    }
+}
