@@ -47,12 +47,9 @@ pub async fn run(args: &BgpdArgs, global: &Global, env: session::Environment<'_>
     bgpd::run(config, shutdown).await.map_err(|error| failed(&error))
 }
 
-/// `--node`, or what Calico's programs ask (`bgp.md` §14 of the contract).
+/// `--node`, or what Calico's programs ask.
 fn node_name(args: &BgpdArgs, env: session::Environment<'_>) -> Result<String, Failure> {
-    let given = args.node.clone().or_else(|| env("NODENAME"));
-    let file = || std::fs::read_to_string("/var/lib/calico/nodename").ok().map(|name| name.trim().to_owned());
-    let host = || env("HOSTNAME").map(|name| name.to_lowercase());
-    [given, file(), host()].into_iter().flatten().find(|name| !name.is_empty()).ok_or_else(|| {
+    args.node.clone().or_else(|| session::node_name(env)).ok_or_else(|| {
         Failure::message("ocicat bgpd: which node is this? Give its name with --node, or in NODENAME")
     })
 }

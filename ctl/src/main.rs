@@ -13,6 +13,7 @@ mod cli;
 mod cni;
 mod crud;
 mod datastore_command;
+mod felix_command;
 mod input;
 mod io;
 mod ipam_command;

@@ -55,6 +55,13 @@ pub fn connect(args: &ConfigArgs, global: &Global, env: Environment<'_>) -> Resu
     Ok(Client::new(store))
 }
 
+/// The node's name where nobody gives it: what Calico's programs ask (`bgp.md` §14 of the contract).
+pub fn node_name(env: Environment<'_>) -> Option<String> {
+    let file = || std::fs::read_to_string("/var/lib/calico/nodename").ok().map(|name| name.trim().to_owned());
+    let host = || env("HOSTNAME").map(|name| name.to_lowercase());
+    [env("NODENAME"), file(), host()].into_iter().flatten().find(|name| !name.is_empty())
+}
+
 /// What is said about an error: its own text, with what to do about a datastore that does not answer. Calico's programs
 /// wait for ever there, so that no text of theirs is fixed.
 pub fn explain(error: &ClientError) -> String {

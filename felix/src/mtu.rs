@@ -42,7 +42,9 @@ impl MtuFile {
         let directory = self.path.parent().map_or(Ok(()), std::fs::create_dir_all);
         match directory.and_then(|()| std::fs::write(&self.path, mtu.to_string())) {
             Ok(()) => tracing::info!(mtu, "MTU of workloads"),
-            Err(error) => tracing::warn!(path = %self.path.display(), %error, "the MTU file cannot be written"),
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "the MTU file cannot be written")
+            }
         }
         // a full or read-only disk is not tried again with every event
         self.written = Some(mtu);
@@ -60,7 +62,8 @@ mod tests {
         let mut file = MtuFile::new(&path);
         assert!(!file.counts("eth0"), "no pattern yet");
         file.set_pattern("^((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)");
-        let found = ["eth0", "enp3s0", "ibp1", "lo", "cali123", "docker0", "veth1"].map(|link| file.counts(link));
+        let found =
+            ["eth0", "enp3s0", "ibp1", "lo", "cali123", "docker0", "veth1"].map(|link| file.counts(link));
         assert_eq!(found, [true, true, true, false, false, false, false]);
         file.write(1450);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "1450");

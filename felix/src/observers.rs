@@ -43,7 +43,8 @@ impl Observers {
             observe::log::set_level(level);
         }
         let metrics = self.metrics.clone().map(Pages::Metrics);
-        let pages = [(&settings.health, Some(Pages::Health(self.health.clone()))), (&settings.metrics, metrics)];
+        let pages =
+            [(&settings.health, Some(Pages::Health(self.health.clone()))), (&settings.metrics, metrics)];
         for (server, (listen, pages)) in self.servers.iter_mut().zip(pages) {
             server.set(listen.as_ref(), pages);
         }

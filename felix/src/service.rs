@@ -17,7 +17,10 @@ pub(crate) enum Question {
 pub(crate) struct Service(pub mpsc::Sender<Question>);
 
 impl Service {
-    async fn ask<A>(&self, question: impl FnOnce(oneshot::Sender<A>) -> Question) -> Result<Response<A>, Status> {
+    async fn ask<A>(
+        &self,
+        question: impl FnOnce(oneshot::Sender<A>) -> Question,
+    ) -> Result<Response<A>, Status> {
         let (answer, told) = oneshot::channel();
         let ended = || Status::unavailable("the agent is ending");
         self.0.send(question(answer)).await.map_err(|_| ended())?;

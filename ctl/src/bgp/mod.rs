@@ -5,6 +5,8 @@ mod show;
 #[cfg(test)]
 mod tests;
 
+pub use show::age;
+
 use crate::io::{Failure, Io};
 use bgpd::client::{Client, ClientError, DEFAULT_SOCKET};
 use bgpd::proto::Route;

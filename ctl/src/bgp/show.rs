@@ -14,7 +14,7 @@ fn text_of(rows: &[Vec<String>]) -> String {
 }
 
 /// A span of time as people say it.
-pub(super) fn age(milliseconds: u64) -> String {
+pub fn age(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
     match seconds {
         0..60 => format!("{seconds}s"),

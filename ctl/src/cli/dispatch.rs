@@ -7,6 +7,7 @@ use crate::bgp;
 use crate::bgpd_command;
 use crate::crud::{self, Get, LabelFlags, Target};
 use crate::datastore_command;
+use crate::felix_command;
 use crate::io::{Failure, Io};
 use crate::ipam_command;
 use crate::lab;
@@ -36,6 +37,23 @@ pub fn dispatch(persona: Persona, asked: Asked, io: &mut Io) -> Result<ExitCode,
             // where the command line does not say, BGPConfiguration does (logSeverityScreen)
             log_at(level.unwrap_or("info"), level.is_none());
             runtime()?.block_on(bgpd_command::run(&args, &global, &variable)).map(|()| ExitCode::SUCCESS)
+        }
+        Command::House(House::Felix(args)) => match &args.command {
+            Some(command) => {
+                start_log(persona, global.log_level.as_deref());
+                runtime()?.block_on(felix_command::ask(command, io)).map(|()| ExitCode::SUCCESS)
+            }
+            None => {
+                let level = global.log_level.as_deref();
+                // where the command line does not say, the parameter LogSeverityScreen does
+                log_at(level.unwrap_or("info"), level.is_none());
+                let ran = runtime()?.block_on(felix_command::run(&args.run, &global, &variable));
+                ran.map(|()| ExitCode::SUCCESS)
+            }
+        },
+        Command::House(House::Status { args }) => {
+            start_log(persona, global.log_level.as_deref());
+            runtime()?.block_on(felix_command::status(&args, io)).map(|()| ExitCode::SUCCESS)
         }
         Command::House(House::Bgp { command }) => {
             start_log(persona, global.log_level.as_deref());

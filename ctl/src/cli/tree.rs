@@ -2,6 +2,7 @@
 //! Source: `calicoctl.md` §1, §3, §5, §6, §8 and §10 of the contract.
 
 use crate::bgp::BgpCommand;
+use crate::felix_command::{AskArgs, FelixArgs};
 use crate::lab::LabCommand;
 use crate::version;
 use crate::why::WhyArgs;
@@ -74,6 +75,14 @@ pub enum House {
     },
     /// Run the BGP speaker of a node, or of a router without one
     Bgpd(BgpdArgs),
+    /// Run the node agent: policy and routes of this node; or ask a running one
+    Felix(FelixArgs),
+    /// Show what this node enforces, and what is wrong with its resources
+    Status {
+        /// Whom to ask.
+        #[command(flatten)]
+        args: AskArgs,
+    },
     /// Look at a running BGP speaker
     Bgp {
         /// What to look at.

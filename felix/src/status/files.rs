@@ -58,7 +58,12 @@ impl Files {
     }
 
     /// An endpoint has this file, or none; what has to be written comes into `work`.
-    pub(super) fn set(&mut self, key: &EndpointKey, file: Option<File>, work: &mut BTreeMap<String, Option<String>>) {
+    pub(super) fn set(
+        &mut self,
+        key: &EndpointKey,
+        file: Option<File>,
+        work: &mut BTreeMap<String, Option<String>>,
+    ) {
         let before = match &file {
             Some(file) => self.named.insert(key.clone(), file.clone()),
             None => self.named.remove(key),

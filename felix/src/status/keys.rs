@@ -28,12 +28,18 @@ pub(super) fn value(status: Status) -> String {
 }
 
 /// The key of an endpoint; none for one without a name of its own.
-pub(super) fn path(region: Option<&str>, node: &str, key: &EndpointKey, endpoint: &Endpoint) -> Option<String> {
+pub(super) fn path(
+    region: Option<&str>,
+    node: &str,
+    key: &EndpointKey,
+    endpoint: &Endpoint,
+) -> Option<String> {
     match (key, endpoint) {
         (EndpointKey::Host(name), _) => Some(format!("{}{}", hosts(node), escape(name))),
         (EndpointKey::Workload(..), Endpoint::Workload(workload)) => {
             let id = &workload.id;
-            let [orchestrator, name, endpoint] = [&id.orchestrator, &id.workload, &id.endpoint].map(|part| escape(part));
+            let [orchestrator, name, endpoint] =
+                [&id.orchestrator, &id.workload, &id.endpoint].map(|part| escape(part));
             Some(format!("{}{orchestrator}/{name}/endpoint/{endpoint}", workloads(region, node)))
         }
         (EndpointKey::Workload(..), Endpoint::Host(_)) => None,
@@ -101,13 +107,17 @@ mod tests {
             profiles: Box::default(),
         };
         assert_eq!(
-            path(None, "node-1", &EndpointKey::Host("node-1-eth0".to_owned()), &Endpoint::Host(host)).unwrap(),
+            path(None, "node-1", &EndpointKey::Host("node-1-eth0".to_owned()), &Endpoint::Host(host))
+                .unwrap(),
             "/calico/felix/v1/host/node-1/endpoint/node-1-eth0"
         );
-        assert_eq!(reports(None, "node-1"), [
-            "/calico/felix/v2/no-region/host/node-1/status",
-            "/calico/felix/v2/no-region/host/node-1/last_reported_status"
-        ]);
+        assert_eq!(
+            reports(None, "node-1"),
+            [
+                "/calico/felix/v2/no-region/host/node-1/status",
+                "/calico/felix/v2/no-region/host/node-1/last_reported_status"
+            ]
+        );
         assert_eq!(value(Status::Up), r#"{"status":"up"}"#);
         let now = "2026-11-21T03:53:24.5Z".parse().unwrap();
         assert_eq!(

@@ -97,7 +97,8 @@ impl Board {
 
     fn tell(&self) {
         let words = self.statuses.iter().filter_map(|(key, status)| {
-            let path = keys::path(self.settings.region.as_deref(), &self.node, key, self.endpoints.get(key)?)?;
+            let path =
+                keys::path(self.settings.region.as_deref(), &self.node, key, self.endpoints.get(key)?)?;
             Some((path, keys::value(*status)))
         });
         let endpoints = if self.settings.endpoints { words.collect() } else { BTreeMap::new() };

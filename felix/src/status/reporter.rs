@@ -90,7 +90,8 @@ impl Reporter {
         let now = Instant::now();
         let Some(settings) = &told.settings else { return };
         let before = self.told.settings.as_ref();
-        let moved = before.is_none_or(|before| before.region != settings.region || before.endpoints != settings.endpoints);
+        let moved = before
+            .is_none_or(|before| before.region != settings.region || before.endpoints != settings.endpoints);
         if moved {
             // what lies at the old place or from an earlier life has to go
             self.read_at = Some(now);
@@ -182,11 +183,15 @@ impl Reporter {
                 .map(|update| (update.key.clone(), update.desired.clone()))
                 .take(BATCH)
                 .collect();
-            let gone: Vec<String> =
-                self.keys.pending_deletions().map(|(key, _)| key.clone()).take(BATCH - updates.len()).collect();
-            let puts = updates
-                .iter()
-                .map(|(key, value)| Op::Put(PutRequest::new(Bytes::from(key.clone()), Bytes::from(value.clone()))));
+            let gone: Vec<String> = self
+                .keys
+                .pending_deletions()
+                .map(|(key, _)| key.clone())
+                .take(BATCH - updates.len())
+                .collect();
+            let puts = updates.iter().map(|(key, value)| {
+                Op::Put(PutRequest::new(Bytes::from(key.clone()), Bytes::from(value.clone())))
+            });
             let deletes = gone.iter().map(|key| {
                 Op::Delete(DeleteRequest { prev_kv: false, ..DeleteRequest::key(Bytes::from(key.clone())) })
             });

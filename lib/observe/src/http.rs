@@ -75,7 +75,13 @@ fn answer(health: &Health, readiness: bool) -> (StatusCode, String) {
         .iter()
         .map(|part| {
             let report = &part.report;
-            format!("{}\t{}\t{}\t{}\n", part.name, word(report.live, "live"), word(report.ready, "ready"), report.reason)
+            format!(
+                "{}\t{}\t{}\t{}\n",
+                part.name,
+                word(report.live, "live"),
+                word(report.ready, "ready"),
+                report.reason
+            )
         })
         .collect();
     match (good, lines.is_empty()) {
@@ -113,7 +119,10 @@ mod tests {
             let address = listener.local_addr().unwrap();
             tokio::spawn(async move { axum::serve(listener, Pages::Health(health).routes()).await });
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-            stream.write_all(b"GET /liveness HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+            stream
+                .write_all(b"GET /liveness HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+                .await
+                .unwrap();
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await.unwrap();
             assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");

@@ -57,7 +57,10 @@ fn keys_follow_what_is_told_and_strays_of_this_node_go() {
             found.get(key).map(|(value, _)| value.as_str()) == value
         };
         until(&store, "the key comes, the stray goes, another node's stays", |found| {
-            has(found, WEB, Some(UP)) && has(found, STRAY, None) && has(found, OTHERS, Some(UP)) && found.len() == 2
+            has(found, WEB, Some(UP))
+                && has(found, STRAY, None)
+                && has(found, OTHERS, Some(UP))
+                && found.len() == 2
         })
         .await;
         tell.send_replace(told(&[(WEB, DOWN)], settings(None)));
@@ -81,7 +84,10 @@ fn the_agent_reports_itself_with_a_lease_and_to_stay() {
         let [leased, lasting] = keys::reports(None, "node-1");
         until(&store, "both reports", |found| {
             let of = |key: &str| found.get(key).cloned().unwrap_or_default();
-            of(&leased).1 != 0 && of(&lasting).1 == 0 && of(&leased).0 == of(&lasting).0 && !of(&lasting).0.is_empty()
+            of(&leased).1 != 0
+                && of(&lasting).1 == 0
+                && of(&leased).0 == of(&lasting).0
+                && !of(&lasting).0.is_empty()
         })
         .await;
         assert!(pairs(&store).await[&lasting].0.contains("\"first_update\":true"));

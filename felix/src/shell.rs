@@ -1,0 +1,252 @@
+//! The event loop: one owner of all state, and everything that can happen to it.
+//!
+//! What the datastore says is taken in by slices, endpoints of this node first; when nothing waits and no list is half
+//! read, what has become of it goes to the dataplane, which is told the revision and applies. A datastore that is away only
+//! means that nothing comes: what the kernel has stays, and what others do to it is repaired.
+//!
+//! While ClusterInformation says that the datastore is not ready, changes are held back: the store may be half migrated.
+
+mod tell;
+
+use crate::configuration::{Current, of_dataplane};
+use crate::mtu::MtuFile;
+use crate::observers::Observers;
+use crate::service::Question;
+use crate::status::Board;
+use crate::{Config, RunError};
+use datastore::Follow;
+use felix_calc::{Changes, Feed};
+use felix_dataplane::Dataplane;
+use futures::FutureExt;
+use mvcc::KeyRange;
+use observe::shutdown::Shutdown;
+use std::time::Duration;
+use syncer::{Change, Output};
+use tell::Tell;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// Values taken in before others get their turn: a few milliseconds.
+const SLICE: usize = 1024;
+/// Messages of the datastore taken at one go.
+const MESSAGES: usize = 256;
+
+/// See the module.
+pub(crate) struct Shell {
+    node: String,
+    source: String,
+    start: Instant,
+    follow: Follow,
+    feed: Feed,
+    current: Current,
+    dataplane: Dataplane,
+    board: Board,
+    observers: Observers,
+    mtu: MtuFile,
+    tell: Tell,
+    /// The newest revision heard of.
+    known: i64,
+    in_sync: bool,
+    /// A list is half read.
+    half: bool,
+    /// Values that wait to be taken in.
+    left: usize,
+    /// Something was taken in that the dataplane has not been told.
+    news: bool,
+    /// Changes held back while the datastore is not ready.
+    held: Vec<Changes>,
+    /// The dataplane was told a whole state once.
+    began: bool,
+    beat_at: Instant,
+}
+
+/// What the loop was woken by.
+enum Happened {
+    Datastore(Output),
+    Kernel,
+    Asked(Question),
+    Beat,
+    Work,
+    End,
+}
+
+impl Shell {
+    /// # Errors
+    /// A local parameter with which no agent starts; the kernel.
+    pub(crate) async fn new(config: Config, mut observers: Observers) -> Result<Self, RunError> {
+        let current = Current::new(&config.node, config.local);
+        if let Some(problem) = current.configuration().problems.iter().find(|problem| problem.is_fatal()) {
+            return Err(RunError::Parameter(problem.to_string()));
+        }
+        let settings = current.settings();
+        observers.set_settings(&settings.observe);
+        let dataplane =
+            Dataplane::open(config.kernel, config.nft, config.flows, of_dataplane(settings)).await?;
+        let mut mtu = MtuFile::new(&config.mtu_file);
+        mtu.set_pattern(&settings.host.mtu_interfaces);
+        let mut shell = Self {
+            start: Instant::now(),
+            follow: Follow::new(config.store.clone(), Feed::roots().into_iter().map(KeyRange::prefix)),
+            feed: Feed::new(&config.node, settings.calc.clone()),
+            board: Board::new(&config.node, &settings.status, config.store),
+            tell: Tell::new(&config.node),
+            node: config.node,
+            source: config.source,
+            current,
+            dataplane,
+            observers,
+            mtu,
+            known: 0,
+            in_sync: false,
+            half: false,
+            left: 0,
+            news: false,
+            held: Vec::new(),
+            began: false,
+            beat_at: Instant::now(),
+        };
+        shell.beat();
+        Ok(shell)
+    }
+
+    /// Runs until `shutdown` fires. The kernel keeps everything.
+    pub(crate) async fn run(
+        mut self,
+        mut questions: mpsc::Receiver<Question>,
+        shutdown: Shutdown,
+    ) -> Result<(), RunError> {
+        loop {
+            match self.wait(&mut questions, &shutdown).await {
+                Happened::Datastore(output) => self.take(output),
+                Happened::Kernel => self.apply().await,
+                Happened::Asked(question) => self.answer(question),
+                Happened::Beat => self.beat(),
+                Happened::Work => {}
+                Happened::End => return Ok(()),
+            }
+            self.work();
+            if self.news && self.in_sync && !self.half && self.left == 0 {
+                self.settle();
+                self.apply().await;
+                self.beat();
+            }
+        }
+    }
+
+    async fn wait(&mut self, questions: &mut mpsc::Receiver<Question>, shutdown: &Shutdown) -> Happened {
+        let left = self.left > 0;
+        tokio::select! {
+            biased;
+            () = shutdown.wait() => Happened::End,
+            () = tokio::time::sleep_until(self.beat_at) => Happened::Beat,
+            Some(question) = questions.recv() => Happened::Asked(question),
+            () = self.dataplane.next() => Happened::Kernel,
+            output = self.follow.next() => Happened::Datastore(output),
+            () = std::future::ready(()), if left => Happened::Work,
+        }
+    }
+
+    /// Takes what the datastore says, and all that is ready behind it.
+    fn take(&mut self, first: Output) {
+        let mut next = Some(first);
+        let mut messages = 0;
+        while let Some(output) = next {
+            self.take_one(output);
+            messages += 1;
+            next = if messages < MESSAGES { self.follow.next().now_or_never() } else { None };
+        }
+    }
+
+    fn take_one(&mut self, output: Output) {
+        if output.became_in_sync {
+            tracing::info!(revision = self.known, "the datastore has been read");
+        }
+        self.in_sync |= output.became_in_sync;
+        self.half = output.more;
+        self.news = true;
+        for change in output.changes {
+            let (key, value, revision) = match change {
+                Change::Put(pair) => (pair.key, Some(pair.value), pair.mod_revision),
+                Change::Delete { key, revision } => (key, None, revision),
+            };
+            self.known = self.known.max(revision);
+            self.feed.push(key, value);
+        }
+    }
+
+    fn work(&mut self) {
+        if self.news || self.left > 0 {
+            let begun = Instant::now();
+            self.left = self.feed.work(SLICE);
+            self.tell.worked(begun.elapsed());
+        }
+    }
+
+    /// What has become of it all goes to the dataplane.
+    fn settle(&mut self) {
+        self.news = false;
+        let mut changes = self.feed.take();
+        loop {
+            self.tell.changes(&changes, &self.feed);
+            if self.current.take(&changes) {
+                self.settings_changed();
+            }
+            self.held.push(changes);
+            // other settings may mean other sets and routes
+            changes = self.feed.take();
+            if changes.is_empty() {
+                break;
+            }
+        }
+        if !self.current.is_ready() {
+            return;
+        }
+        for changes in std::mem::take(&mut self.held) {
+            self.dataplane.on_changes(&changes);
+            self.board.on_changes(&changes);
+        }
+        self.began = true;
+        self.dataplane.told(self.known);
+    }
+
+    fn settings_changed(&mut self) {
+        let settings = self.current.settings();
+        self.feed.set_options(settings.calc.clone());
+        self.dataplane.set_settings(of_dataplane(settings));
+        self.observers.set_settings(&settings.observe);
+        self.mtu.set_pattern(&settings.host.mtu_interfaces);
+        tracing::info!("other settings are in force");
+    }
+
+    async fn apply(&mut self) {
+        let begun = Instant::now();
+        self.dataplane.apply().await;
+        let statuses = self.dataplane.take_statuses();
+        if self.began {
+            self.board.set_settings(&self.current.settings().status);
+            self.board.on_statuses(statuses);
+            let mtu = &self.mtu;
+            let found = self.dataplane.host_mtu(|link| mtu.counts(link));
+            self.mtu.write(found);
+            let refused = self.dataplane.refused().count();
+            self.tell.applied(begun.elapsed(), self.dataplane.enforced(), self.known, refused);
+        }
+    }
+
+    /// What it waits for before it enforces what is stored.
+    fn waiting(&self) -> Option<&'static str> {
+        if !self.in_sync {
+            return Some("the datastore has not been read yet");
+        }
+        if !self.current.is_ready() {
+            return Some("datastoreReady is not true in ClusterInformation default");
+        }
+        self.dataplane.enforced().is_none().then_some("the kernel does not have everything yet")
+    }
+
+    fn beat(&mut self) {
+        self.observers.beat(self.in_sync, self.waiting());
+        self.tell.waits(self.waiting());
+        self.beat_at = Instant::now() + self.observers.interval().max(Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,139 @@
+//! What people hear of the loop: logs, metrics, and answers.
+
+use super::Shell;
+use crate::params;
+use crate::proto::{Counts, StatusResponse};
+use crate::service::Question;
+use felix_calc::report::{Report, title};
+use felix_calc::{Changes, Feed};
+use felix_dataplane::Status;
+use metrics::{counter, gauge, histogram};
+use std::time::Duration;
+
+/// What was said, so that it is said once.
+#[derive(Debug, Default)]
+pub(super) struct Tell {
+    waiting: Option<&'static str>,
+    enforced: Option<i64>,
+}
+
+impl Tell {
+    pub(super) fn new(node: &str) -> Self {
+        gauge!("felix_host", "host" => node.to_owned()).set(1.0);
+        Self::default()
+    }
+
+    /// A line a state change.
+    pub(super) fn waits(&mut self, waiting: Option<&'static str>) {
+        if self.waiting != waiting {
+            match waiting {
+                Some(reason) => tracing::info!("waiting: {reason}"),
+                None => {
+                    tracing::info!(revision = self.enforced, "this node enforces what the datastore holds")
+                }
+            }
+            self.waiting = waiting;
+        }
+    }
+
+    pub(super) fn worked(&self, time: Duration) {
+        counter!("felix_calc_graph_updates_processed").increment(1);
+        histogram!("felix_calc_graph_update_time_seconds").record(time.as_secs_f64());
+    }
+
+    pub(super) fn changes(&self, changes: &Changes, feed: &Feed) {
+        for (key, reports) in &changes.reports {
+            let object = title(key);
+            for report in reports {
+                tracing::warn!("{object}: {report}");
+            }
+            if reports.is_empty() {
+                tracing::info!("{object}: nothing is wrong with it any more");
+            }
+        }
+        if !changes.reports.is_empty() {
+            let count =
+                |is: fn(&Report) -> bool| number(feed.reports().filter(|(_, report)| is(report)).count());
+            gauge!("felix_objects_refused").set(count(|report| matches!(report, Report::Refused { .. })));
+            gauge!("felix_rules_not_enforced")
+                .set(count(|report| matches!(report, Report::NotEnforced { .. })));
+            gauge!("felix_pools_not_carried")
+                .set(count(|report| matches!(report, Report::NotCarried { .. })));
+        }
+        counter!("felix_calc_graph_output_events")
+            .increment(u64::try_from(events(changes)).unwrap_or(u64::MAX));
+        let counts = feed.counts();
+        for (name, count) in [
+            ("felix_active_local_endpoints", counts.local_endpoints),
+            ("felix_active_local_policies", counts.active_policies),
+            ("felix_cluster_num_hosts", counts.nodes),
+            ("felix_cluster_num_policies", counts.policies),
+            ("felix_cluster_num_profiles", counts.profiles),
+            ("felix_cluster_num_tiers", counts.tiers),
+        ] {
+            gauge!(name).set(number(count));
+        }
+    }
+
+    pub(super) fn applied(&mut self, time: Duration, enforced: Option<i64>, known: i64, refused: usize) {
+        histogram!("felix_int_dataplane_apply_time_seconds").record(time.as_secs_f64());
+        // Exact up to 2^53, which no store's revision comes near.
+        #[allow(clippy::cast_precision_loss)]
+        let revision = |revision: i64| revision as f64;
+        gauge!("felix_known_revision").set(revision(known));
+        gauge!("felix_enforced_revision").set(revision(enforced.unwrap_or_default()));
+        gauge!("felix_kernel_refuses").set(number(refused));
+        self.enforced = enforced;
+    }
+}
+
+fn events(changes: &Changes) -> usize {
+    changes.sets.len() + changes.profiles.len() + changes.endpoints.len() + changes.routes.len()
+}
+
+/// Exact up to 2^53.
+#[allow(clippy::cast_precision_loss)]
+fn number(count: usize) -> f64 {
+    count as f64
+}
+
+impl Shell {
+    pub(super) fn answer(&self, question: Question) {
+        // Who asked may have gone.
+        match question {
+            Question::Status(answer) => drop(answer.send(self.status())),
+            Question::Params(answer) => drop(answer.send(params::describe(self.current.configuration()))),
+        }
+    }
+
+    fn status(&self) -> StatusResponse {
+        let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let of = |status| count(self.dataplane.count(status));
+        let counts = self.feed.counts();
+        StatusResponse {
+            node: self.node.clone(),
+            uptime_ms: u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            source: self.source.clone(),
+            in_sync: self.in_sync,
+            waiting: self.waiting().unwrap_or_default().to_owned(),
+            known_revision: self.known,
+            enforced_revision: self.dataplane.enforced().unwrap_or_default(),
+            counts: Some(Counts {
+                nodes: count(counts.nodes),
+                endpoints_and_sets: count(counts.items),
+                local_endpoints: count(counts.local_endpoints),
+                policies: count(counts.policies),
+                active_policies: count(counts.active_policies),
+                tiers: count(counts.tiers),
+                profiles: count(counts.profiles),
+                sets: count(counts.sets),
+            }),
+            endpoints_up: of(Status::Up),
+            endpoints_down: of(Status::Down),
+            endpoints_error: of(Status::Error),
+            objects: self.feed.reports().map(|(key, report)| format!("{}: {report}", title(key))).collect(),
+            configuration: self.current.configuration().problems.iter().map(ToString::to_string).collect(),
+            refused: self.dataplane.refused().map(|(object, error)| format!("{object}: {error}")).collect(),
+        }
+    }
+}
