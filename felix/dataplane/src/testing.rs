@@ -1,8 +1,8 @@
 //! For tests on the real kernel: a namespace of their own, `nft` and `ip` as independent views, and a kernel that fails when
 //! it is told to.
 
-use futures::stream::BoxStream;
-use kernel::{CommitError, KernelError, Netns, NewRule, NftEvent, NftKernel, Nftables, Refused};
+use futures::stream::{BoxStream, StreamExt};
+use kernel::{CommitError, Flows, KernelError, Netns, NewRule, NftEvent, NftKernel, Nftables, Refused};
 use netfilter::nft::{Change, Object, Query};
 use std::future::Future;
 use std::path::PathBuf;
@@ -41,10 +41,6 @@ impl Space {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("n");
         Self { netns: Netns::create_at(&path).unwrap(), path, _folder: folder }
-    }
-
-    pub fn path(&self) -> &str {
-        self.path.to_str().unwrap()
     }
 
     pub fn nftables(&self) -> Nftables {
@@ -206,5 +202,59 @@ impl Faulty {
             watch();
             self.plan.lock().unwrap().watch = Some(watch);
         }
+    }
+}
+
+/// nf_tables that takes everything and tells nothing, beside the in-memory kernel.
+#[derive(Default)]
+pub struct Accepting(u64);
+
+impl NftKernel for Accepting {
+    fn commit(&mut self, changes: &[Change], _: Option<u32>) -> Result<Vec<NewRule>, CommitError> {
+        let rules = changes.iter().enumerate().filter(|(_, change)| matches!(change, Change::AddRule(..)));
+        let new = |(change, _)| {
+            self.0 += 1;
+            NewRule { change, handle: self.0 }
+        };
+        Ok(rules.map(new).collect())
+    }
+
+    fn read(&mut self, _: &Query) -> Result<Vec<Object>, KernelError> {
+        Ok(Vec::new())
+    }
+
+    fn generation(&mut self) -> Result<u32, KernelError> {
+        Ok(1)
+    }
+
+    fn events_of_others(&self) -> Result<BoxStream<'static, NftEvent>, KernelError> {
+        Ok(futures::stream::pending().boxed())
+    }
+}
+
+/// Connection tracking that remembers what it was to forget.
+#[derive(Default, Clone)]
+pub struct Forgets(Arc<Mutex<(Vec<std::net::IpAddr>, usize)>>);
+
+impl Forgets {
+    pub fn take(&self) -> Vec<std::net::IpAddr> {
+        std::mem::take(&mut self.0.lock().unwrap().0)
+    }
+
+    /// Fails so many times.
+    pub fn fail(&self, times: usize) {
+        self.0.lock().unwrap().1 = times;
+    }
+}
+
+impl Flows for Forgets {
+    fn forget(&mut self, addresses: &[std::net::IpAddr]) -> Result<usize, KernelError> {
+        let mut state = self.0.lock().unwrap();
+        if state.1 > 0 {
+            state.1 -= 1;
+            return Err(failed());
+        }
+        state.0.extend(addresses);
+        Ok(addresses.len())
     }
 }

@@ -156,8 +156,12 @@ impl NftDriver {
         self.failing.next().or(earliest)
     }
 
-    /// Waits until somebody else changes something of ours. Nothing is lost when the returned future is dropped.
+    /// Waits until somebody else changes something of ours; for ever while a look is due anyway, of whose time
+    /// [`NftDriver::next_try`] knows. Nothing is lost when the returned future is dropped.
     pub async fn changed(&mut self) {
+        if !self.touched.is_empty() {
+            return std::future::pending().await;
+        }
         while self.touched.is_empty() {
             match &mut self.events {
                 Some(events) => match events.next().await {
