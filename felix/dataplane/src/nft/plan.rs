@@ -158,7 +158,9 @@ impl<'a> Planner<'a> {
 
     fn visible_chain(&mut self, family: Family, table: &TableState, name: &Arc<str>, state: &ChainState) {
         let id = ObjectId::Chain(family, name.clone());
-        if !self.may(&id) {
+        let hidden = table.fresh_chains.contains(name)
+            && state.desired.as_ref().is_some_and(|wanted| wanted.hook.is_none());
+        if hidden || !self.may(&id) {
             return;
         }
         let same_hook = |wanted: &Chain, actual: &Chain| match (&wanted.hook, &actual.hook) {
@@ -168,12 +170,10 @@ impl<'a> Planner<'a> {
         };
         match (&state.desired, &state.actual) {
             (Some(wanted), Some(actual)) if same_hook(wanted, &actual.chain) => {
-                if !table.fresh_chains.contains(name) {
-                    if wanted.hook != actual.chain.hook {
-                        self.batch.push(id, add_chain(family, name, wanted));
-                    }
-                    self.change_rules(family, name, actual, wanted);
+                if wanted.hook != actual.chain.hook {
+                    self.batch.push(id, add_chain(family, name, wanted));
                 }
+                self.change_rules(family, name, actual, wanted);
             }
             (Some(wanted), actual) if wanted.hook.is_some() || actual.is_some() => {
                 if let Some(actual) = actual {

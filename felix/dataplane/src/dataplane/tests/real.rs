@@ -46,6 +46,16 @@ async fn node() -> Space {
     space
 }
 
+/// A node whose state is in the kernel.
+async fn programmed() -> (Space, Dataplane) {
+    let space = node().await;
+    let mut dataplane = open(&space).await;
+    dataplane.on_changes(&state());
+    dataplane.told(1);
+    enforced(&mut dataplane, 1).await;
+    (space, dataplane)
+}
+
 async fn enforced(dataplane: &mut Dataplane, revision: i64) {
     until(dataplane, "enforced", |dataplane| dataplane.enforced() == Some(revision)).await;
 }
@@ -53,11 +63,7 @@ async fn enforced(dataplane: &mut Dataplane, revision: i64) {
 #[test]
 fn a_node_is_programmed_repaired_and_left_alone_by_the_next_life() {
     as_root(async {
-        let space = node().await;
-        let mut dataplane = open(&space).await;
-        dataplane.on_changes(&state());
-        dataplane.told(1);
-        enforced(&mut dataplane, 1).await;
+        let (space, mut dataplane) = programmed().await;
         let up = |dataplane: &Dataplane| dataplane.count(Status::Up) == 2;
         until(&mut dataplane, "both workloads are up", up).await;
         let rules = space.canonical();
@@ -103,11 +109,7 @@ fn a_node_is_programmed_repaired_and_left_alone_by_the_next_life() {
 #[test]
 fn a_workload_that_leaves_takes_its_connections_along() {
     as_root(async {
-        let space = node().await;
-        let mut dataplane = open(&space).await;
-        dataplane.on_changes(&state());
-        dataplane.told(1);
-        enforced(&mut dataplane, 1).await;
+        let (space, mut dataplane) = programmed().await;
         // something of the host's talks to both; what tracks is the ruleset
         space.nft("add table ip t");
         space.nft("add chain ip t o { type filter hook output priority 5; }");

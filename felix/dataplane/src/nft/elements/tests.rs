@@ -63,9 +63,9 @@ proptest! {
                 }
                 // a list tells each key once
                 Step::Found(element) => {
-                    if !there.contains_key(&Key::of(&element)) {
+                    if let std::collections::btree_map::Entry::Vacant(place) = there.entry(Key::of(&element)) {
                         elements.found(element.clone());
-                        there.insert(Key::of(&element), element);
+                        place.insert(element);
                     }
                 }
                 Step::UnwantAll => {

@@ -32,11 +32,14 @@ impl Random {
     }
 }
 
+/// A set and its elements.
+type Filled = (Arc<SetShape>, Vec<Element>);
+
 /// What is wanted, by name.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Wanted {
     pub chains: BTreeMap<(Family, Arc<str>), Arc<Chain>>,
-    pub sets: BTreeMap<(Family, Arc<str>), (Arc<SetShape>, Vec<Element>)>,
+    pub sets: BTreeMap<(Family, Arc<str>), Filled>,
 }
 
 /// See the module.
