@@ -132,6 +132,27 @@ fn borrowed_addresses_go_to_who_has_them() {
     assert!(routes(&node).iter().all(|route| !route.contains("10.64.9.9")));
 }
 
+/// Overlapping blocks are none of Calico's doing; still the smaller one says who has its addresses.
+#[test]
+fn a_block_inside_of_another_has_its_own_route() {
+    let options = Options { no_encap_routes: true, ..Options::default() };
+    let of = |node: &Node| {
+        routes(node).into_iter().filter(|route| route.starts_with("10.64.1.2/32")).collect::<Vec<_>>()
+    };
+    for inner_first in [false, true] {
+        let mut node = cluster(options.clone(), &pool("10.64.0.0/16", ""));
+        for inner in [inner_first, !inner_first] {
+            match inner {
+                true => block(&mut node, "10.64.1.2/32", "host:far", None),
+                false => block(&mut node, "10.64.1.0/26", "host:near", Some("internal")),
+            }
+        }
+        assert_eq!(of(&node), ["10.64.1.2/32 via 198.51.100.13 from 192.0.2.11"]);
+        node.delete(&Key::Block("10.64.1.2/32".parse().unwrap()).path());
+        assert_eq!(of(&node), ["10.64.1.2/32 via 192.0.2.14 from 192.0.2.11"]);
+    }
+}
+
 #[test]
 fn routes_follow_nodes_pools_and_settings() {
     let options = Options { no_encap_routes: true, ..Options::default() };
