@@ -60,6 +60,21 @@ impl std::fmt::Display for PolicyKey {
     }
 }
 
+impl PolicyKey {
+    /// By the text `name/namespace/kind`, which is never made: an endpoint may have a thousand policies without an order.
+    fn compare_as_text(&self, other: &Self) -> Ordering {
+        let (name, others) = (&self.name, &other.name);
+        if !name.starts_with(others.as_str()) && !others.starts_with(name.as_str()) {
+            return name.cmp(others);
+        }
+        fn text(key: &PolicyKey) -> impl Iterator<Item = u8> {
+            let parts = [key.name.as_str(), "/", &key.namespace, "/", key.kind.name()];
+            parts.into_iter().flat_map(str::bytes)
+        }
+        text(self).cmp(text(other))
+    }
+}
+
 /// Where a policy of a host endpoint acts. On workloads every policy is [`Stage::Normal`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
@@ -177,8 +192,7 @@ impl Policy {
 
     /// Ascending order, none last; ties by `name/namespace/kind`.
     pub fn compare(&self, other: &Self) -> Ordering {
-        let text = |key: &PolicyKey| format!("{}/{}/{}", key.name, key.namespace, key.kind.name());
-        compare_orders(self.order, other.order).then_with(|| text(&self.key).cmp(&text(&other.key)))
+        compare_orders(self.order, other.order).then_with(|| self.key.compare_as_text(&other.key))
     }
 }
 
@@ -259,5 +273,28 @@ fn compare_orders(a: Option<f64>, b: Option<f64>) -> Ordering {
     match (a, b) {
         (Some(a), Some(b)) => a.total_cmp(&b),
         (a, b) => a.is_none().cmp(&b.is_none()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key() -> impl Strategy<Value = PolicyKey> {
+        let kind = prop_oneof![Just(PolicyKind::NetworkPolicy), Just(PolicyKind::StagedNetworkPolicy)];
+        (kind, "[a-].?|", "[a.-]{1,3}").prop_map(|(kind, namespace, name)| PolicyKey {
+            kind,
+            namespace,
+            name,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn keys_compare_as_their_text_does(a in key(), b in key()) {
+            let text = |key: &PolicyKey| format!("{}/{}/{}", key.name, key.namespace, key.kind.name());
+            prop_assert_eq!(a.compare_as_text(&b), text(&a).cmp(&text(&b)));
+        }
     }
 }
