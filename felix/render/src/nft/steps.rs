@@ -111,10 +111,11 @@ fn of_list(
     end: End,
     peer: End,
 ) -> Vec<Rule> {
-    let set: Arc<str> = format!("{name}/ports").into();
+    let (size, room) = names::room(ports.len());
+    let set: Arc<str> = format!("{name}/ports{room}").into();
     let comment = format!("{name} ports");
     let plain = shape(&[DataType::PROTOCOL, DataType::PORT], None, true, &comment);
-    let shape = Arc::new(SetShape { size: Some(names::room(ports.len()).0), ..plain });
+    let shape = Arc::new(SetShape { size: Some(size), ..plain });
     let mut rules = Vec::new();
     let mut elements: Vec<Element> = Vec::new();
     for failsafe in ports {

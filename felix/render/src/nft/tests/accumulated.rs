@@ -12,6 +12,8 @@ type Name = (Family, Arc<str>);
 pub struct Ruleset {
     pub chains: BTreeMap<Name, Arc<Chain>>,
     pub sets: BTreeMap<Name, Set>,
+    /// Of every set there ever was: a name implies its shape.
+    shapes: BTreeMap<Name, Arc<SetShape>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +38,11 @@ impl Ruleset {
                 }
                 Update::Set { family, name, shape } => {
                     told.sets.push(name.to_string());
+                    if let Some(shape) = &shape {
+                        let known =
+                            self.shapes.entry((family, name.clone())).or_insert_with(|| shape.clone());
+                        assert_eq!(known, shape, "the shape of {name}");
+                    }
                     let before = match shape {
                         Some(shape) => self
                             .sets

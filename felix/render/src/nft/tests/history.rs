@@ -184,7 +184,8 @@ fn step(random: &mut Random, state: &mut State) {
             }
         }
         7 => {
-            let all: [fn(&mut Settings); 8] = [
+            let all: [fn(&mut Settings); 9] = [
+                |settings| settings.failsafe_inbound = vec![settings.failsafe_outbound[0].clone(); 100],
                 |settings| settings.deny = Deny::Reject,
                 |settings| settings.ipv6 = !settings.ipv6,
                 |settings| settings.floating_ips = !settings.floating_ips,
