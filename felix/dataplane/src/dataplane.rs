@@ -195,12 +195,13 @@ impl Dataplane {
 
     fn next_try(&self) -> Option<Duration> {
         self.told?;
+        let wants_look = self.wants_look || self.routes.wants_look();
         let tries = [
+            wants_look.then(|| self.looks.next().unwrap_or_default()),
             self.nft.next_try(),
             self.routes.next_try(),
             self.neighbours.next_try(),
             self.sysctls.next_try(),
-            self.looks.next(),
             self.forgetting.next(),
         ];
         tries.into_iter().flatten().min()

@@ -190,6 +190,7 @@ impl NftDriver {
             for object in self.retries.forget_due(now) {
                 self.refused.remove(&object);
             }
+            self.failing.forget(&());
             return Step::Idle;
         }
         self.commit(batch, now)

@@ -172,6 +172,8 @@ impl RouteTable {
             match result {
                 Err(error) if !(target.is_none() && gone(&error)) => {
                     self.wants_look |= error.errno() == Some(EXISTS);
+                    // its time had come; from here on the pauses of refused ones count
+                    self.held.remove(&key);
                     if self.retries.refused(key, now) {
                         refused.push(error.to_string());
                     }

@@ -258,3 +258,17 @@ fn what_is_refused_waits_and_a_route_of_others_is_not_replaced() {
     table.read_back(&[route("10.0.0.1/32", 1, 4, 1024)], &links, &settings);
     assert!(matches!(table.batch(100, now * 2).0.as_slice(), [Op::AddRoute(_)]));
 }
+
+#[test]
+fn a_removal_that_is_refused_after_the_grace_waits_for_its_pause() {
+    let (links, settings) = (links(), Settings::default());
+    let mut table = RouteTable::default();
+    table.appeared(&route("10.0.0.1/32", 2, BOOT, 0), &links, &settings);
+    let due = table.next_try().unwrap();
+    assert!(table.batch(100, due - Duration::from_millis(1)).0.is_empty());
+    let (ops, sent) = table.batch(100, due);
+    assert!(matches!(ops.as_slice(), [Op::DelRoute(_)]));
+    let refusal = KernelError::Refused { errno: 12, what: "delete".into(), detail: None };
+    assert_eq!(table.done(sent, [Err(refusal)], due).len(), 1);
+    assert!(table.next_try().unwrap() > due && table.batch(100, due).0.is_empty());
+}
