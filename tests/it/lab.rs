@@ -134,7 +134,11 @@ fn a_new_user_sees_a_node_four_workloads_and_packets() {
         "node-1: network and mount namespace",
         "Successfully applied 3 'IPPool' resource(s)",
         "w4 attached in",
-        "40 packets sent and 40 came back",
+        "45 packets sent and 45 came back",
+        "Successfully applied 1 'NetworkPolicy' resource(s)",
+        "The same packets afterwards:",
+        "ALLOWED: tier default, NetworkPolicy default/lab-w2-from-w1, ingress rule 2",
+        "DENIED: tier default, default action",
         "IPv4 ms",
         "IPv6 ms",
         "$ ocicat ipam show --show-blocks",
@@ -146,7 +150,7 @@ fn a_new_user_sees_a_node_four_workloads_and_packets() {
     }
     let first = lab.up(&[]);
     assert_eq!(first["ok"], true);
-    assert_eq!(first["packets"].as_array().unwrap().len(), 40);
+    assert_eq!(first["packets"].as_array().unwrap().len(), 45);
     let workloads = first["workloads"].as_array().unwrap();
     let mut addresses = BTreeSet::new();
     for workload in workloads {
@@ -455,7 +459,8 @@ fn of_several_nodes(nodes: usize, more: &[&str], shown: &[&str]) {
     assert_eq!(up["ok"], true);
     // Two workloads a node and the node itself, each to each other, in both families.
     let ends = 3 * nodes;
-    assert_eq!(up["packets"].as_array().unwrap().len(), ends * (ends - 1) * 2);
+    assert_eq!(up["packets"].as_array().unwrap().len(), ends * (ends - 1) * 2 + ends);
+    assert_eq!(up["policy"]["asPoliciesSay"], true, "{up:#}");
     let crossing = |probe: &&Value| probe["from"] == "w1" && probe["to"] == format!("w{}", 2 * nodes);
     assert_eq!(up["packets"].as_array().unwrap().iter().filter(crossing).count(), 2);
     let status = lab.run(&["status"]);

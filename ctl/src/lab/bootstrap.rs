@@ -14,13 +14,15 @@ const CLUSTER_TYPE: &str = "ocicat";
 /// The private /16 taken for the default pool unless the host uses it, then the others in this order.
 const DEFAULT_POOLS: [[u8; 2]; 5] = [[192, 168], [172, 16], [172, 17], [172, 18], [10, 244]];
 
-/// What others make after us, from the pools of the lab to the profile of the network: noted as the lab's unless it
+/// What others make after us, from the pools of the lab to its policies: noted as the lab's unless it
 /// is there already.
-const MADE_LATER: [(&str, Kind, &str); 4] = [
+pub const MADE_LATER: [(&str, Kind, &str); 6] = [
     ("ippool", Kind::IPPool, "lab-small"),
     ("ippool", Kind::IPPool, "lab-large"),
     ("ippool", Kind::IPPool, "lab-ipv6"),
     ("profile", Kind::Profile, "frontend"),
+    ("networkpolicy", Kind::NetworkPolicy, "lab-w2-from-w1"),
+    ("globalnetworkpolicy", Kind::GlobalNetworkPolicy, "lab-w3-to-w1"),
 ];
 
 /// A resource to make unless it is there, with the word `ocicat delete` knows its kind by.
@@ -77,7 +79,8 @@ async fn make(client: &Client, wanted: Wanted, note: &mut impl FnMut(Created) ->
 }
 
 async fn exists(client: &Client, kind: Kind, name: &str) -> Result<bool> {
-    match client.get(kind, "", name).await {
+    let namespace = if kind.namespaced() { "default" } else { "" };
+    match client.get(kind, namespace, name).await {
         Ok(_) => Ok(true),
         Err(ClientError::DoesNotExist { .. }) => Ok(false),
         Err(error) => Err(error).with_context(|| format!("look for {name}")),

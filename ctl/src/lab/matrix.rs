@@ -5,10 +5,11 @@ use super::place::Place;
 use anyhow::Result;
 use serde::Serialize;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-/// How long a missing answer is waited for.
-const DEADLINE: Duration = Duration::from_secs(3);
+/// How many senders there were.
+static RUNS: AtomicU16 = AtomicU16::new(0);
 
 /// A workload or a node.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct End {
     pub place: Place,
     /// Its addresses, at most one a family.
     pub addresses: Vec<IpAddr>,
+    /// It sends as well; else it only answers.
+    pub sends: bool,
 }
 
 /// One pair and family.
@@ -37,16 +40,16 @@ pub struct Probe {
     pub round_trip_micros: Option<u64>,
 }
 
-/// Sends from every end to every other at once.
+/// Sends from every end that sends to every other at once, and waits so long for a missing answer.
 ///
 /// # Errors
 /// An end has gone.
-pub fn run(ends: &[End]) -> Result<Vec<Probe>> {
+pub fn run(ends: &[End], deadline: Duration) -> Result<Vec<Probe>> {
     std::thread::scope(|scope| {
         let senders: Vec<_> = ends
             .iter()
-            .enumerate()
-            .map(|(number, from)| scope.spawn(move || send(u16::try_from(number).unwrap_or(0), from, ends)))
+            .filter(|from| from.sends)
+            .map(|from| scope.spawn(move || send(from, ends, deadline)))
             .collect();
         let mut all = Vec::new();
         for sender in senders {
@@ -56,16 +59,18 @@ pub fn run(ends: &[End]) -> Result<Vec<Probe>> {
     })
 }
 
-fn send(number: u16, from: &End, ends: &[End]) -> Result<Vec<Probe>> {
+fn send(from: &End, ends: &[End], deadline: Duration) -> Result<Vec<Probe>> {
     let targets: Vec<(&End, IpAddr)> = ends
         .iter()
         .filter(|to| to.name != from.name)
         .flat_map(|to| to.addresses.iter().map(move |address| (to, *address)))
         .collect();
     let addresses: Vec<IpAddr> = targets.iter().map(|(_, address)| *address).collect();
-    // Another run of the lab's probes in the same namespaces must not take our replies for its own.
-    let identifier = (std::process::id() as u16).wrapping_mul(64).wrapping_add(number);
-    let times = echo(&from.place, identifier, &addresses, DEADLINE)?;
+    // Another run of the lab's probes in the same namespaces must not take our replies for its own; and to connection
+    // tracking an earlier run's number would be an established connection, which no policy judges again.
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    let identifier = (std::process::id() as u16).wrapping_mul(64).wrapping_add(run);
+    let times = echo(&from.place, identifier, &addresses, deadline)?;
     let probe = |((to, address), time): ((&End, IpAddr), Option<Duration>)| Probe {
         from: from.name.clone(),
         to: to.name.clone(),
@@ -81,8 +86,9 @@ pub fn complete(probes: &[Probe]) -> bool {
     !probes.is_empty() && probes.iter().all(|probe| probe.round_trip_micros.is_some())
 }
 
-/// The table of one family: a row a sender, a column a receiver, round trips in milliseconds.
-pub fn table(probes: &[Probe], family: u8) -> String {
+/// The table of one family: a row a sender, a column a receiver, round trips in milliseconds; `denied` says which
+/// packets policy denies.
+pub fn table(probes: &[Probe], family: u8, denied: &dyn Fn(&str, &str) -> bool) -> String {
     let mut names: Vec<&str> = Vec::new();
     for probe in probes {
         for name in [probe.from.as_str(), probe.to.as_str()] {
@@ -100,6 +106,7 @@ pub fn table(probes: &[Probe], family: u8) -> String {
             .find(|probe| (probe.from.as_str(), probe.to.as_str(), probe.family) == (from, to, family));
         match found.map(|probe| probe.round_trip_micros) {
             Some(Some(micros)) => format!("{}.{:03}", micros / 1000, micros % 1000),
+            Some(None) if denied(from, to) => "denied".to_string(),
             Some(None) => "LOST".to_string(),
             None => "-".to_string(),
         }
@@ -109,7 +116,8 @@ pub fn table(probes: &[Probe], family: u8) -> String {
     for to in &names {
         text.push_str(&format!(" {to:>width$}"));
     }
-    for from in &names {
+    let sends = |name: &&&str| probes.iter().any(|probe| probe.from == **name);
+    for from in names.iter().filter(sends) {
         text.push_str(&format!("\n{:width$}", format!("{from} →"), width = width + 3));
         for to in &names {
             text.push_str(&format!(" {:>width$}", cell(from, to)));
@@ -136,12 +144,15 @@ mod tests {
             probe("node-1", "w1", 4, None),
         ];
         assert_eq!(
-            table(&probes, 4),
+            table(&probes, 4, &|_, _| false),
             "IPv4 ms         w1  node-1\n\
              w1 →             ·   1.234\n\
              node-1 →      LOST       ·\n"
         );
-        assert!(table(&probes, 6).contains("0.056") && table(&probes, 6).contains(" -"));
+        assert!(
+            table(&probes, 6, &|_, _| false).contains("0.056")
+                && table(&probes, 6, &|_, _| false).contains(" -")
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod mount_ns;
 mod node;
 mod place;
 mod plan;
+mod policy;
 mod process;
 mod program;
 mod programs;
@@ -154,13 +155,25 @@ fn up(etcd: Option<&str>, shape: Shape, json: bool, watch: &Watch) -> Result<Exi
         found => make_anew(&directory, found, (wanted, shape), &mut progress, watch)?,
     }
     let state = State::load(directory.path())?.context("the state file has gone")?;
+    watch.doing("taking the policies of an earlier look away", STEP);
+    policy::remove(&directory, &state.plan())?;
     watch.doing("sending packets", STEP);
-    let probes = up::probe(&directory, &state)?;
-    let good = matrix::complete(&probes);
+    let ends = up::ends(&directory, &state)?;
+    let probes = up::probe(&ends)?;
+    let complete = matrix::complete(&probes);
     let lost = probes.iter().filter(|probe| probe.round_trip_micros.is_none()).count();
     progress.say(&format!("{} packets sent and {} came back", probes.len(), probes.len() - lost));
+    watch.doing("applying policies and sending packets again", STEP);
+    let policies = policy::show(&directory, &state, &ends)?;
+    let denied = policies.packets.iter().filter(|probe| probe.round_trip_micros.is_none()).count();
+    progress.say(&format!(
+        "{}; {denied} packets of {} are denied now",
+        policies.applied,
+        policies.packets.len()
+    ));
+    let good = complete && policies.as_policies_say;
     watch.doing("looking at the datastore", STEP);
-    let report = report::Report::new(&directory, &state, &probes, &progress);
+    let report = report::Report::new(&directory, &state, &probes, &policies, &progress);
     watch.for_a_person();
     print(&if json { report.json() } else { report.text() });
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

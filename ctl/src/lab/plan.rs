@@ -26,6 +26,10 @@ pub const WORKLOAD_LINK: &str = "eth0";
 pub const NODE_PROGRAMS: &str = "/run/ocicat/bin";
 /// Resources applied with `ocicat apply -f`.
 pub const POOLS: &str = include_str!("pools.yaml");
+/// Policies applied with `ocicat apply -f`.
+pub const POLICIES: &str = include_str!("policy.yaml");
+/// The label that says a workload's name in the lab.
+pub const LABEL: &str = "lab";
 /// The configuration every workload is attached with; the etcd address alone is replaced.
 pub const CNI_TEMPLATE: &str = r#"{"name":"frontend","type":"calico","log_level":"DEBUG","etcd_endpoints":"http://162.105.175.30:2379",
  "ipam":{"type":"calico-ipam","assign_ipv4":"true","assign_ipv6":"true","ipv4_pools":["10.0.0.0/24","20.0.0.0/16"],"ipv6_pools":["2001:db8::1/120"]}}

@@ -8,10 +8,12 @@ use super::process;
 use super::programs::{Program, Ready, Where};
 use super::state::Identity;
 use anyhow::{Context, Result, bail};
+use felix::client::Client;
+use felix::proto::StatusResponse;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -94,8 +96,25 @@ pub fn wait_ready(
 pub fn health(directory: &Directory, ready: &Ready) -> Result<()> {
     match ready {
         Ready::Etcd(address) => health_of_etcd(&directory.outside()?, address),
+        Ready::Agent(socket) => agent(socket).map(drop),
         Ready::Speaker(socket) => converge::sessions(socket).map(drop),
     }
+}
+
+/// Asks an agent what it enforces; that it waits for something is no health.
+///
+/// # Errors
+/// It does not answer in time, or does not enforce yet what the datastore holds.
+pub fn agent(socket: &Path) -> Result<StatusResponse> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let asked = runtime.block_on(async {
+        tokio::time::timeout(ANSWER, async { Client::dial(socket).await?.status().await }).await
+    });
+    let status =
+        asked.with_context(|| format!("{}: no answer within {} s", socket.display(), ANSWER.as_secs()))??;
+    anyhow::ensure!(status.waiting.is_empty(), "it waits for {}", status.waiting);
+    anyhow::ensure!(status.enforced_revision > 0, "it enforces nothing yet");
+    Ok(status)
 }
 
 fn health_of_etcd(outside: &Place, address: &str) -> Result<()> {

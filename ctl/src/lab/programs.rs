@@ -6,6 +6,8 @@ use super::plan::{
 use super::state::Identity;
 use std::path::{Path, PathBuf};
 
+/// Where an agent's socket lies, seen from its node.
+const AGENT_SOCKET: &str = "run/ocicat/felix.sock";
 /// Where a speaker's socket lies, seen from its node.
 const SPEAKER_SOCKET: &str = "run/ocicat/bgpd.sock";
 
@@ -25,6 +27,8 @@ pub enum Where {
 pub enum Ready {
     /// It is an etcd, or leads to one, at this address as seen from the outside namespace.
     Etcd(String),
+    /// It is a node agent with this socket, as seen from the host.
+    Agent(PathBuf),
     /// It is a BGP speaker with this socket, as seen from the host.
     Speaker(PathBuf),
 }
@@ -33,7 +37,7 @@ impl std::fmt::Display for Ready {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Ready::Etcd(address) => f.write_str(address),
-            Ready::Speaker(socket) => write!(f, "{}", socket.display()),
+            Ready::Agent(socket) | Ready::Speaker(socket) => write!(f, "{}", socket.display()),
         }
     }
 }
@@ -67,6 +71,7 @@ impl Plan {
     /// All programs, in the order in which they are started.
     pub fn programs(&self, directory: &Path, etcd: &Path, own: &Path) -> Vec<Program> {
         let mut all = self.datastore_programs(directory, etcd, own);
+        all.extend(self.agents(directory));
         all.extend(self.speakers(directory, own));
         all
     }
@@ -92,6 +97,18 @@ impl Plan {
                 })
                 .collect(),
         }
+    }
+
+    /// The agents: one a node.
+    pub fn agents(&self, directory: &Path) -> Vec<Program> {
+        let agent = |name: &str| Program {
+            name: format!("felix-{name}"),
+            place: Where::Node(name.to_string()),
+            path: Path::new(NODE_PROGRAMS).join("ocicat"),
+            args: ["felix", "--node", name].map(str::to_string).to_vec(),
+            ready: Ready::Agent(directory.join("nodes").join(name).join(AGENT_SOCKET)),
+        };
+        self.nodes.iter().map(|one| agent(&one.name)).collect()
     }
 
     /// The BGP speakers: one a node, and that of the router.

@@ -2,7 +2,8 @@
 
 use super::directory::Directory;
 use super::matrix::{self, Probe};
-use super::plan::NODE_PROGRAMS;
+use super::plan::{NODE_PROGRAMS, POLICIES};
+use super::policy::{self, Shown};
 use super::progress::Progress;
 use super::state::State;
 use super::tool;
@@ -17,12 +18,14 @@ const SHOWN: [&[&str]; 4] = [
 ];
 
 /// What to try next; `ocicat` is called as this program was, which need not be in `PATH`.
-const NEXT: [(&str, &str); 7] = [
+const NEXT: [(&str, &str); 9] = [
     ("exec w1 -- ip route", "a workload's way out"),
     ("exec node-1 -- ip neigh", "its neighbours on the node, all permanent"),
     ("exec node-1 -- ocicat get ippools -o wide", "the pools"),
     ("exec node-1 -- ocicat get nodes -o yaml", "the node"),
     ("exec node-1 -- ocicat bgp peers", "who it speaks BGP with"),
+    ("exec node-1 -- nft list ruleset", "what its agent told the kernel"),
+    ("exec node-1 -- ocicat get networkpolicy -o yaml", "a policy; edit it, and `ocicat apply -f` it"),
     ("status", "what runs"),
     ("down", "takes all of it away"),
 ];
@@ -37,6 +40,7 @@ fn next(program: &str) -> String {
 pub struct Report<'a> {
     state: &'a State,
     probes: &'a [Probe],
+    policies: &'a Shown,
     progress: &'a Progress,
     /// Command lines and what they printed.
     shown: Vec<(String, String)>,
@@ -44,7 +48,13 @@ pub struct Report<'a> {
 
 impl<'a> Report<'a> {
     /// Gathers them; runs `ocicat` on the first node for what the datastore has.
-    pub fn new(directory: &Directory, state: &'a State, probes: &'a [Probe], progress: &'a Progress) -> Self {
+    pub fn new(
+        directory: &Directory,
+        state: &'a State,
+        probes: &'a [Probe],
+        policies: &'a Shown,
+        progress: &'a Progress,
+    ) -> Self {
         let plan = state.plan();
         let shown = SHOWN.iter().map(|words| {
             let ocicat = format!("{NODE_PROGRAMS}/ocicat");
@@ -57,15 +67,26 @@ impl<'a> Report<'a> {
                 .and_then(|said| said.good("it"));
             (format!("ocicat {}", words.join(" ")), said.unwrap_or_else(|error| format!("{error:#}\n")))
         });
-        Self { state, probes, progress, shown: shown.collect() }
+        Self { state, probes, policies, progress, shown: shown.collect() }
     }
 
     /// For people.
     pub fn text(&self) -> String {
         let mut text = String::from("\nReal packets, sender by row, receiver by column:\n\n");
         for family in [4, 6] {
-            text.push_str(&matrix::table(self.probes, family));
+            text.push_str(&matrix::table(self.probes, family, &|_, _| false));
             text.push('\n');
+        }
+        text.push_str(&format!("$ ocicat apply -f policy.yaml\n{POLICIES}\n{}\n\n", self.policies.applied));
+        text.push_str("The same packets afterwards:\n\n");
+        let plan = self.state.plan();
+        for family in [4, 6] {
+            let denied = |from: &str, to: &str| policy::denied(&plan, from, to);
+            text.push_str(&matrix::table(&self.policies.packets, family, &denied));
+            text.push('\n');
+        }
+        for (line, out) in &self.policies.why {
+            text.push_str(&format!("$ {line}\n{}\n\n", out.trim_end()));
         }
         for (line, out) in &self.shown {
             text.push_str(&format!("$ {line}\n{}\n\n", out.trim_end()));
@@ -84,13 +105,14 @@ impl<'a> Report<'a> {
         let plan = self.state.plan();
         let node = |node: &super::plan::Node| json!({"name": node.name, "ipv4": node.ipv4().1.to_string(), "ipv6": node.ipv6().1.to_string()});
         let all = json!({
-            "ok": matrix::complete(self.probes),
+            "ok": matrix::complete(self.probes) && self.policies.as_policies_say,
             "seconds": self.progress.seconds(),
             "shape": self.state.shape,
             "etcdEndpoints": self.state.etcd.endpoints(),
             "nodes": plan.nodes.iter().map(node).collect::<Vec<_>>(),
             "workloads": self.state.workloads,
             "packets": self.probes,
+            "policy": self.policies,
             "shown": shown,
             "steps": steps,
         });

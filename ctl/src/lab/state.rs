@@ -1,6 +1,6 @@
 //! The state file: what was made, written before it is made, so that whatever is left of a killed lab is known.
 
-use super::plan::{Etcd, Plan};
+use super::plan::{Etcd, Plan, WORKLOAD_LINK};
 use super::programs::Started;
 use super::shape::Shape;
 use anyhow::{Context, Result};
@@ -49,6 +49,13 @@ pub struct Attached {
     pub ipv4: Option<String>,
     /// Address; `None` until the plugin answered.
     pub ipv6: Option<String>,
+}
+
+impl Attached {
+    /// Name of its WorkloadEndpoint (`datamodel.md` §3 of the contract).
+    pub fn endpoint(&self) -> String {
+        format!("{}-cni-{}-{WORKLOAD_LINK}", self.node.replace('-', "--"), self.container_id)
+    }
 }
 
 /// A resource that the lab made in a datastore that is not its own.

@@ -89,6 +89,9 @@ pub fn examine(directory: &Directory, watch: &Watch) -> Result<Option<Report>> {
                 about.push_str(&format!(", {address}"));
                 program::health(directory, &program.ready)
             }
+            (true, Ready::Agent(socket)) => program::agent(socket).map(|status| {
+                about.push_str(&format!(", enforces revision {}", status.enforced_revision));
+            }),
             (true, Ready::Speaker(socket)) => converge::sessions(socket).and_then(|sessions| {
                 about.push_str(&format!(", BGP: {sessions}"));
                 let missing = plan.sessions_of(&program.place).saturating_sub(sessions.up);

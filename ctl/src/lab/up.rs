@@ -5,18 +5,20 @@ use super::failpoint::failpoint;
 use super::matrix::{self, End, Probe};
 use super::node::{self, Programs};
 use super::place::Place;
-use super::plan::{Etcd, NODE_PROGRAMS, POOLS, Plan};
+use super::plan::{ETCD_ADDRESS, Etcd, NODE_PROGRAMS, OUTSIDE, POOLS, Plan};
 use super::programs::{self, Program, Started};
 use super::progress::Progress;
 use super::shape::Shape;
 use super::state::{Identity, Phase, State};
 use super::watch::{STEP, Watch};
-use super::{bootstrap, converge, fabric, program, tool, workload};
+use super::{bootstrap, converge, fabric, policy, program, tool, workload};
 use anyhow::{Context, Result};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+/// How long a missing answer is waited for.
+const LOST: Duration = Duration::from_secs(3);
 /// How long packets may get lost after all sessions are up.
 const ROUTES: Duration = Duration::from_secs(10);
 
@@ -104,6 +106,7 @@ impl<'a> Making<'a> {
         }
         self.bootstrap()?;
         self.apply_resources()?;
+        self.start_agents()?;
         let speakers = self.start_speakers()?;
         for number in 0..self.plan.workloads.len() {
             self.attach(&runtime, number)?;
@@ -133,6 +136,16 @@ impl<'a> Making<'a> {
             started.push((program, identity));
         }
         Ok(started)
+    }
+
+    /// Starts the agents, and waits until they enforce what the datastore holds.
+    fn start_agents(&mut self) -> Result<()> {
+        let started = self.start_programs(self.plan.agents(self.directory.path()))?;
+        self.step("waiting for the agents")?;
+        for (program, identity) in &started {
+            program::wait_ready(self.directory, program, *identity, program::READY)?;
+        }
+        Ok(())
     }
 
     /// Starts the BGP speakers, the router's with its own resources, and waits until they answer.
@@ -209,6 +222,7 @@ impl<'a> Making<'a> {
         let begin = self.progress.seconds();
         workload::add(self.directory, &node, &planned, &mut known, &self.plan.etcd.cni_config())?;
         let took = self.progress.seconds() - begin;
+        policy::label(self.directory, &self.plan, &known.endpoint(), &known.name)?;
         failpoint(&format!("attached {}", planned.name));
         let addresses =
             [&known.ipv4, &known.ipv6].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
@@ -225,11 +239,11 @@ impl<'a> Making<'a> {
     }
 }
 
-/// Sends packets between all ends of a lab that is up.
+/// All ends of a lab that is up.
 ///
 /// # Errors
-/// An end has gone.
-pub fn probe(directory: &Directory, state: &State) -> Result<Vec<Probe>> {
+/// One has gone.
+pub fn ends(directory: &Directory, state: &State) -> Result<Vec<End>> {
     let plan = state.plan();
     let mut ends = Vec::new();
     for planned in &plan.workloads {
@@ -239,16 +253,33 @@ pub fn probe(directory: &Directory, state: &State) -> Result<Vec<Probe>> {
             name: planned.name.clone(),
             place: workload::place(directory, planned)?,
             addresses: texts.filter_map(|text| text.parse().ok()).collect(),
+            sends: true,
         });
     }
     for node in &plan.nodes {
         let addresses = vec![IpAddr::V4(node.ipv4().1), IpAddr::V6(node.ipv6().1)];
-        ends.push(End { name: node.name.clone(), place: directory.place(&node.name)?, addresses });
+        ends.push(End {
+            name: node.name.clone(),
+            place: directory.place(&node.name)?,
+            addresses,
+            sends: true,
+        });
     }
+    // It has no route to workloads: its answers come back because the node gave the questions its own address.
+    let addresses = vec![IpAddr::V4(ETCD_ADDRESS)];
+    ends.push(End { name: OUTSIDE.to_string(), place: directory.outside()?, addresses, sends: false });
+    Ok(ends)
+}
+
+/// Sends packets between all of them.
+///
+/// # Errors
+/// An end has gone.
+pub fn probe(ends: &[End]) -> Result<Vec<Probe>> {
     // Sessions are up before routes are in the kernel.
     let begin = Instant::now();
     loop {
-        let probes = matrix::run(&ends)?;
+        let probes = matrix::run(ends, LOST)?;
         if matrix::complete(&probes) || begin.elapsed() > ROUTES {
             return Ok(probes);
         }
