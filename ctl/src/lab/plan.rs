@@ -26,6 +26,8 @@ pub const WORKLOAD_LINK: &str = "eth0";
 pub const NODE_PROGRAMS: &str = "/run/ocicat/bin";
 /// Resources applied with `ocicat apply -f`.
 pub const POOLS: &str = include_str!("pools.yaml");
+/// The profile of the lab's network, applied before the first workload comes.
+pub const PROFILE: &str = include_str!("profile.yaml");
 /// Policies applied with `ocicat apply -f`.
 pub const POLICIES: &str = include_str!("policy.yaml");
 /// The label that says a workload's name in the lab.

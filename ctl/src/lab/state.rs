@@ -4,6 +4,7 @@ use super::plan::{Etcd, Plan, WORKLOAD_LINK};
 use super::programs::Started;
 use super::shape::Shape;
 use anyhow::{Context, Result};
+use model::names::{ORCHESTRATOR_CNI, WepName};
 use serde::{Deserialize, Serialize};
 use std::io::Write;
 use std::path::Path;
@@ -52,9 +53,18 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// Name of its WorkloadEndpoint (`datamodel.md` §3 of the contract).
-    pub fn endpoint(&self) -> String {
-        format!("{}-cni-{}-{WORKLOAD_LINK}", self.node.replace('-', "--"), self.container_id)
+    /// Name of its WorkloadEndpoint.
+    ///
+    /// # Errors
+    /// It has a part that no name can have.
+    pub fn endpoint(&self) -> Result<String> {
+        let name = WepName {
+            node: self.node.clone(),
+            orchestrator: ORCHESTRATOR_CNI.to_string(),
+            workload: self.container_id.clone(),
+            endpoint: WORKLOAD_LINK.to_string(),
+        };
+        Ok(name.compose()?)
     }
 }
 

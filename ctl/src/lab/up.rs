@@ -5,7 +5,7 @@ use super::failpoint::failpoint;
 use super::matrix::{self, End, Probe};
 use super::node::{self, Programs};
 use super::place::Place;
-use super::plan::{ETCD_ADDRESS, Etcd, NODE_PROGRAMS, OUTSIDE, POOLS, Plan};
+use super::plan::{ETCD_ADDRESS, Etcd, NODE_PROGRAMS, OUTSIDE, POOLS, PROFILE, Plan};
 use super::programs::{self, Program, Started};
 use super::progress::Progress;
 use super::shape::Shape;
@@ -199,7 +199,7 @@ impl<'a> Making<'a> {
         let words = [ocicat.as_str(), "apply", "-f", "-"];
         let environment = super::node_environment(&self.plan.etcd);
         let fabric = fabric::of_nodes(&self.plan);
-        for (what, text) in [("pools", POOLS), ("fabric", fabric.as_str())] {
+        for (what, text) in [("pools", POOLS), ("profile", PROFILE), ("fabric", fabric.as_str())] {
             if text.is_empty() {
                 continue;
             }
@@ -222,7 +222,7 @@ impl<'a> Making<'a> {
         let begin = self.progress.seconds();
         workload::add(self.directory, &node, &planned, &mut known, &self.plan.etcd.cni_config())?;
         let took = self.progress.seconds() - begin;
-        policy::label(self.directory, &self.plan, &known.endpoint(), &known.name)?;
+        policy::label(self.directory, &self.plan, &known.endpoint()?, &known.name)?;
         failpoint(&format!("attached {}", planned.name));
         let addresses =
             [&known.ipv4, &known.ipv6].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
