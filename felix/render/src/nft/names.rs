@@ -2,6 +2,7 @@
 //!
 //! A `/` parts the pieces of a name and stands in none of them, so two different things never get one name.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Longest name of a chain or set, its terminating zero apart.
@@ -39,15 +40,17 @@ pub fn of_set(id: &str) -> String {
 
 /// A comment, cut with a hash where it is too long; `nft` cannot read quotes inside of quotes.
 pub fn comment(text: &str) -> String {
-    let clean: String = text
-        .chars()
-        .map(|c| match c {
-            '"' => '\'',
-            c if c.is_control() || c == '\\' => ' ',
-            c => c,
-        })
-        .collect();
-    if clean.len() <= COMMENT_MAX { clean } else { cut(&clean, COMMENT_MAX) }
+    let legible = |c: char| match c {
+        '"' => '\'',
+        '\\' => ' ',
+        c if c.is_control() => ' ',
+        c => c,
+    };
+    let clean: Cow<'_, str> = match text.chars().all(|c| legible(c) == c) {
+        true => text.into(),
+        false => text.chars().map(legible).collect(),
+    };
+    if clean.len() <= COMMENT_MAX { clean.into_owned() } else { cut(&clean, COMMENT_MAX) }
 }
 
 fn cut(text: &str, most: usize) -> String {
