@@ -78,19 +78,20 @@ impl Graph {
     ) {
         let id = self.items.find_or_add(name);
         self.set_local(id, local);
-        let changed = self.items.contents(id) != Some(&contents);
-        if changed {
-            self.offer_all(id, false);
-        }
         let mut events = Vec::new();
         self.index.set_item(id, labels, parents, &mut |selector, item, begins| {
             events.push((selector, item, begins))
         });
-        if changed {
-            self.items.set_contents(id, contents);
-            self.offer_all(id, true);
+        let was = self.items.set_contents(id, contents);
+        if let (Some(was), Some(is)) = (&was, self.items.contents(id))
+            && was != is
+        {
+            let begun = |selector: &SelectorId| events.contains(&(*selector, id, true));
+            for selector in self.index.selectors_of(id).iter().filter(|selector| !begun(selector)) {
+                self.sets.replace(*selector, was, is);
+            }
         }
-        self.follow(events, !changed);
+        self.follow(events, was.as_ref());
     }
 
     /// An item went.
@@ -98,7 +99,7 @@ impl Graph {
         let Some(id) = self.items.find(name) else { return };
         let mut events = Vec::new();
         self.index.remove_item(id, &mut |selector, item, begins| events.push((selector, item, begins)));
-        self.follow(events, true);
+        self.follow(events, None);
         self.set_local(id, None);
         self.items.remove(id);
     }
@@ -167,7 +168,7 @@ impl Graph {
         let mut events = Vec::new();
         self.index
             .set_parent(name, labels, &mut |selector, item, begins| events.push((selector, item, begins)));
-        self.follow(events, true);
+        self.follow(events, None);
         let profile = profile.map(Arc::new);
         let name: Arc<str> = name.into();
         let state = self.profiles.entry(name.clone()).or_default();
@@ -243,13 +244,13 @@ impl Graph {
         }
     }
 
-    /// Index events: sets first, because what policies acquire afterwards counts members as they are now.
-    fn follow(&mut self, events: Vec<(SelectorId, ItemId, bool)>, offer: bool) {
-        if offer {
-            for (selector, item, begins) in &events {
-                if let Some(contents) = self.items.contents(*item) {
-                    self.sets.offer(*selector, contents, *begins);
-                }
+    /// Index events: sets first, because what policies acquire afterwards counts members as they are now. `was` is what
+    /// the item of all of them had to offer before, where it is another thing now.
+    fn follow(&mut self, events: Vec<(SelectorId, ItemId, bool)>, was: Option<&Contents>) {
+        for (selector, item, begins) in &events {
+            let contents = self.items.contents(*item);
+            if let Some(contents) = was.filter(|_| !begins).or(contents) {
+                self.sets.offer(*selector, contents, *begins);
             }
         }
         for (selector, item, begins) in events {
@@ -289,13 +290,6 @@ impl Graph {
     fn release_sets(&mut self, definitions: &[SetDefinition]) {
         for definition in definitions {
             self.sets.release(&definition.id, &mut self.index);
-        }
-    }
-
-    fn offer_all(&mut self, id: ItemId, begins: bool) {
-        let Some(contents) = self.items.contents(id) else { return };
-        for selector in self.index.selectors_of(id) {
-            self.sets.offer(*selector, contents, begins);
         }
     }
 

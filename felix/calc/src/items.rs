@@ -46,11 +46,10 @@ impl Items {
         self.items.get(id).map(|item| &item.contents)
     }
 
-    /// It has something else to offer.
-    pub(crate) fn set_contents(&mut self, id: ItemId, contents: Contents) {
-        if let Some(item) = self.items.get_mut(id) {
-            item.contents = contents;
-        }
+    /// It has this to offer now; what it had before.
+    pub(crate) fn set_contents(&mut self, id: ItemId, contents: Contents) -> Option<Contents> {
+        let item = self.items.get_mut(id)?;
+        Some(std::mem::replace(&mut item.contents, contents))
     }
 
     /// Forgets an item.

@@ -13,7 +13,7 @@ mod identities;
 use crate::slab::{Slab, count, index};
 use foldhash::{HashMap, HashSet, fast::RandomState};
 use hashbrown::HashTable;
-use identities::{Identity, IdentityId, difference, hash, sort_labels};
+use identities::{Identity, IdentityId, hash, sort_labels};
 use selector::{Need, Selector};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -113,7 +113,7 @@ impl LabelIndex {
         let none = Vec::new();
         let was = before.and_then(|id| self.identities.get(id)).map_or(&none, |old| &old.selectors);
         let is = self.identities.get(identity).map_or(&none, |new| &new.selectors);
-        difference(was, is, |selector, begins| on_change(selector, item, begins));
+        crate::sets::difference(was, is, |selector, begins| on_change(selector, item, begins));
         if let Some(before) = before {
             self.drop_if_empty(before);
         }

@@ -30,13 +30,25 @@ pub enum SetKind {
     Ports,
 }
 
-/// What an item of the index has to offer.
+/// What an item of the index has to offer, each thing once and in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contents {
-    /// Its addresses or networks.
-    pub nets: Box<[Cidr]>,
-    /// Its named ports.
-    pub ports: Box<[ContentPort]>,
+    nets: Box<[Cidr]>,
+    ports: Box<[ContentPort]>,
+}
+
+impl Contents {
+    /// These addresses or networks, and these named ports.
+    pub fn new(nets: impl IntoIterator<Item = Cidr>, ports: impl IntoIterator<Item = ContentPort>) -> Self {
+        Contents { nets: each_once(nets), ports: each_once(ports) }
+    }
+}
+
+fn each_once<T: Ord>(all: impl IntoIterator<Item = T>) -> Box<[T]> {
+    let mut all: Vec<T> = all.into_iter().collect();
+    all.sort_unstable();
+    all.dedup();
+    all.into()
 }
 
 /// A named port of an endpoint.
@@ -135,7 +147,9 @@ impl Sets {
         let mut members: HashMap<Member, u32> = HashMap::default();
         for item in index.items(selector) {
             let Some(contents) = contents(item) else { continue };
-            offered(contents, definition.port.as_ref(), |member| *members.entry(member).or_default() += 1);
+            offered(contents, definition.port.as_ref(), &mut |member| {
+                *members.entry(member).or_default() += 1
+            });
         }
         set.used = Some(Used { selector, users: 1, members });
         self.by_selector.entry(selector).or_default().push(number);
@@ -189,13 +203,34 @@ impl Sets {
 
     /// An item that a selector matches offers this, or does so no longer.
     pub fn offer(&mut self, selector: SelectorId, contents: &Contents, begins: bool) {
+        self.of_selector(selector, |port, each| offered(contents, port, &mut |member| each(member, begins)));
+    }
+
+    /// An item that a selector matches, before and after, offers something else.
+    pub fn replace(&mut self, selector: SelectorId, was: &Contents, is: &Contents) {
+        self.of_selector(selector, |port, each| match port {
+            // of a network set with very many members few may have changed
+            None => difference(&was.nets, &is.nets, |net, begins| each(Member::Net(net), begins)),
+            Some(_) => {
+                offered(was, port, &mut |member| each(member, false));
+                offered(is, port, &mut |member| each(member, true));
+            }
+        });
+    }
+
+    /// Counts members of each set that has this selector: more of one, or less.
+    fn of_selector(
+        &mut self,
+        selector: SelectorId,
+        tell: impl Fn(Option<&NamedPort>, &mut dyn FnMut(Member, bool)),
+    ) {
         let Some(numbers) = self.by_selector.get(&selector) else { return };
         for number in numbers {
             let Some(Set { port, used: Some(used), pending, .. }) = self.sets.get_mut(*number) else {
                 continue;
             };
             let dirty = &mut self.dirty;
-            offered(contents, port.as_ref(), |member| {
+            tell(port.as_ref(), &mut |member, begins| {
                 if count(&mut used.members, member, begins) {
                     note(pending, member, begins, || dirty.push(*number));
                 }
@@ -298,7 +333,7 @@ fn note(pending: &mut Option<Pending>, member: Member, came: bool, now_dirty: im
 }
 
 /// The members of one item in a set.
-fn offered(contents: &Contents, port: Option<&NamedPort>, mut each: impl FnMut(Member)) {
+fn offered(contents: &Contents, port: Option<&NamedPort>, each: &mut dyn FnMut(Member)) {
     let Some(wanted) = port else {
         contents.nets.iter().for_each(|net| each(Member::Net(*net)));
         return;
@@ -310,6 +345,28 @@ fn offered(contents: &Contents, port: Option<&NamedPort>, mut each: impl FnMut(M
         // a network has no ports, only single addresses do
         for net in contents.nets.iter().filter(|net| net.prefix() == net.family().bits()) {
             each(Member::Port(net.addr(), port.protocol, port.port));
+        }
+    }
+}
+
+/// What stands in only one of two ordered lists: `true` in the second.
+pub(crate) fn difference<T: Ord + Copy>(was: &[T], is: &[T], mut each: impl FnMut(T, bool)) {
+    let (mut was, mut is) = (was.iter().copied().peekable(), is.iter().copied().peekable());
+    loop {
+        match (was.peek().copied(), is.peek().copied()) {
+            (Some(old), Some(new)) if old == new => {
+                was.next();
+                is.next();
+            }
+            (Some(old), new) if new.is_none_or(|new| old < new) => {
+                was.next();
+                each(old, false);
+            }
+            (_, Some(new)) => {
+                is.next();
+                each(new, true);
+            }
+            (_, None) => return,
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::selectors::{NAMESPACE, NAMESPACE_PREFIX, ORCHESTRATOR, SERVICE_ACCOUN
 use crate::sets::{ContentPort, Contents};
 use model::Kind;
 use model::net::{Cidr, family_of, parse_parts};
-use model::v3::{HostEndpointSpec, NetworkSetSpec, Protocol};
+use model::v3::{HostEndpointSpec, Protocol};
 use serde::Deserialize;
 use std::net::IpAddr;
 
@@ -76,6 +76,14 @@ fn limit(rate: i64, burst: i64, connections: i64) -> Limit {
     }
 }
 
+/// A network set; some have a hundred thousand of them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Nets<'a> {
+    #[serde(borrow)]
+    nets: Vec<Text<'a>>,
+}
+
 #[derive(Debug, Deserialize)]
 struct Nat<'a> {
     #[serde(borrow, rename = "internalIP")]
@@ -107,8 +115,8 @@ pub(super) fn workload(
     if read.addresses.is_empty() {
         return Ok(false);
     }
-    let nets = read.addresses.iter().copied().map(Cidr::host).collect();
-    let contents = Contents { nets, ports: read.ports.clone() };
+    let nets = read.addresses.iter().copied().map(Cidr::host);
+    let contents = Contents::new(nets, read.ports.iter().cloned());
     let reserved = |key: &str| key.starts_with(NAMESPACE_PREFIX) || key.starts_with(SERVICE_ACCOUNT_PREFIX);
     let mut labels: Vec<(&str, &str)> = object.labels().filter(|(key, _)| !reserved(key)).collect();
     labels.push((NAMESPACE, namespace));
@@ -217,8 +225,7 @@ pub(super) fn host(
     // upstream leaves out the ones it cannot read
     let expected: Box<[IpAddr]> = spec.expected_ips.iter().filter_map(|text| text.parse().ok()).collect();
     let ports = named_ports(spec.ports.iter().map(|port| (port.name.as_str(), &port.protocol, port.port)))?;
-    let contents =
-        Contents { nets: expected.iter().copied().map(Cidr::host).collect(), ports: ports.clone() };
+    let contents = Contents::new(expected.iter().copied().map(Cidr::host), ports.iter().cloned());
     let parents: Vec<&str> = spec.profiles.iter().map(String::as_str).collect();
     let local = (spec.node == node).then(|| {
         let profiles = parents.iter().map(|name| (*name).into()).collect();
@@ -237,10 +244,10 @@ pub(super) fn network_set(
     value: &[u8],
 ) -> Result<(), Refusal> {
     let mut spare = Vec::new();
-    let mut object: Object<'_, NetworkSetSpec> = Object::read(kind, value, &mut spare)?;
+    let mut object: Object<'_, Nets<'_>> = Object::read(kind, value, &mut spare)?;
     let spec = object.take_spec();
-    let nets = spec.nets.iter().map(|text| net("nets", text)).collect::<Result<_, _>>()?;
-    let contents = Contents { nets, ports: Box::default() };
+    let nets = spec.nets.iter().map(|text| net("nets", text.as_str())).collect::<Result<Vec<_>, _>>()?;
+    let contents = Contents::new(nets, []);
     let mut labels: Vec<(&str, &str)> = object.labels().collect();
     // as if it were a workload of its namespace: the namespace's labels find it, too
     let profile = format!("kns.{namespace}");

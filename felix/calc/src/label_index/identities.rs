@@ -153,7 +153,9 @@ impl LabelIndex {
         let Some(identity) = self.identities.get_mut(id) else { return };
         let before = std::mem::replace(&mut identity.selectors, matching);
         for item in &identity.items {
-            difference(&before, &identity.selectors, |selector, begins| on_change(selector, *item, begins));
+            crate::sets::difference(&before, &identity.selectors, |selector, begins| {
+                on_change(selector, *item, begins)
+            });
         }
     }
 
@@ -207,28 +209,6 @@ impl LabelIndex {
             if label.selectors.is_empty() && label.values.is_empty() {
                 self.labels.remove(&key);
             }
-        }
-    }
-}
-
-/// What stands in only one of two ordered lists.
-pub(super) fn difference(was: &[SelectorId], is: &[SelectorId], mut each: impl FnMut(SelectorId, bool)) {
-    let (mut was, mut is) = (was.iter().copied().peekable(), is.iter().copied().peekable());
-    loop {
-        match (was.peek().copied(), is.peek().copied()) {
-            (Some(old), Some(new)) if old == new => {
-                was.next();
-                is.next();
-            }
-            (Some(old), new) if new.is_none_or(|new| old < new) => {
-                was.next();
-                each(old, false);
-            }
-            (_, Some(new)) => {
-                is.next();
-                each(new, true);
-            }
-            (_, None) => return,
         }
     }
 }

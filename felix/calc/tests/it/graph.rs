@@ -93,7 +93,7 @@ fn labels(pairs: &[(u8, u8)]) -> Vec<Label> {
     all.into_iter().map(|(k, v)| (["a", "b"][usize::from(k)].into(), v.to_string().into())).collect()
 }
 
-fn nets(addresses: &[u8]) -> Box<[model::net::Cidr]> {
+fn nets(addresses: &[u8]) -> Vec<model::net::Cidr> {
     addresses.iter().map(|last| format!("10.0.0.{last}/32").parse().unwrap()).collect()
 }
 
@@ -122,18 +122,12 @@ fn apply(graph: &mut Graph, step: &Step) {
             let name = format!("w{number}");
             let Some(workload) = workload else { return graph.remove_item(&name) };
             let profiles: Vec<String> = workload.profiles.iter().map(|p| format!("prof{p}")).collect();
-            let contents = Contents {
-                nets: nets(&workload.addresses),
-                ports: workload
-                    .ports
-                    .iter()
-                    .map(|(name, port)| ContentPort {
-                        name: format!("p{name}").into(),
-                        protocol: 6,
-                        port: *port,
-                    })
-                    .collect(),
-            };
+            let ports = workload.ports.iter().map(|(name, port)| ContentPort {
+                name: format!("p{name}").into(),
+                protocol: 6,
+                port: *port,
+            });
+            let contents = Contents::new(nets(&workload.addresses), ports);
             let local = workload.local.then(|| {
                 let profiles = profiles.iter().map(|name| name.as_str().into()).collect();
                 let endpoint =
@@ -148,7 +142,7 @@ fn apply(graph: &mut Graph, step: &Step) {
         Step::Set(number, set) => {
             let name = format!("s{number}");
             let Some((pairs, addresses)) = set else { return graph.remove_item(&name) };
-            let contents = Contents { nets: nets(addresses), ports: Box::default() };
+            let contents = Contents::new(nets(addresses), []);
             let labels = labels(pairs);
             let mut labels = labels.iter().map(|(k, v)| (&**k, &**v)).collect();
             graph.set_item(&name, &mut labels, &[], contents, None);
