@@ -8,7 +8,7 @@ use crate::rule::{NamedPort, SetDefinition, SetId};
 use crate::slab::Slab;
 use foldhash::HashMap;
 use model::net::Cidr;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -113,8 +113,8 @@ struct Used {
 enum Pending {
     /// Nothing of it was told yet: all members are.
     New,
-    /// `true` for a member that came, `false` for one that went.
-    Delta(BTreeMap<Member, bool>),
+    /// Members that came and went.
+    Delta(Log),
     /// It was told with these members, and went since then.
     Gone(BTreeSet<Member>),
 }
@@ -184,7 +184,7 @@ impl Sets {
             Some(Pending::Gone(told)) => told,
             Some(Pending::Delta(delta)) => {
                 let mut told: BTreeSet<Member> = members.into_keys().collect();
-                for (member, came) in delta {
+                for (member, came) in delta.outcome() {
                     if came {
                         told.remove(&member);
                     } else {
@@ -283,7 +283,8 @@ impl Set {
             (Pending::New, None) => return None,
             (Pending::Gone(_) | Pending::Delta(_), None) => return Some(SetChange::Remove),
             (Pending::Delta(delta), Some(_)) => {
-                let (added, removed): (Vec<_>, Vec<_>) = delta.into_iter().partition(|(_, came)| *came);
+                let (added, removed): (Vec<_>, Vec<_>) =
+                    delta.outcome().into_iter().partition(|(_, came)| *came);
                 let members = |all: Vec<(Member, bool)>| all.into_iter().map(|(member, _)| member).collect();
                 (members(added), members(removed))
             }
@@ -316,19 +317,47 @@ fn count(members: &mut HashMap<Member, u32>, member: Member, begins: bool) -> bo
 fn note(pending: &mut Option<Pending>, member: Member, came: bool, now_dirty: impl FnOnce()) {
     let pending = pending.get_or_insert_with(|| {
         now_dirty();
-        Pending::Delta(BTreeMap::new())
+        Pending::Delta(Log::default())
     });
     // a new set is told whole, and one that is back is compared with what was told
-    if let Pending::Delta(delta) = pending {
-        match delta.get(&member) {
-            // it went and came, or came and went
-            Some(before) if *before != came => {
-                delta.remove(&member);
-            }
-            _ => {
-                delta.insert(member, came);
-            }
+    if let Pending::Delta(log) = pending {
+        log.push(member, came);
+    }
+}
+
+/// Members that came (`true`) and went, one after the other. They come mostly in order, so that a list is quicker to
+/// fill and to sort than a map is.
+#[derive(Debug, Default)]
+struct Log {
+    entries: Vec<(Member, bool)>,
+    /// What was left when it was last put together.
+    kept: usize,
+}
+
+impl Log {
+    /// Fewer are not worth being put together.
+    const FEW: usize = 1024;
+
+    fn push(&mut self, member: Member, came: bool) {
+        self.entries.push((member, came));
+        // a member that comes and goes for long must not fill the memory
+        if self.entries.len() >= Self::FEW.max(2 * self.kept) {
+            self.put_together();
+            self.kept = self.entries.len();
         }
+    }
+
+    /// One entry a member, in order, where it is not as it was at first.
+    fn put_together(&mut self) {
+        self.entries.sort_by_key(|entry| entry.0);
+        let runs = self.entries.chunk_by(|a, b| a.0 == b.0);
+        // it comes and goes in turn: after an even number of times it is as before
+        self.entries = runs.filter(|run| run.len() % 2 == 1).filter_map(<[_]>::last).copied().collect();
+    }
+
+    fn outcome(mut self) -> Vec<(Member, bool)> {
+        self.put_together();
+        self.entries
     }
 }
 
@@ -367,6 +396,32 @@ pub(crate) fn difference<T: Ord + Copy>(was: &[T], is: &[T], mut each: impl FnMu
                 each(new, true);
             }
             (_, None) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
+        #[test]
+        fn what_came_and_went_is_not_told(there in any::<[bool; 40]>(), turns in prop::collection::vec(0u8..40, 0..5000)) {
+            let member = |last: usize| Member::Port(std::net::Ipv4Addr::LOCALHOST.into(), 6, u16::try_from(last).unwrap());
+            let mut now = there;
+            let mut log = Log::default();
+            for turn in turns {
+                let turn = usize::from(turn);
+                now[turn] = !now[turn];
+                log.push(member(turn), now[turn]);
+                prop_assert!(log.entries.len() <= Log::FEW);
+            }
+            let expected: Vec<(Member, bool)> =
+                (0..40).filter(|at| there[*at] != now[*at]).map(|at| (member(at), now[at])).collect();
+            prop_assert_eq!(log.outcome(), expected);
         }
     }
 }
