@@ -154,12 +154,10 @@ fn one_recording(case: &Value) -> String {
         let words: Vec<&str> = words.as_array().unwrap().iter().filter_map(Value::as_str).collect();
         node.ocicat(&words, "").unwrap().expect_ok("then").unwrap();
     }
-    let revision = node.server().client.revision().unwrap();
     let mut before = String::new();
     // settled: nothing that is told changes within some looks at a state that is enforced
     let mut same = 0;
     wait_for("status is told", PATIENCE, || {
-        let _ = revision;
         let status = agent.status().filter(enforces_all)?;
         let now = format!("{}{}", told(&node), status["endpoints"]);
         same = if now == before { same + 1 } else { 0 };

@@ -5,6 +5,9 @@ use crate::print::table;
 use felix::proto::{Param, ParamsResponse, StatusResponse};
 use serde_json::{Value, json};
 
+/// Most characters of a value in a table.
+const WIDEST: usize = 32;
+
 pub(super) fn status_text(status: &StatusResponse) -> String {
     let counts = status.counts.unwrap_or_default();
     let enforces = match (status.waiting.as_str(), status.known_revision == status.enforced_revision) {
@@ -71,7 +74,7 @@ pub(super) fn status_json(status: &StatusResponse) -> Value {
 pub(super) fn params_text(answer: &ParamsResponse) -> String {
     let mut rows =
         vec![["NAME", "VALUE", "FROM", "ACTED ON", "DEFAULT", "SCOPE", "TYPE"].map(str::to_owned).to_vec()];
-    let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+    let or_dash = |text: &str| if text.is_empty() { "-".to_owned() } else { short(text) };
     rows.extend(answer.params.iter().map(|param| {
         vec![
             param.name.clone(),
@@ -104,6 +107,14 @@ pub(super) fn params_json(answer: &ParamsResponse) -> Value {
         })
     };
     json!({"params": answer.params.iter().map(param).collect::<Vec<_>>(), "problems": answer.problems})
+}
+
+/// What fits into a table; the JSON has it whole.
+fn short(text: &str) -> String {
+    match text.char_indices().nth(WIDEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
 }
 
 /// Who may set it.
