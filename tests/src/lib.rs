@@ -8,6 +8,7 @@
 //! * [`router`] runs Debian's BGP daemons with a configuration and asks their control sockets; [`speaker`] runs ours.
 //! * [`policy`] is the oracle of network policy with what to ask it; [`random`] makes runs repeatable;
 //!   [`wire`] sends real packets from one namespace to another.
+//! * [`agent`] runs the node agent and replays what was recorded of Calico's.
 //! * [`golden`] replays the recorded cases of `tests/golden` step by step and compares.
 //! * [`verifier`] asks whether anything is left without an owner; [`probe`] counts lost packets.
 //!
@@ -16,6 +17,7 @@
 // What tools print as JSON is looked up by name, which gives null for what is not there and cannot panic.
 #![allow(clippy::indexing_slicing)]
 
+pub mod agent;
 pub mod binaries;
 pub mod etcd;
 pub mod golden;

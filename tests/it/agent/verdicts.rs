@@ -1,0 +1,131 @@
+//! Real packets against the oracle while the agent does everything: clusters made up, and those of the recordings.
+
+use ocicat_tests::agent::{Agent, scenario};
+use ocicat_tests::binaries::{Build, programs};
+use ocicat_tests::node::{NAME, Node};
+use ocicat_tests::policy::cluster::{Cluster, NODE};
+use ocicat_tests::policy::matching::Coverage;
+use ocicat_tests::policy::object::text;
+use ocicat_tests::policy::oracle::Oracle;
+use ocicat_tests::policy::packets::{self, Passage};
+use ocicat_tests::policy::stage::Stage;
+use ocicat_tests::random::{Random, seed};
+use ocicat_tests::sandbox;
+use serde_json::Value;
+use std::sync::Mutex;
+
+/// Clusters made up in a run, and packets tried for each.
+const CLUSTERS: u64 = 12;
+const PACKETS: usize = 120;
+
+/// Messages that begin a flow for connection tracking.
+fn begins_a_flow(passage: &Passage) -> bool {
+    passage.packet.icmp.is_none_or(|(kind, _)| matches!(kind, 8 | 13 | 128 | 139))
+}
+
+/// Sends packets to a node whose agent is ready; verdicts that are not the oracle's, and how many there were.
+fn judge(cluster: &Cluster, stage: &mut Stage, random: &mut Random) -> anyhow::Result<(Vec<String>, usize)> {
+    let oracle = Oracle::new(NODE, cluster.resources.clone());
+    let some = std::iter::repeat_with(|| packets::passage(cluster, random)).take(PACKETS).flatten();
+    let passages: Vec<Passage> = some.filter(begins_a_flow).filter(|one| stage.is_new(&one.packet)).collect();
+    let mut coverage = Coverage::default();
+    let outcomes: Vec<_> = passages.iter().map(|one| oracle.passage(one, &mut coverage)).collect();
+    let wanted: Vec<bool> = outcomes.iter().map(|outcome| outcome.arrives).collect();
+    let arrived = stage.send(&passages, &wanted)?;
+    let mut wrong = Vec::new();
+    for ((passage, outcome), arrived) in passages.iter().zip(&outcomes).zip(arrived) {
+        if outcome.arrives != arrived {
+            let by = |arrives| if arrives { "arrives" } else { "dropped" };
+            let (oracle, kernel) = (by(outcome.arrives), by(arrived));
+            wrong.push(format!(
+                "{}\n  oracle: {oracle} by {}, kernel: {kernel}",
+                packets::describe(passage),
+                outcome.why
+            ));
+        }
+    }
+    Ok((wrong, passages.len()))
+}
+
+/// Runs each piece of work in a sandbox, two at a time; fails with what is wrong.
+fn all<T: Send + Sync>(
+    work: Vec<T>,
+    run: impl Fn(&T) -> anyhow::Result<(Vec<String>, usize)> + Sync + Send,
+) -> usize {
+    let programs = programs(Build::Plain).unwrap();
+    let work = Mutex::new(work.into_iter());
+    let sum = Mutex::new((Vec::new(), 0));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let Some(one) = work.lock().unwrap().next() else { break };
+                    let result = sandbox::within(NAME, programs, || run(&one));
+                    let mut sum = sum.lock().unwrap();
+                    match result {
+                        Ok((wrong, count)) => {
+                            sum.0.extend(wrong);
+                            sum.1 += count;
+                        }
+                        Err(error) => sum.0.push(format!("{error:#}")),
+                    }
+                }
+            });
+        }
+    });
+    let (wrong, count) = sum.into_inner().unwrap();
+    let some: Vec<&str> = wrong.iter().take(12).map(String::as_str).collect();
+    assert!(wrong.is_empty(), "{} of {count} are not the oracle's:\n{}", wrong.len(), some.join("\n"));
+    count
+}
+
+#[test]
+fn packets_through_a_running_agent_meet_the_oracles_verdicts() {
+    let base = seed();
+    let seeds: Vec<u64> = (0..CLUSTERS).map(|index| base.wrapping_add(index)).collect();
+    let count = all(seeds, |seed| {
+        let cluster = if seed % 4 == 0 { Cluster::with_hosts(*seed) } else { Cluster::new(*seed) };
+        let node = Node::without_resources()?;
+        for (key, value) in cluster.stored() {
+            node.server().client.put(&key, &value.to_string())?;
+        }
+        let mut stage = Stage::set(&cluster)?;
+        let agent = Agent::start(NAME, &node.server().url(), &[])?;
+        let (wrong, count) = judge(&cluster, &mut stage, &mut Random::new(*seed))?;
+        let wrong = wrong.into_iter().map(|text| format!("cluster {seed}: {text}\n{}", agent.log()));
+        Ok((wrong.collect(), count))
+    });
+    println!("{count} packets");
+    assert!(count >= 700, "only {count} packets");
+}
+
+/// Also those with which Calico's agent gave up: ours does what was meant.
+#[test]
+fn packets_in_the_recorded_scenarios_meet_the_oracles_verdicts() {
+    let recordings: Vec<_> = scenario::all()
+        .unwrap()
+        .into_iter()
+        // an interface prefix of its own needs other names than the stage's
+        .filter(|one| one.scenario.agent_environment.is_empty() && one.scenario.case != "settings")
+        .collect();
+    let count = all(recordings, |recording| {
+        let scenario = &recording.scenario;
+        let node = Node::without_resources()?;
+        node.apply(&scenario.datastore)?;
+        let resources: Vec<Value> = node
+            .server()
+            .client
+            .snapshot()?
+            .iter()
+            .filter(|(key, _)| key.starts_with("/calico/resources/"))
+            .filter_map(|(_, stored)| serde_json::from_str(&stored.value).ok())
+            .filter(|resource: &Value| !text(resource, "kind").is_empty())
+            .collect();
+        let cluster = Cluster { seed: 0, resources, broken: Vec::new() };
+        let mut stage = Stage::set(&cluster)?;
+        let _agent = Agent::start(NAME, &node.server().url(), &[])?;
+        let (wrong, count) = judge(&cluster, &mut stage, &mut Random::new(11))?;
+        Ok((wrong.into_iter().map(|text| format!("{}: {text}", scenario.case)).collect(), count))
+    });
+    println!("{count} packets");
+}

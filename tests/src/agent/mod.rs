@@ -1,0 +1,118 @@
+//! The node agent as an administrator sees it: `ocicat felix` in a node's namespaces, what it leaves in kernel, files and
+//! store, and what Calico's agent left there for the same input.
+//!
+//! * [`Agent`] starts the program and waits until it says it is ready.
+//! * [`dump`] looks at the kernel with iproute2 and `nft`, in the form of the recordings; [`members`] reads sets.
+//! * [`scenario`] replays a recording of `tests/golden/felix` and says what differs; [`differences`] is the one list of
+//!   what differs on purpose.
+
+pub mod differences;
+pub mod dump;
+pub mod members;
+pub mod scenario;
+
+use crate::node::PLUGINS;
+use crate::process::{Background, Ending, wait_for};
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Where health is asked for, as by default.
+const HEALTH: ([u8; 4], u16) = ([127, 0, 0, 1], 9099);
+
+/// How long an agent may take until everything is enforced, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running agent.
+#[derive(Debug)]
+pub struct Agent {
+    process: Background,
+    log: PathBuf,
+}
+
+impl Agent {
+    /// Starts it with the settings of the recordings and these, and waits until it is ready.
+    ///
+    /// # Errors
+    /// It ends, or is not ready in time; the text has the end of its log.
+    pub fn start(node: &str, store: &str, more: &[(String, String)]) -> Result<Self> {
+        let agent = Self::begin(node, store, more)?;
+        agent.ready()
+    }
+
+    /// Starts it and waits for nothing.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn begin(node: &str, store: &str, more: &[(String, String)]) -> Result<Self> {
+        let log = Path::new("/run/felix.log").to_path_buf();
+        let mut command = Command::new(Path::new(PLUGINS).join("ocicat"));
+        command
+            .arg("felix")
+            .env("DATASTORE_TYPE", "etcdv3")
+            .env("ETCD_ENDPOINTS", store)
+            .env("FELIX_FELIXHOSTNAME", node)
+            .env("FELIX_HEALTHENABLED", "true")
+            .env("FELIX_USAGEREPORTINGENABLED", "false")
+            .envs(more.iter().map(|(name, value)| (name, value)));
+        let process = Background::start_logging(command, &log)?;
+        Ok(Self { process, log })
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Agent::start`].
+    pub fn ready(mut self) -> Result<Self> {
+        let mut ended = None;
+        let waited = wait_for("the agent's readiness", PATIENCE, || {
+            ended = self.process.ended();
+            (ended.is_some() || is_ready()).then_some(())
+        });
+        match (waited, ended) {
+            (Ok(()), None) => Ok(self),
+            (_, Some(ending)) => bail!("the agent ended with {ending}\n{}", self.log()),
+            (Err(error), None) => Err(error).with_context(|| self.log()),
+        }
+    }
+
+    /// Its process.
+    pub fn process(&self) -> &Background {
+        &self.process
+    }
+
+    /// Kills it, as a crash would, and waits for its end.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn kill(mut self) -> Result<()> {
+        self.process.signal(Signal::SIGKILL)?;
+        wait_for("the agent's end", PATIENCE, || self.process.ended()).map(|ending: Ending| drop(ending))
+    }
+
+    /// The last lines of its log.
+    pub fn log(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+/// Whether readiness is reported, in the calling thread's namespace.
+fn is_ready() -> bool {
+    let ask = || -> Result<String> {
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::from(HEALTH), Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(b"GET /readiness HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = ask().unwrap_or_default();
+    answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.1 204")
+}
