@@ -4,5 +4,7 @@
 //! * [`verdicts`]: real packets against the oracle, the agent doing everything.
 //! * [`restart`]: a death and a start under traffic; any history ends where a fresh start ends.
 
+mod restart;
 mod scenarios;
+mod traffic;
 mod verdicts;

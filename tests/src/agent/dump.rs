@@ -81,6 +81,62 @@ fn normal(section: &str, mut object: Value) -> Option<String> {
     Some(object.to_string())
 }
 
+/// What an agent makes of the calling thread's namespace, without counters, handles and the order in which things came:
+/// rules of our tables, routes, neighbours, rules of routing, parameters of interfaces.
+///
+/// # Errors
+/// `nft` or `ip` fails.
+pub fn canonical() -> Result<BTreeSet<String>> {
+    let text = tool("nft", &["-j", "list", "ruleset"])?;
+    let ruleset: Value = serde_json::from_str(&text).context("nft -j list ruleset")?;
+    let mut all = BTreeSet::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for object in ruleset["nftables"].as_array().into_iter().flatten() {
+        let Some((kind, body)) = object.as_object().and_then(|object| object.iter().next()) else { continue };
+        if body["table"] != "ocicat" && body["name"] != "ocicat" {
+            continue;
+        }
+        let mut body = body.clone();
+        plain(&mut body);
+        // the place of a rule in its chain matters, that of anything else does not
+        let place = match kind.as_str() {
+            "rule" => {
+                let place = places.entry(format!("{} {}", body["family"], body["chain"])).or_default();
+                *place += 1;
+                *place
+            }
+            _ => 0,
+        };
+        all.insert(format!("{kind} {place} {body}"));
+    }
+    for (section, lines) in here()? {
+        all.extend(lines.into_iter().map(|line| format!("{section}: {line}")));
+    }
+    for path in ["route_localnet", "proxy_arp", "forwarding", "rp_filter"] {
+        for entry in fs::read_dir("/proc/sys/net/ipv4/conf")? {
+            let file = entry?.path().join(path);
+            let value = fs::read_to_string(&file).unwrap_or_default();
+            all.insert(format!("{} = {}", file.display(), value.trim()));
+        }
+    }
+    Ok(all)
+}
+
+/// Takes out counts and handles, and sorts elements.
+fn plain(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| !matches!(name.as_str(), "handle" | "packets" | "bytes" | "index"));
+            fields.iter_mut().for_each(|(_, inner)| plain(inner));
+            if let Some(Value::Array(elements)) = fields.get_mut("elem") {
+                elements.sort_by_key(Value::to_string);
+            }
+        }
+        Value::Array(all) => all.iter_mut().for_each(plain),
+        _ => {}
+    }
+}
+
 /// The sysctls of a recorded `sysctl.txt` that are not so here: path, recorded, found.
 pub fn other_sysctls(text: &str) -> Vec<(String, String, String)> {
     let mut other = Vec::new();

@@ -50,8 +50,24 @@ impl Agent {
     /// # Errors
     /// It cannot be started.
     pub fn begin(node: &str, store: &str, more: &[(String, String)]) -> Result<Self> {
+        Self::begin_under(&[], node, store, more)
+    }
+
+    /// The same, by a program that starts another (`strace`), with its arguments.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn begin_under(wrapper: &[&str], node: &str, store: &str, more: &[(String, String)]) -> Result<Self> {
         let log = Path::new("/run/felix.log").to_path_buf();
-        let mut command = Command::new(Path::new(PLUGINS).join("ocicat"));
+        let program = Path::new(PLUGINS).join("ocicat");
+        let mut command = match wrapper.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         command
             .arg("felix")
             .env("DATASTORE_TYPE", "etcdv3")

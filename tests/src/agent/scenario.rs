@@ -4,11 +4,12 @@ use super::differences::DIFFERENCES;
 use super::{Agent, dump, members};
 use crate::etcd::Snapshot;
 use crate::node::{NAME, Node};
+use crate::policy::object::{prefix, text, texts};
 use crate::policy::stage::batch;
 use crate::sandbox;
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
@@ -33,6 +34,9 @@ pub struct Scenario {
     pub datastore: String,
     /// Host ends of pairs that were up.
     pub workload_links: Vec<String>,
+    /// How blocks came to be, where there are some.
+    #[serde(default)]
+    pub blocks: String,
     /// Commands run while the agent ran.
     #[serde(default)]
     pub then: Vec<Vec<String>>,
@@ -113,6 +117,9 @@ pub fn replay(recording: &Recording) -> Result<(Vec<String>, BTreeSet<usize>)> {
     let node = Node::without_resources()?;
     set_up(scenario)?;
     node.apply(&scenario.datastore)?;
+    if !scenario.blocks.is_empty() {
+        blocks(&node)?;
+    }
     let environment: Vec<(String, String)> =
         scenario.agent_environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
     let agent = Agent::start(NAME, &node.server().url(), &environment)?;
@@ -130,6 +137,41 @@ pub fn replay(recording: &Recording) -> Result<(Vec<String>, BTreeSet<usize>)> {
         wrong.push(format!("the agent's log:\n{}", agent.log()));
     }
     Ok((wrong, met))
+}
+
+/// The blocks of the endpoints' addresses, as the IPAM plugin left them: one a workload, of its node.
+fn blocks(node: &Node) -> Result<()> {
+    for (key, stored) in node.server().client.snapshot()? {
+        if !key.contains("/workloadendpoints/") {
+            continue;
+        }
+        let endpoint: Value = serde_json::from_str(&stored.value)?;
+        let spec = &endpoint["spec"];
+        for address in texts(spec, "ipNetworks").filter_map(prefix) {
+            let Some(block) = address.widen(address.prefix() - 6) else { continue };
+            let ordinal = block.offset_of(address.addr());
+            let taken = |place: &u128| Some(*place) == ordinal;
+            let allocations: Vec<Value> =
+                (0..block.size()).map(|place| if taken(&place) { json!(0) } else { Value::Null }).collect();
+            let free: Vec<u64> = (0..block.size())
+                .filter(|place| !taken(place))
+                .filter_map(|place| place.try_into().ok())
+                .collect();
+            let value = json!({
+                "cidr": block.to_string(),
+                "affinity": format!("host:{}", text(spec, "node")),
+                "allocations": allocations,
+                "unallocated": free,
+                "attributes": [{"handle_id": text(spec, "containerID"), "secondary": {"node": text(spec, "node")}}],
+                "sequenceNumber": 1,
+                "deleted": false,
+            });
+            let family = block.family().number();
+            let key = format!("/calico/ipam/v2/assignment/ipv{family}/block/{}", block.dashed());
+            node.server().client.put(&key, &value.to_string())?;
+        }
+    }
+    Ok(())
 }
 
 /// What differs once nothing changes any more, or at the deadline.

@@ -9,6 +9,7 @@ pub mod craft;
 use crate::policy::packets::Packet;
 use crate::sandbox;
 use anyhow::{Context, Result};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io::{ErrorKind, Read};
 use std::net::SocketAddr;
@@ -19,6 +20,9 @@ const PROTOCOLS: [(i32, i32); 5] = [(1, 58), (6, 6), (17, 17), (47, 47), (132, 1
 /// `SOCK_RAW`, `IPPROTO_RAW` (the sender brings the header).
 const RAW: i32 = 3;
 const WITH_HEADER: i32 = 255;
+
+/// What waits while the listener is not running, in bytes.
+const BUFFER: usize = 16 << 20;
 
 /// The sockets of one namespace.
 #[derive(Debug)]
@@ -44,6 +48,7 @@ impl Ear {
             let socket = Socket::new(domain, Type::from(RAW), Some(Protocol::from(protocol)))
                 .with_context(|| format!("raw socket of protocol {protocol}"))?;
             socket.set_nonblocking(true)?;
+            setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).context("a receive buffer")?;
             Ok(socket)
         };
         let senders = [raw(Domain::IPV4, WITH_HEADER)?, raw(Domain::IPV6, WITH_HEADER)?];
