@@ -103,16 +103,20 @@ impl Rib {
         }
     }
 
-    /// How many routes of a family a neighbour has and is told. Looks at the whole table.
-    pub fn counts(&self, peer: PeerId, family: Family) -> Counts {
-        let best = match family {
-            Family::Ipv4Unicast => self.v4.best_of(peer),
-            Family::Ipv6Unicast => self.v6.best_of(peer),
-        };
-        Counts {
-            received: *self.shared.peers.get(peer).paths.get(family) as usize,
-            best,
-            sent: self.sent(peer, family).count(),
+    /// How many routes of a family each neighbour has and is told, by [`PeerId::index`]. However many neighbours there are,
+    /// the table is looked at once, and once more for each group of them that is told the same.
+    pub fn counts(&self, family: Family) -> Vec<Counts> {
+        match family {
+            Family::Ipv4Unicast => self.v4.counts(&self.shared),
+            Family::Ipv6Unicast => self.v6.counts(&self.shared),
+        }
+    }
+
+    /// Paths of a family, those of our own among them. Looks at the whole table.
+    pub fn path_count(&self, family: Family) -> usize {
+        match family {
+            Family::Ipv4Unicast => self.v4.path_count(),
+            Family::Ipv6Unicast => self.v6.path_count(),
         }
     }
 
@@ -150,9 +154,37 @@ impl<A: Address> Routes<A> {
         })
     }
 
-    fn best_of(&self, peer: PeerId) -> usize {
-        let best = |dest: &u32| self.table.best(*dest).is_some_and(|(_, p)| u32::from(p.peer) == peer.0);
-        self.table.numbers().filter(best).count()
+    fn counts(&self, shared: &Shared) -> Vec<Counts> {
+        let peers = 0..shared.peers.end();
+        let received = |peer: u32| *shared.peers.get(PeerId(peer)).paths.get(A::FAMILY) as usize;
+        let mut counts: Vec<Counts> =
+            peers.map(|peer| Counts { received: received(peer), ..Counts::default() }).collect();
+        for (_, best) in self.table.numbers().filter_map(|dest| self.table.best(dest)) {
+            if let Some(counts) = counts.get_mut(usize::from(best.peer)) {
+                counts.best += 1;
+            }
+        }
+        for group in self.groups.iter() {
+            // A member is told all but what came from it.
+            let (mut told, mut own) = (0, vec![0; counts.len()]);
+            for peer in self.table.numbers().flat_map(|dest| group.sources(&self.table, dest)) {
+                told += 1;
+                if let Some(own) = own.get_mut(usize::from(peer)) {
+                    *own += 1;
+                }
+            }
+            for peer in group.members.keys().map(|peer| usize::from(*peer)) {
+                if let (Some(counts), Some(own)) = (counts.get_mut(peer), own.get(peer)) {
+                    counts.sent = told - own;
+                }
+            }
+        }
+        counts
+    }
+
+    fn path_count(&self) -> usize {
+        let live = |dest| self.table.paths_of(dest).filter(|(_, path)| !path.is(Path::DEAD)).count();
+        self.table.numbers().map(live).sum()
     }
 
     fn explain(&self, prefix: Prefix, shared: &Shared) -> Option<Explanation> {

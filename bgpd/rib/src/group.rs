@@ -183,6 +183,17 @@ impl Group {
         if told != 0 && other { vec![(0, told)] } else { Vec::new() }
     }
 
+    /// Of what the group tells about a destination: the peers it came from.
+    pub fn sources<A: Address>(&self, table: &Table<A>, dest: u32) -> impl Iterator<Item = u16> {
+        let (add_path, best) = (self.add_path(), table.best(dest).map(|(number, _)| number));
+        let alone = move |(number, _): &(u32, &Path)| add_path || best == Some(*number);
+        let told = move |(number, path): (u32, &Path)| {
+            let entry = if add_path { number } else { dest };
+            (*self.told.get(entry) != 0).then_some(path.peer)
+        };
+        table.paths_of(dest).take(if add_path { usize::MAX } else { 1 }).filter(alone).filter_map(told)
+    }
+
     /// Members that had not read everything before this flush and hold more than the limit leave the log.
     fn leave_behind<A: Address>(&mut self, table: &Table<A>, before: Cursor, limit: usize) {
         while self.log.len() > limit {
@@ -196,37 +207,8 @@ impl Group {
             if late.is_empty() {
                 return;
             }
-            for peer in late {
-                self.leave(table, peer);
-            }
+            self.leave(table, &late);
         }
-    }
-
-    /// Takes a member out of the log; what it has not read is sent as the table has it then.
-    fn leave<A: Address>(&mut self, table: &Table<A>, peer: u16) {
-        let Some(member) = self.members.get_mut(&peer) else { return };
-        let mut lag = Box::new(Lag::default());
-        let unfinished = self.log.unfinished(peer, member.cursor);
-        let mut skip = unfinished;
-        for piece in self.log.rest(peer, member.cursor) {
-            let (begun, rest) = piece.split_at_checked(skip).unwrap_or((piece, &[]));
-            member.outbox.append(unfinished, std::iter::once(begun));
-            skip -= begun.len();
-            writer::read_back(&self.export.profile, rest, |nlri| match table.find(nlri.prefix) {
-                Some(dest) => {
-                    lag.mark(dest);
-                    // The number may be another path's by now, which this member is told of by the mark, or its own.
-                    let told = |(number, path): (u32, &Path)| number == nlri.path_id && path.peer != peer;
-                    if nlri.path_id != 0 && !table.paths_of(dest).any(told) {
-                        lag.gone.push(nlri);
-                    }
-                }
-                None => lag.gone.push(nlri),
-            });
-        }
-        self.log.leave(member.cursor);
-        member.lag = Some(lag);
-        self.lagging += 1;
     }
 
     /// Takes in a neighbour that was told nothing yet.

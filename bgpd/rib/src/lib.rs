@@ -23,6 +23,7 @@ pub mod fib;
 mod group;
 mod groups;
 mod import;
+mod leave;
 mod log;
 mod member;
 mod mix;

@@ -187,6 +187,46 @@ impl Log {
         }
     }
 
+    /// Whole messages that these members have not read, each once, with the places of those in `members` that it is for.
+    /// No cursor may be in the middle of a message.
+    pub fn unread(&self, members: &[(u16, Cursor)], mut each: impl FnMut(&[u8], &[usize])) {
+        let mut readers = Vec::new();
+        for (number, segment) in (self.first..).zip(&self.segments) {
+            // Of each: its place, where it is in the shared part, and what it skips of what comes.
+            let mut here = Vec::new();
+            for (place, (peer, cursor)) in
+                members.iter().enumerate().filter(|(_, (_, c))| c.segment <= number)
+            {
+                let at = if cursor.segment == number { cursor.at } else { 0 };
+                let private = segment.private(*peer);
+                messages(private.get(at..).unwrap_or_default()).for_each(|message| each(message, &[place]));
+                here.push((place, at.saturating_sub(private.len()), segment.skips(*peer)));
+            }
+            if here.is_empty() {
+                continue;
+            }
+            let mut start = 0;
+            for message in messages(&segment.bytes) {
+                readers.clear();
+                for (place, at, skips) in &mut here {
+                    while let Some(((.., end), behind)) = skips.split_first()
+                        && *end as usize <= start
+                    {
+                        *skips = behind;
+                    }
+                    let skipped = skips.first().is_some_and(|(_, from, _)| *from as usize <= start);
+                    if start >= *at && !skipped {
+                        readers.push(*place);
+                    }
+                }
+                if !readers.is_empty() {
+                    each(message, &readers);
+                }
+                start += message.len();
+            }
+        }
+    }
+
     fn read(&mut self, number: u64) {
         let Some(at) = number.checked_sub(self.first) else { return };
         if let Some(segment) = self.segments.get_mut(at as usize) {

@@ -130,6 +130,11 @@ impl Peers {
         self.free.append(&mut self.gone);
     }
 
+    /// One more than the highest number there has been.
+    pub fn end(&self) -> u32 {
+        self.peers.len() as u32
+    }
+
     /// The neighbour of this number; ourselves for one that is none.
     #[inline]
     pub fn get(&self, peer: PeerId) -> &Peer {

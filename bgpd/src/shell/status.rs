@@ -6,9 +6,9 @@ use crate::proto::{FamilyCount, Peer, PeersResponse, Route, RoutesResponse, Sess
 use crate::service::{Answer, Cursor, Destination, Question};
 use crate::speaker::Speaker;
 use bgp_config::{SessionKey, SessionPlan, SessionType};
-use bgp_rib::{Known, PeerId};
+use bgp_rib::{Counts, Known, PeerId};
 use bgp_session::{Negotiated, Peer as Machine, RemoteAs};
-use bgp_wire::{Attributes, Family, Prefix};
+use bgp_wire::{Attributes, Family, PerFamily, Prefix};
 use std::fmt::Write;
 
 mod explain;
@@ -44,7 +44,7 @@ impl Shell {
         warnings.extend(problems.into_iter().flatten().map(|problem| problem.to_string()));
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let destinations = rib.map_or(0, |rib| Family::ALL.into_iter().map(|f| rib.len(f)).sum());
-        let paths = rib.map_or(0, |rib| Family::ALL.into_iter().map(|f| rib.routes(f).count()).sum());
+        let paths = rib.map_or(0, |rib| Family::ALL.into_iter().map(|f| rib.path_count(f)).sum());
         StatusResponse {
             node: self.config.node.clone(),
             local_as: plan.map_or(0, |plan| plan.local_as),
@@ -67,15 +67,20 @@ impl Shell {
         let (Some(plan), Some(speaker)) = (&self.plan, &self.speaker) else {
             return PeersResponse::default();
         };
+        let counts = PerFamily::from_fn(|family| speaker.rib().counts(family));
         let mut peers = Vec::new();
         for (key, session) in &plan.sessions {
             match key {
                 SessionKey::Peer { .. } => {
-                    peers.extend(self.peers.get(key).and_then(|peer| self.peer(speaker, *peer, session)));
+                    peers.extend(
+                        self.peers.get(key).and_then(|peer| self.peer(speaker, *peer, session, &counts)),
+                    );
                 }
                 SessionKey::Range(prefix) => {
                     let members = speaker.of_range(*prefix);
-                    peers.extend(members.into_iter().filter_map(|peer| self.peer(speaker, peer, session)));
+                    peers.extend(
+                        members.into_iter().filter_map(|peer| self.peer(speaker, peer, session, &counts)),
+                    );
                     peers.push(range(*prefix, session));
                 }
             }
@@ -83,7 +88,13 @@ impl Shell {
         PeersResponse { peers }
     }
 
-    fn peer(&self, speaker: &Speaker, peer: PeerId, plan: &SessionPlan) -> Option<Peer> {
+    fn peer(
+        &self,
+        speaker: &Speaker,
+        peer: PeerId,
+        plan: &SessionPlan,
+        counts: &PerFamily<Vec<Counts>>,
+    ) -> Option<Peer> {
         let machine = speaker.session(peer)?;
         let settings = machine.settings();
         let negotiated = machine.established().map(|(_, negotiated)| negotiated);
@@ -107,7 +118,7 @@ impl Shell {
             passive: settings.passive,
             dynamic: self.peers.values().all(|known| *known != peer),
             session: negotiated.map(session),
-            families: families(speaker, peer, machine),
+            families: families(counts, peer, machine),
         })
     }
 
@@ -222,7 +233,7 @@ fn range(prefix: Prefix, plan: &SessionPlan) -> Peer {
         r#type: type_name(plan.session_type).to_owned(),
         origin: plan.origin.clone(),
         local_as: plan.settings.local_as,
-        state: "Listening".to_owned(),
+        state: if plan.shutdown.is_some() { "Idle" } else { "Listening" }.to_owned(),
         passive: true,
         dynamic: true,
         ..Peer::default()
@@ -247,12 +258,12 @@ fn session(negotiated: &Negotiated) -> Session {
     }
 }
 
-fn families(speaker: &Speaker, peer: PeerId, machine: &Machine) -> Vec<FamilyCount> {
+fn families(counts: &PerFamily<Vec<Counts>>, peer: PeerId, machine: &Machine) -> Vec<FamilyCount> {
     let families =
         machine.established().map(|(_, n)| n.codec.families).unwrap_or(machine.settings().families);
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let one = |family: Family| {
-        let counts = speaker.rib().counts(peer, family);
+        let counts = counts.get(family).get(peer.index()).copied().unwrap_or_default();
         FamilyCount {
             family: family.to_string(),
             received: count(counts.received),

@@ -74,3 +74,27 @@ fn a_segment_with_nothing_for_a_member_is_passed_without_reading() {
     log.advance(7, &mut cursor, 0);
     assert_eq!((log.len(), cursor), (0, log.end()));
 }
+
+#[test]
+fn what_members_have_not_read_is_told_message_by_message_each_once() {
+    let mut log = Log::default();
+    let start = log.end();
+    log.push(segment(), 3);
+    log.push(segment(), 3);
+    // One has read nothing, 7 its private message and the first shared one, one the first segment.
+    let (mut seven, mut late) = (start, start);
+    log.advance(7, &mut seven, 55);
+    log.advance(2, &mut late, 120);
+    let members = [(1, start), (7, seven), (2, late)];
+    let mut told = Vec::new();
+    log.unread(&members, |message, readers| told.push((message[0], readers.to_vec())));
+    let first = [(1, vec![0]), (2, vec![0]), (3, vec![0, 1])];
+    let second = [(9, vec![1]), (1, vec![0, 1, 2]), (2, vec![0, 2]), (3, vec![0, 1, 2])];
+    assert_eq!(told, [&first[..], &second[..]].concat());
+    // The same as each reads by itself.
+    for (place, (peer, cursor)) in members.into_iter().enumerate() {
+        let all = all(&log, peer, cursor);
+        let mine = told.iter().filter(|(_, readers)| readers.contains(&place)).map(|(fill, _)| *fill);
+        assert_eq!(mine.collect::<Vec<_>>(), messages(&all).map(|message| message[0]).collect::<Vec<_>>());
+    }
+}

@@ -8,3 +8,4 @@ mod model;
 mod neighbor;
 mod random;
 mod situations;
+mod telling;

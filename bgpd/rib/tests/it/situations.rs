@@ -298,7 +298,7 @@ fn a_limit_blocks_or_warns_and_is_told_once() {
         assert_eq!(peer.send(&mut rib, &bytes), None);
         rib.flush();
         assert_eq!(
-            (rib.len(Family::Ipv4Unicast), rib.counts(peer.id, Family::Ipv4Unicast).received),
+            (rib.len(Family::Ipv4Unicast), rib.counts(Family::Ipv4Unicast)[peer.id.index()].received),
             (taken, taken)
         );
         peer.withdraw(&mut rib, &routes);
