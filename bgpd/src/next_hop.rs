@@ -48,12 +48,14 @@ pub struct Changes {
     pub next_hops: Vec<(IpAddr, Resolution)>,
     /// The node's own routes that are new, changed, or gone.
     pub local: Vec<(Prefix, Option<Local>)>,
+    /// Links came, went or have another state: names may mean other numbers.
+    pub links: bool,
 }
 
 impl Changes {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.next_hops.is_empty() && self.local.is_empty()
+        self.next_hops.is_empty() && self.local.is_empty() && !self.links
     }
 }
 
@@ -80,6 +82,8 @@ pub struct Tracker {
     ignored: Vec<String>,
     /// What has to be looked at again before [`Tracker::changes`] can answer.
     touched: BTreeSet<Prefix>,
+    /// Links are others than when [`Tracker::changes`] answered last.
+    relinked: bool,
     stale: bool,
 }
 
@@ -125,6 +129,7 @@ impl Tracker {
         }
         let moved: Vec<(u32, IpNet)> = addresses.symmetric_difference(&self.addresses).copied().collect();
         let relinked = links != self.links;
+        self.relinked |= relinked;
         (self.links, self.routes) = (links, routes);
         let before = std::mem::replace(&mut self.addresses, addresses);
         for (_, net) in moved {
@@ -161,13 +166,14 @@ impl Tracker {
         if before.as_ref() != Some(&link) {
             // Routes go without a word with a link that goes down.
             self.stale |= before.is_some_and(|before| before.usable) && !link.usable;
+            self.relinked = true;
             self.touch_link(index);
         }
     }
 
     fn link_gone(&mut self, index: u32) {
         if self.links.remove(&index).is_some() {
-            self.stale = true;
+            (self.stale, self.relinked) = (true, true);
             self.touch_link(index);
         }
     }
@@ -200,7 +206,7 @@ impl Tracker {
 
     /// What changed since the last call.
     pub fn changes(&mut self) -> Changes {
-        let mut changes = Changes::default();
+        let mut changes = Changes { links: std::mem::take(&mut self.relinked), ..Changes::default() };
         let touched = std::mem::take(&mut self.touched);
         let mut next_hops: BTreeSet<IpAddr> = BTreeSet::new();
         for prefix in &touched {

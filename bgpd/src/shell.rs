@@ -23,19 +23,20 @@ use crate::speaker::{Link, Output, Speaker};
 use crate::transport::{Ready, SocketId, Transport};
 use crate::{Config, RunError};
 use bgp_config::{NodePlan, SessionKey, WorkloadStatus};
-use bgp_rib::{FibRoute, PeerId};
+use bgp_rib::{FibRoute, NextHop, PeerId};
 use bgp_session::{Deferred, Time};
 use bgp_wire::{Family, Prefix};
 use observe::health::{Report, Reporter};
 use observe::shutdown::Shutdown;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-/// How long input may go on before what came of it goes out.
+/// How long input may go on before what came of it goes out. It is looked at between rounds of reading, each of which takes
+/// at most some messages of each socket.
 const BURST: Duration = Duration::from_millis(2);
 /// Octets read at one go.
 const BUFFER: usize = 256 << 10;
@@ -69,6 +70,8 @@ pub(crate) struct Shell {
     since: HashMap<PeerId, Instant>,
     /// Routes whose device is not there.
     waiting_for_device: BTreeMap<Prefix, FibRoute>,
+    /// Link-local next hops of interest.
+    on_links: BTreeSet<NextHop>,
     ready: Vec<Ready>,
     buffer: Box<[u8]>,
     /// When input began that has not gone out yet.
@@ -116,6 +119,7 @@ impl Shell {
             listen_again: None,
             since: HashMap::new(),
             waiting_for_device: BTreeMap::new(),
+            on_links: BTreeSet::new(),
             ready: Vec::new(),
             buffer: vec![0; BUFFER].into_boxed_slice(),
             burst: None,

@@ -124,11 +124,11 @@ impl Speaker {
         self.ranges.insert(prefix, range);
     }
 
-    /// Lets nobody come from a prefix any more; those that did are removed.
-    pub fn remove_range(&mut self, prefix: Prefix, now: Time) {
+    /// Lets nobody come from a prefix any more; those that did are told why, and removed.
+    pub fn remove_range(&mut self, prefix: Prefix, stop: Stop, now: Time) {
         self.ranges.remove(&prefix);
         for peer in self.of_range(prefix) {
-            self.handle(peer, Event::Stop(Stop::Deconfigured), now);
+            self.handle(peer, Event::Stop(stop.clone()), now);
         }
     }
 

@@ -154,13 +154,25 @@ impl Shell {
                 self.peers.insert(key, peer);
                 self.since.insert(peer, Instant::now());
             }
-            SessionKey::Range(prefix) => {
-                speaker.set_range(prefix, Range { settings, routing, limit: plan.dynamic_limit });
+            SessionKey::Range(prefix) => self.take_range(prefix, settings, plan),
+        }
+    }
+
+    /// Lets neighbours come from a prefix, or, held down, nobody: those that have come are told why.
+    fn take_range(&mut self, prefix: Prefix, settings: Settings, plan: &SessionPlan) {
+        let now = self.now();
+        let Some(speaker) = &mut self.speaker else { return };
+        match &plan.shutdown {
+            Some(text) => speaker.remove_range(prefix, Stop::Shutdown(text.clone()), now),
+            None => {
+                let range = Range { settings, routing: plan.routing.clone(), limit: plan.dynamic_limit };
+                speaker.set_range(prefix, range);
             }
         }
     }
 
-    fn change(&mut self, key: SessionKey, plan: &SessionPlan) {
+    /// Puts a session's settings in force.
+    pub(super) fn change(&mut self, key: SessionKey, plan: &SessionPlan) {
         let now = self.now();
         let settings = self.settings(plan);
         let routing = plan.routing.clone();
@@ -185,7 +197,7 @@ impl Shell {
                     speaker.configure(peer, own, now);
                     speaker.rib_mut().set_peer(peer, PeerSettings { name, address, ..routing.clone() });
                 }
-                speaker.set_range(prefix, Range { settings, routing, limit: plan.dynamic_limit });
+                self.take_range(prefix, settings, plan);
             }
         }
         self.apply_distance(key, plan);
@@ -215,7 +227,7 @@ impl Shell {
                     speaker.remove(peer, now);
                 }
             }
-            SessionKey::Range(prefix) => speaker.remove_range(prefix, now),
+            SessionKey::Range(prefix) => speaker.remove_range(prefix, Stop::Deconfigured, now),
         }
         // Last words are signed like the others.
         self.outputs();

@@ -3,17 +3,21 @@
 use super::Shell;
 use crate::fib::Target;
 use crate::next_hop::Resolution;
-use bgp_rib::{FibRoute, FibTarget, Hop, NextHop, Wanted};
+use crate::speaker::Speaker;
+use bgp_rib::{FibRoute, FibTarget, Hop, NextHop, PeerId, Wanted};
 use bgp_wire::Prefix;
 
 impl Shell {
     /// Tells the RIB what changed in the kernel.
     pub(super) fn kernel_changes(&mut self) {
         let changes = self.kernel.tracker().changes();
-        let Some(speaker) = &mut self.speaker else { return };
         if changes.is_empty() {
             return;
         }
+        if changes.links {
+            self.links_again();
+        }
+        let Some(speaker) = &mut self.speaker else { return };
         let rib = speaker.rib_mut();
         for (address, resolution) in changes.next_hops {
             rib.next_hop(NextHop { address, peer: None }, resolution);
@@ -40,19 +44,30 @@ impl Shell {
                 Wanted::Track(next_hop) => {
                     let resolution = match next_hop.peer {
                         None => self.kernel.tracker().want(next_hop.address),
-                        // Link-local: on the link its neighbour is on.
-                        Some(peer) => match speaker.settings(peer).and_then(|settings| settings.scope) {
-                            None => Resolution::Unreachable,
-                            Some(link) => {
-                                let hop = Hop { gateway: Some(next_hop.address), link, onlink: false };
-                                Resolution::Via { metric: 0, hops: [hop].into() }
-                            }
-                        },
+                        Some(peer) => {
+                            self.on_links.insert(next_hop);
+                            on_link(speaker, peer, next_hop)
+                        }
                     };
                     speaker.rib_mut().next_hop(next_hop, resolution);
                 }
                 Wanted::Forget(NextHop { address, peer: None }) => self.kernel.tracker().forget(address),
-                Wanted::Forget(_) => {}
+                Wanted::Forget(next_hop) => drop(self.on_links.remove(&next_hop)),
+            }
+        }
+    }
+
+    /// Links are others: neighbours on one by its name are looked for again, and so are the next hops there.
+    fn links_again(&mut self) {
+        let Some(plan) = self.plan.clone() else { return };
+        for (key, session) in plan.sessions.iter().filter(|(_, session)| session.interface.is_some()) {
+            self.change(*key, session);
+        }
+        let Some(speaker) = &mut self.speaker else { return };
+        for next_hop in &self.on_links {
+            if let Some(peer) = next_hop.peer {
+                let resolution = on_link(speaker, peer, *next_hop);
+                speaker.rib_mut().next_hop(*next_hop, resolution);
             }
         }
     }
@@ -110,6 +125,17 @@ impl Shell {
                 Resolution::Via { hops, .. } => fib.set(*prefix, 0, Target::Via(hops)),
                 Resolution::Unreachable => fib.remove(*prefix),
             }
+        }
+    }
+}
+
+/// The way to a link-local next hop: on the link its neighbour is on.
+fn on_link(speaker: &Speaker, peer: PeerId, next_hop: NextHop) -> Resolution {
+    match speaker.settings(peer).and_then(|settings| settings.scope) {
+        None => Resolution::Unreachable,
+        Some(link) => {
+            let hop = Hop { gateway: Some(next_hop.address), link, onlink: false };
+            Resolution::Via { metric: 0, hops: [hop].into() }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use bgp_rib::{Hop, Local, MaxPrefixAction, MaxPrefixes, Resolution, Source, Wanted};
-use bgp_session::{Endpoints, Reason, RemoteAs, State};
+use bgp_session::{Endpoints, Reason, RemoteAs, State, Stop};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -296,7 +296,7 @@ fn a_range_that_is_full_or_gone_lets_nobody_in() {
     assert_eq!(pair.told[1], []);
     let mut pair = ranged(None);
     pair.run(secs(3));
-    pair.speakers[1].remove_range(Prefix::new(address(0), 24).unwrap(), pair.now);
+    pair.speakers[1].remove_range(Prefix::new(address(0), 24).unwrap(), Stop::Deconfigured, pair.now);
     pair.settle();
     assert!(matches!(pair.told[1][..], [.., Output::Down(..), Output::Gone(_)]), "{:?}", pair.told[1]);
     pair.run(secs(30));

@@ -127,7 +127,9 @@ impl Rig {
                     let (settings, routing) = (new.settings.clone(), new.routing.clone());
                     speaker.set_range(*range, Range { settings, routing, limit: new.dynamic_limit });
                 }
-                (SessionKey::Range(range), SessionStep::Remove) => speaker.remove_range(*range, now),
+                (SessionKey::Range(range), SessionStep::Remove) => {
+                    speaker.remove_range(*range, Stop::Deconfigured, now)
+                }
                 (SessionKey::Range(_), SessionStep::Change(..)) => panic!("no scenario changes a range"),
                 (SessionKey::Peer { .. }, SessionStep::Add(new)) => {
                     let peer = speaker.add(new.settings.clone(), new.routing.clone());

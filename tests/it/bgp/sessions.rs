@@ -152,13 +152,25 @@ fn neighbours_come_from_a_prefix() {
             );
         let us = Speaker::start(&US.netns(), "us", &all, &[])?;
         let setups = [Setup::external(Kind::Bird, THEM), Setup::external(Kind::Gobgp, second)];
-        let _daemons = setups.iter().map(Setup::start).collect::<Result<Vec<_>>>()?;
+        let daemons = setups.iter().map(Setup::start).collect::<Result<Vec<_>>>()?;
         for family in Family::ALL {
             let told = setups.iter().flat_map(|setup| setup.told(family)).collect();
             wait_until("what all of them told", &told, || Ok(plain(us.routes(family)?)));
         }
         for address in setups.iter().flat_map(|setup| setup.place.both()) {
             assert_eq!(us.peer(&address)?["dynamic"], true, "{address}");
+        }
+        // Held down: those that came are told why and go, nobody else comes.
+        us.set_resources(&all.replace(options, &format!("{options}, bgp.ocicat.io/shutdown: 'new cables'")))?;
+        for family in Family::ALL {
+            wait_until("nothing while it is held down", &Table::new(), || us.routes(family));
+        }
+        wait_for("the reason", PATIENCE, || daemons[0].log().contains("new cables").then_some(()))?;
+        assert_eq!(us.peer("10.0.0.0/28")?["state"], "Idle");
+        us.set_resources(&all)?;
+        for family in Family::ALL {
+            let told = setups.iter().flat_map(|setup| setup.told(family)).collect();
+            wait_until("what all of them told again", &told, || Ok(plain(us.routes(family)?)));
         }
         Ok(())
     });
@@ -193,6 +205,50 @@ fn thousands_of_routes_go_through_and_leave() {
         wait_until("all of them", &wanted, heard);
         tells.query("disable many")?;
         wait_until("none of them", &Table::new(), heard);
+        Ok(())
+    });
+}
+
+/// A neighbour with a link-local address on a link that is not there at the start, goes, and comes again as another one.
+#[test]
+fn a_neighbour_comes_with_its_link() {
+    on_one_link(&[US, THEM], || {
+        let ip = |line: &str| tool("ip", &line.split_whitespace().collect::<Vec<_>>());
+        let route = "fd02:1::/64";
+        let configuration = format!(
+            "router id 10.0.0.2;\nlog stderr all;\nprotocol device {{ scan time 1; }}\n\
+             protocol static {{ ipv6; route {route} blackhole; }}\n\
+             protocol bgp n_late {{ local fe80::2 as 65002; neighbor fe80::1 % 'late' as {US_AS}; connect delay time 1;\n\
+             connect retry time 1; error wait time 1,2; ipv6 {{ import all; export all; }}; }}\n"
+        );
+        let _them = Router::start(Kind::Bird, Some(&THEM.netns()), &configuration)?;
+        let all = resources("")
+            + &format!(
+                "---\n{HEAD} BGPPeer\nmetadata: {{name: late, annotations: {{bgp.ocicat.io/interface: late}}}}\n\
+                 spec: {{node: us, peerIP: 'fe80::2', asNumber: 65002, sourceAddress: None}}\n"
+            );
+        let us = Speaker::start(&US.netns(), "us", &all, &[])?;
+        for round in 0..2 {
+            ip(&format!(
+                "link add late netns {} type veth peer name late netns {}",
+                US.netns(),
+                THEM.netns()
+            ))?;
+            for place in [US, THEM] {
+                ip(&format!("-n {} addr add fe80::{}/64 dev late nodad", place.netns(), place.0))?;
+                ip(&format!("-n {} link set late up", place.netns()))?;
+            }
+            us.wait_established(&["fe80::2"])?;
+            let shown = || ip(&format!("-n {} -6 route show proto 81 {route}", US.netns()));
+            wait_for("its route in the kernel", PATIENCE, || {
+                shown().ok().filter(|shown| shown.contains("via fe80::2 dev late"))
+            })
+            .unwrap_or_else(|error| panic!("{error:#}, round {round}: {:?}\n{}", shown(), us.log()));
+            ip(&format!("-n {} link del late", US.netns()))?;
+            wait_for("the end of the session", PATIENCE, || {
+                us.peer("fe80::2").is_ok_and(|peer| peer["state"] != "Established").then_some(())
+            })?;
+        }
         Ok(())
     });
 }
