@@ -511,6 +511,29 @@ fn a_speaker_that_dies_is_seen() {
         (status.ending == Ending::Exit(1) && status.stdout.contains("sessions are down")).then_some(())
     })
     .unwrap();
-    let up = lab.run(&["up", "--nodes", "2", "--fabric", "routed", "--etcd", "http://127.0.0.1:1"]);
-    assert!(up.stderr.contains("the lab's own etcd only"), "{}", up.stderr);
+}
+
+#[test]
+fn a_fabric_with_a_router_uses_a_given_etcd_unless_others_have_a_mesh_there() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start_anywhere(data.path()).unwrap();
+    let url = server.url();
+    let wanted = ["--nodes", "2", "--fabric", "routed", "--etcd", url.as_str()];
+    let lab = Lab::new();
+    let result = lab.up(&wanted);
+    assert_eq!(result["ok"], true);
+    assert!(server.client.snapshot().unwrap().keys().any(|key| key.contains("/bgppeers/node-1-to-router")));
+    lab.good(&["down"]);
+    lab.assert_gone(&BTreeSet::new());
+    assert_left_as_it_was(&server.client, "a fabric with a router");
+    // Another cluster's, whose nodes have Calico's default.
+    let key = "/calico/resources/v3/projectcalico.org/bgpconfigurations/default";
+    let value = r#"{"kind":"BGPConfiguration","apiVersion":"projectcalico.org/v3","metadata":{"name":"default"},"spec":{}}"#;
+    server.client.put(key, value).unwrap();
+    let up = lab.run(&[&["up"][..], &wanted].concat());
+    assert!(up.stderr.contains("BGPConfiguration default"), "{}", up.stderr);
+    lab.good(&["down"]);
+    let left = server.client.snapshot().unwrap();
+    assert!(left.contains_key(key), "what is another's stays");
+    assert!(!left.keys().any(|key| key.contains("/bgppeers/")));
 }

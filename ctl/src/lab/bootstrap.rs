@@ -1,12 +1,14 @@
 //! What `calico/node` writes when a node starts (`bgp.md` §14 and `datamodel.md` §9 of the contract):
 //! ClusterInformation and tiers, default pools, default configurations, and the Node itself.
 
-use super::plan::{Etcd, Node};
+use super::fabric;
+use super::plan::{Node, Plan};
+use super::shape::Fabric;
 use super::state::Created;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use datastore::{Bootstrap, Client, ClientError, ConnectConfig, ListOptions};
 use model::{Kind, Resource};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Added to the cluster's type.
@@ -37,30 +39,49 @@ struct Wanted {
 /// each resource before it is made.
 ///
 /// # Errors
-/// The datastore cannot be reached or refuses.
-pub fn run(etcd: &Etcd, nodes: &[Node], mut note: impl FnMut(Created) -> Result<()>) -> Result<()> {
+/// The datastore cannot be reached or refuses; a fabric with a router is wanted where others have a mesh.
+pub fn run(plan: &Plan, mut note: impl FnMut(Created) -> Result<()>) -> Result<()> {
+    let (nodes, shape) = (&plan.nodes, plan.shape);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let endpoints = etcd.endpoints().join(",");
+        let endpoints = plan.etcd.endpoints().join(",");
         let variable = |name: &str| (name == "ETCD_ENDPOINTS").then(|| endpoints.clone());
         let client = Client::new(datastore::connect(&ConnectConfig::from_env(&variable))?);
+        if shape.fabric.has_router() {
+            no_mesh_of_others(&client, shape.fabric).await?;
+        }
         let kind = Bootstrap { cluster_type: CLUSTER_TYPE.to_string(), version: String::new() };
         client.ensure_initialized(kind).await?;
         let mut wanted = nodes.iter().flat_map(of_node).collect::<Vec<_>>();
-        wanted.extend(of_cluster());
+        wanted.extend(of_cluster(shape.fabric));
         let pools = client.list(Kind::IPPool, ListOptions::default()).await?;
         let cidrs: Vec<String> = pools.items.iter().filter_map(cidr).collect();
         wanted.extend(default_pools(&cidrs, &own_addresses(nodes), uuid::Uuid::new_v4().as_bytes()));
         for wanted in wanted {
             make(&client, wanted, &mut note).await?;
         }
-        for (word, kind, name) in MADE_LATER {
+        let peers = fabric::peer_names(plan);
+        let peers = peers.iter().map(|name| ("bgppeer", Kind::BGPPeer, name.as_str()));
+        for (word, kind, name) in MADE_LATER.into_iter().chain(peers) {
             if !exists(&client, kind, name).await? {
                 note(Created { kind: word.to_string(), name: name.to_string() })?;
             }
         }
         Ok(())
     })
+}
+
+/// Nodes around a router have no mesh, and whether there is one is said once for all nodes of a datastore: where others
+/// have one it stays.
+async fn no_mesh_of_others(client: &Client, fabric: Fabric) -> Result<()> {
+    match client.get(Kind::BGPConfiguration, "", "default").await {
+        Ok(found) if found.spec().get("nodeToNodeMeshEnabled") != Some(&Value::Bool(false)) => bail!(
+            "--fabric {fabric} needs a datastore without a node-to-node mesh, and BGPConfiguration default of this one leaves it \
+             on for all its nodes: set nodeToNodeMeshEnabled to false there, or give an etcd without that resource"
+        ),
+        Ok(_) | Err(ClientError::DoesNotExist { .. }) => Ok(()),
+        Err(error) => Err(error).context("look for BGPConfiguration default"),
+    }
 }
 
 async fn make(client: &Client, wanted: Wanted, note: &mut impl FnMut(Created) -> Result<()>) -> Result<()> {
@@ -115,7 +136,8 @@ fn of_node(node: &Node) -> [Wanted; 2] {
 }
 
 /// What the first node writes for all.
-fn of_cluster() -> [Wanted; 3] {
+fn of_cluster(fabric: Fabric) -> [Wanted; 3] {
+    let mesh = if fabric.has_router() { json!({"nodeToNodeMeshEnabled": false}) } else { json!({}) };
     let default = |word, kind, spec| Wanted { word, kind, name: "default".to_string(), spec };
     let ipam = json!({
         "strictAffinity": false,
@@ -129,7 +151,7 @@ fn of_cluster() -> [Wanted; 3] {
             Kind::FelixConfiguration,
             json!({"reportingInterval": "0s", "logSeverityScreen": "Info"}),
         ),
-        default("bgpconfiguration", Kind::BGPConfiguration, Value::Object(Map::new())),
+        default("bgpconfiguration", Kind::BGPConfiguration, mesh),
         default("ipamconfiguration", Kind::IPAMConfiguration, ipam),
     ]
 }

@@ -31,14 +31,24 @@ metadata: {name: default}
 spec: {nodeToNodeMeshEnabled: false}
 ";
 
-/// What is put into the datastore besides the pools; empty for a segment, whose mesh is Calico's default.
+/// The BGPPeers of a node to its router: name and far end.
+fn to_router(node: &Node) -> [(String, String); 2] {
+    let name = |family: u8| format!("{}-to-router-ipv{family}", node.name);
+    [(name(4), node.ipv4().0.to_string()), (name(6), node.ipv6().0.to_string())]
+}
+
+/// Names of the BGPPeers that [`of_nodes`] makes.
+pub fn peer_names(plan: &Plan) -> Vec<String> {
+    let nodes = plan.nodes.iter().filter(|_| plan.shape.fabric.has_router());
+    nodes.flat_map(to_router).map(|(name, _)| name).collect()
+}
+
+/// What is put into the datastore besides the pools; empty for a segment. That nodes have no mesh around a router is said when
+/// the datastore is made ready.
 pub fn of_nodes(plan: &Plan) -> String {
-    if !plan.shape.fabric.has_router() {
-        return String::new();
-    }
-    let mut text = MESH_OFF.to_string();
-    for node in &plan.nodes {
-        for (family, address) in [(4, node.ipv4().0.to_string()), (6, node.ipv6().0.to_string())] {
+    let mut text = String::new();
+    for node in plan.nodes.iter().filter(|_| plan.shape.fabric.has_router()) {
+        for (peer, address) in to_router(node) {
             // All nodes have one AS number: what comes from another node carries it.
             let own = if plan.shape.fabric == Fabric::SameAs { ", numAllowedLocalASNumbers: 1" } else { "" };
             let (name, asn) = (&node.name, router_as(plan.shape.fabric));
@@ -48,7 +58,7 @@ pub fn of_nodes(plan: &Plan) -> String {
                 "---
 apiVersion: projectcalico.org/v3
 kind: BGPPeer
-metadata: {{name: {name}-to-router-ipv{family}}}
+metadata: {{name: {peer}}}
 spec: {{node: {name}, peerIP: '{address}', asNumber: {asn}{own}}}
 "
             );
@@ -111,6 +121,7 @@ mod tests {
     #[test]
     fn a_segment_needs_nothing() {
         assert_eq!(of_nodes(&plan(3, Fabric::Segment)), "");
+        assert!(peer_names(&plan(3, Fabric::Segment)).is_empty());
         assert!(of_router(&plan(3, Fabric::Segment)).is_empty());
     }
 
@@ -133,10 +144,10 @@ mod tests {
                 assert!(all.contains(&format!("peerIP: '{address}', asNumber: {asn},")), "{all}");
             }
             assert_eq!(all.contains("routeReflectorClusterID"), fabric == Fabric::Reflector);
-            assert!(
-                nodes.contains("nodeToNodeMeshEnabled: false")
-                    && all.contains("nodeToNodeMeshEnabled: false")
-            );
+            assert!(all.contains("nodeToNodeMeshEnabled: false"));
+            let names = peer_names(&plan);
+            assert_eq!(names.len(), 4);
+            assert!(names.iter().all(|name| nodes.contains(&format!("{{name: {name}}}"))), "{names:?}");
         }
     }
 

@@ -134,12 +134,6 @@ fn changeable() -> Result<Directory> {
 
 fn up(etcd: Option<&str>, shape: Shape, json: bool, watch: &Watch) -> Result<ExitCode> {
     let wanted = etcd.map_or(Ok(Etcd::Own), Etcd::parse).map_err(anyhow::Error::msg)?;
-    if shape.fabric.has_router() && wanted != Etcd::Own {
-        bail!(
-            "--fabric {} switches the mesh of all nodes off: it goes with the lab's own etcd only, not with --etcd",
-            shape.fabric
-        );
-    }
     let directory = changeable()?;
     let _turn = directory.turn()?;
     let mut progress = Progress::new(json);

@@ -181,7 +181,7 @@ impl<'a> Making<'a> {
         let place = Place::of(self.directory.place(&first.name)?.net().clone());
         let (state, directory) = (&mut self.state, self.directory);
         place.run(|| {
-            bootstrap::run(&self.plan.etcd, &self.plan.nodes, |created| {
+            bootstrap::run(&self.plan, |created| {
                 state.created.push(created);
                 state.save(directory.path())
             })
