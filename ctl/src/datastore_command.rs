@@ -1,8 +1,13 @@
-//! `datastore`: locking, and the names of policies that old releases stored.
+//! `datastore`: the embedded store (`serve`), copies of whole datastores (`copy`), locking, and the names of policies that old releases stored.
 //! Source: `calicoctl.md` §8, `datamodel.md` §2 and §11 of the contract.
 
+mod copy;
+mod serve;
 #[cfg(test)]
 mod tests;
+
+pub use copy::{backup, migrate_to, restore};
+pub use serve::serve;
 
 use crate::io::{Failure, Io};
 use crate::session::{Session, explain};

@@ -39,20 +39,32 @@ impl OpenError {
 /// # Errors
 /// When the settings are wrong or the datastore cannot be reached in time.
 pub fn connect(args: &ConfigArgs, global: &Global, env: Environment<'_>) -> Result<Client, OpenError> {
-    let path = Path::new(&args.config);
-    let config = if path.exists() {
-        ConnectConfig::from_file(path).map_err(|error| OpenError::NoClient(error.to_string()))?
-    } else if args.config == DEFAULT_CONFIG {
-        let context = global.context.as_deref();
-        ConnectConfig::from_env(&|name| match (name, context) {
-            ("K8S_CURRENT_CONTEXT", Some(context)) => Some(context.to_owned()),
-            (name, _) => env(name),
-        })
-    } else {
-        return Err(OpenError::NoConfigFile(args.config.clone()));
-    };
+    let config = settings(args, global, env)?;
     let store = datastore::connect(&config).map_err(|error| OpenError::NoClient(error.to_string()))?;
     Ok(Client::new(store))
+}
+
+/// The connection settings of the configuration file, or of the environment where there is no file.
+///
+/// # Errors
+/// A file named on the command line that is not there, or cannot be understood.
+pub fn settings(
+    args: &ConfigArgs,
+    global: &Global,
+    env: Environment<'_>,
+) -> Result<ConnectConfig, OpenError> {
+    let path = Path::new(&args.config);
+    if path.exists() {
+        ConnectConfig::from_file(path).map_err(|error| OpenError::NoClient(error.to_string()))
+    } else if args.config == DEFAULT_CONFIG {
+        let context = global.context.as_deref();
+        Ok(ConnectConfig::from_env(&|name| match (name, context) {
+            ("K8S_CURRENT_CONTEXT", Some(context)) => Some(context.to_owned()),
+            (name, _) => env(name),
+        }))
+    } else {
+        Err(OpenError::NoConfigFile(args.config.clone()))
+    }
 }
 
 /// The node's name where nobody gives it: what Calico's programs ask (`bgp.md` §14 of the contract).

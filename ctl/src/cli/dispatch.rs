@@ -141,7 +141,11 @@ impl Call {
                 Some(command) => node_command::run(&command, io).await,
                 None => Ok(()),
             },
-            Admin::Datastore { command } => self.datastore(command, io).await,
+            Admin::Datastore { command: None, serve } if serve.data_dir.is_some() => {
+                self.ours("--data-dir")?;
+                datastore_command::serve(&serve).await
+            }
+            Admin::Datastore { command, .. } => self.datastore(command, io).await,
             Admin::Version { client, poll, config } => {
                 version::run(persona, (client, poll.as_deref()), &config, &self.global, &variable, io).await
             }
@@ -157,6 +161,14 @@ impl Call {
         match crud::target(self.persona, &[], files, "", io)? {
             Some(Target::Given(given)) => Ok(Some(given)),
             Some(Target::All(_)) | None => Ok(None),
+        }
+    }
+
+    /// Refuses what calicoctl does not have when called as calicoctl.
+    fn ours(&self, word: &str) -> Result<(), Failure> {
+        match self.persona {
+            Persona::Ocicat => Ok(()),
+            persona => Err(Failure::Message(format!("unknown word for {}: {word}", persona.name()))),
         }
     }
 
@@ -178,10 +190,22 @@ impl Call {
 
     async fn datastore(&self, command: Option<DatastoreCommand>, io: &mut Io) -> Result<(), Failure> {
         match command {
-            Some(DatastoreCommand::Migrate { command: Some(MigrateCommand::Lock { config }) }) => {
+            Some(DatastoreCommand::Backup { file, source }) => {
+                self.ours("backup")?;
+                datastore_command::backup(&file, &source, &self.global, &variable, io).await
+            }
+            Some(DatastoreCommand::Restore { file, data_dir }) => {
+                self.ours("restore")?;
+                datastore_command::restore(&file, &data_dir, io)
+            }
+            Some(DatastoreCommand::Migrate { to: Some(to), source, .. }) => {
+                self.ours("--to")?;
+                datastore_command::migrate_to(&to, &source, &self.global, &variable, io).await
+            }
+            Some(DatastoreCommand::Migrate { command: Some(MigrateCommand::Lock { config }), .. }) => {
                 datastore_command::set_ready(&self.session(&config).await?, false, io).await
             }
-            Some(DatastoreCommand::Migrate { command: Some(MigrateCommand::Unlock { config }) }) => {
+            Some(DatastoreCommand::Migrate { command: Some(MigrateCommand::Unlock { config }), .. }) => {
                 datastore_command::set_ready(&self.session(&config).await?, true, io).await
             }
             Some(DatastoreCommand::MigratePolicyNames { config }) => {

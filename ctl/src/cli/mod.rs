@@ -67,7 +67,21 @@ pub fn parse(persona: Persona, args: Vec<OsString>) -> Result<Asked, Failure> {
 
 fn root(persona: Persona) -> ClapCommand {
     let root = if persona.is_calicoctl() { CalicoctlRoot::command() } else { OcicatRoot::command() };
+    let root = if persona.is_calicoctl() { root.mut_subcommand("datastore", calicos) } else { root };
     cobra::pflag_manners(root.name(persona.name()).bin_name(persona.name()))
+}
+
+/// `datastore` shown without what calicoctl does not have.
+fn calicos(command: ClapCommand) -> ClapCommand {
+    const OURS: [&str; 9] =
+        ["data_dir", "listen", "cert", "key", "client_ca", "users", "quota", "to", "from_dir"];
+    let plain = |command: ClapCommand| {
+        command.mut_args(|arg| if OURS.contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg })
+    };
+    plain(command)
+        .mut_subcommand("backup", |ours| ours.hide(true))
+        .mut_subcommand("restore", |ours| ours.hide(true))
+        .mut_subcommand("migrate", plain)
 }
 
 /// The path of a command group that was named without one of its commands, and the unknown word after it.
@@ -85,12 +99,18 @@ fn group(command: &Command) -> Option<(&'static [&'static str], Option<&OsString
         Command::House(House::Bgp { command: Some(BgpCommand::Unknown(words)) }) => {
             Some((&["bgp"], words.first()))
         }
-        Command::Admin(Admin::Datastore { command: None }) => Some((&["datastore"], None)),
-        Command::Admin(Admin::Datastore { command: Some(DatastoreCommand::Unknown(words)) }) => {
+        Command::Admin(Admin::Datastore { command: None, serve }) => {
+            serve.data_dir.is_none().then_some((&["datastore"], None))
+        }
+        Command::Admin(Admin::Datastore { command: Some(DatastoreCommand::Unknown(words)), .. }) => {
             Some((&["datastore"], words.first()))
         }
-        Command::Admin(Admin::Datastore { command: Some(DatastoreCommand::Migrate { command }) }) => {
+        Command::Admin(Admin::Datastore {
+            command: Some(DatastoreCommand::Migrate { command, to, .. }),
+            ..
+        }) => {
             match command {
+                None if to.is_some() => None,
                 None => Some((&["datastore", "migrate"], None)),
                 Some(MigrateCommand::Unknown(words)) => Some((&["datastore", "migrate"], words.first())),
                 Some(_) => None,

@@ -53,7 +53,7 @@ impl MemoryStore {
 
     /// Forgets the history before `revision`.
     pub fn compact(&self, revision: Revision) -> Result<(), StoreError> {
-        self.shared.change(|store| store.compact(revision)).map_err(StoreError::from)
+        self.shared.change(|store| store.compact(revision).map(drop)).map_err(StoreError::from)
     }
 
     /// Runs `look` on the store itself, for what the trait does not offer.

@@ -31,15 +31,40 @@ impl Entry {
 }
 
 /// All entries of a key that a reader may still ask for, in strictly ascending order of `modified`.
+///
+/// Most keys have one entry between two compactions: it lies in the index itself.
 #[derive(Debug, Default)]
-pub(crate) struct History {
-    entries: Vec<Entry>,
+pub(crate) enum History {
+    #[default]
+    Empty,
+    One(Entry),
+    Many(Vec<Entry>),
 }
 
 impl History {
+    fn entries(&self) -> &[Entry] {
+        match self {
+            History::Empty => &[],
+            History::One(entry) => std::slice::from_ref(entry),
+            History::Many(entries) => entries,
+        }
+    }
+
+    /// Appends an entry, which is newer than all others.
+    pub(crate) fn push(&mut self, entry: Entry) {
+        *self = match std::mem::take(self) {
+            History::Empty => History::One(entry),
+            History::One(first) => History::Many(vec![first, entry]),
+            History::Many(mut entries) => {
+                entries.push(entry);
+                History::Many(entries)
+            }
+        };
+    }
+
     /// The newest entry, if the key exists now.
     pub(crate) fn live(&self) -> Option<&Entry> {
-        self.entries.last().filter(|entry| !entry.deleted())
+        self.entries().last().filter(|entry| !entry.deleted())
     }
 
     /// The entry a reader at `revision` sees, if the key existed then.
@@ -58,12 +83,12 @@ impl History {
     pub(crate) fn put(&mut self, revision: Revision, value: Bytes, lease: i64) {
         let (created, version) =
             self.live().map_or((revision, 1), |entry| (entry.created, entry.version + 1));
-        self.entries.push(Entry { modified: revision, created, version, lease, value });
+        self.push(Entry { modified: revision, created, version, lease, value });
     }
 
     /// Appends a deletion.
     pub(crate) fn delete(&mut self, revision: Revision) {
-        self.entries.push(Entry {
+        self.push(Entry {
             modified: revision,
             created: 0,
             version: 0,
@@ -72,23 +97,37 @@ impl History {
         });
     }
 
-    /// Forgets what no reader at or after `revision` can see. A deletion at exactly `revision` stays, because a
-    /// watch may still start there. True when nothing is left.
-    pub(crate) fn compact(&mut self, revision: Revision) -> bool {
+    /// Forgets what no reader at or after `revision` can see, and tells the revisions of what went. A deletion at exactly
+    /// `revision` stays, because a watch may still start there.
+    pub(crate) fn compact(&mut self, revision: Revision, mut gone: impl FnMut(Revision)) {
         let seen = self.upto(revision);
-        let keep = match seen.last() {
+        let cut = match seen.last() {
             Some(entry) if entry.deleted() && entry.modified < revision => seen.len(),
             _ => seen.len().saturating_sub(1),
         };
-        self.entries.drain(..keep);
-        if self.entries.capacity() > 4 && self.entries.len() * 4 < self.entries.capacity() {
-            self.entries.shrink_to_fit();
+        if cut == 0 {
+            return;
         }
-        self.entries.is_empty()
+        seen.iter().take(cut).for_each(|entry| gone(entry.modified));
+        let mut kept = match std::mem::take(self) {
+            History::Many(entries) => entries.into_iter().skip(cut).collect::<Vec<_>>(),
+            History::Empty | History::One(_) => Vec::new(),
+        };
+        *self = match kept.len() {
+            0 => History::Empty,
+            1 => kept.pop().map_or(History::Empty, History::One),
+            _ => History::Many(kept),
+        };
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries().is_empty()
     }
 
     fn upto(&self, revision: Revision) -> &[Entry] {
-        let len = self.entries.partition_point(|entry| entry.modified <= revision);
-        self.entries.get(..len).unwrap_or_default()
+        let entries = self.entries();
+        let len = entries.partition_point(|entry| entry.modified <= revision);
+        entries.get(..len).unwrap_or_default()
     }
 }

@@ -85,6 +85,21 @@ fn end(now: Duration, ttl: i64) -> Duration {
     now.saturating_add(Duration::from_secs(u64::try_from(ttl).unwrap_or(0)))
 }
 
+impl Leases {
+    /// A lease as it was kept elsewhere, without its keys, which follow with [`Leases::rebind`].
+    pub(crate) fn restore(&mut self, record: crate::LeaseRecord) {
+        let crate::LeaseRecord { id, ttl, expires } = record;
+        self.leases.insert(id, Lease { ttl, expires, keys: BTreeSet::new() });
+        self.expiry.insert((expires, id));
+    }
+
+    /// What is to be kept of a lease elsewhere.
+    pub(crate) fn record(&self, id: i64) -> Option<crate::LeaseRecord> {
+        let lease = self.leases.get(&id)?;
+        Some(crate::LeaseRecord { id, ttl: lease.ttl, expires: lease.expires })
+    }
+}
+
 impl Store {
     /// Grants a lease of `ttl` seconds, raised to [`Limits::min_lease_ttl`](crate::Limits::min_lease_ttl);
     /// with `id` 0 the store chooses one. Returns id and time to live.

@@ -10,12 +10,15 @@
 //!   both from the front and costs as much as was written since the last one.
 //! * Leases live in virtual time: whoever owns the store passes `now` and calls [`Store::expire_leases`].
 //!
+//! * [`Record`]s are the store in pieces that can be kept elsewhere: the writes after a revision, and a store from them.
+//!
 //! Values are [`bytes::Bytes`]: answers share them with the index.
 
 mod check;
 mod error;
 mod history;
 mod lease;
+mod records;
 mod read;
 mod store;
 mod types;
@@ -23,6 +26,7 @@ mod watch;
 
 pub use error::Error;
 pub use lease::LeaseInfo;
+pub use records::{Forgotten, LeaseRecord, Record};
 pub use store::{Limits, Store};
 pub use types::*;
 pub use watch::Watcher;

@@ -4,7 +4,7 @@ use crate::history::History;
 use crate::lease::Leases;
 use crate::read::{self, Index};
 use crate::{
-    Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, Error, Op, OpResponse, PutRequest,
+    Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, Error, Forgotten, Op, OpResponse, PutRequest,
     PutResponse, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, check,
 };
 use bytes::Bytes;
@@ -26,6 +26,29 @@ impl Default for Limits {
     }
 }
 
+/// The keys a revision changed, in order of the operations: mostly one.
+#[derive(Debug)]
+pub(crate) enum Keys {
+    One(Bytes),
+    Many(Box<[Bytes]>),
+}
+
+impl Keys {
+    pub(crate) fn new(mut keys: Vec<Bytes>) -> Self {
+        match (keys.len(), keys.pop()) {
+            (1, Some(key)) => Keys::One(key),
+            (_, last) => Keys::Many(keys.into_iter().chain(last).collect()),
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Bytes] {
+        match self {
+            Keys::One(key) => std::slice::from_ref(key),
+            Keys::Many(keys) => keys,
+        }
+    }
+}
+
 /// A revisioned key-value store that behaves as etcd v3 does.
 ///
 /// A request either happens as a whole, at one revision, or fails and changes nothing.
@@ -34,7 +57,7 @@ pub struct Store {
     pub(crate) limits: Limits,
     pub(crate) index: Index,
     /// Keys changed by each revision, in order of the operations; oldest first.
-    pub(crate) log: VecDeque<(Revision, Vec<Bytes>)>,
+    pub(crate) log: VecDeque<(Revision, Keys)>,
     pub(crate) revision: Revision,
     /// Oldest revision that can be read.
     pub(crate) compacted: Revision,
@@ -114,18 +137,29 @@ impl Store {
         Ok(response)
     }
 
-    /// Forgets all revisions before `revision`, which itself can still be read and watched from.
-    pub fn compact(&mut self, revision: Revision) -> Result<(), Error> {
+    /// Forgets all revisions before `revision`, which itself can still be read and watched from. Tells which writes went,
+    /// for whoever keeps them elsewhere too.
+    ///
+    /// # Errors
+    /// The revision is compacted already, or has not happened yet.
+    pub fn compact(&mut self, revision: Revision) -> Result<Vec<Forgotten>, Error> {
         if revision <= self.compacted {
             return Err(Error::Compacted { oldest: self.compacted });
         }
         if revision > self.revision {
             return Err(Error::FutureRevision { newest: self.revision });
         }
+        Ok(self.forget(revision))
+    }
+
+    pub(crate) fn forget(&mut self, revision: Revision) -> Vec<Forgotten> {
+        let mut forgotten = Vec::new();
         let reach = self.log.partition_point(|(at, _)| *at <= revision);
         for (_, keys) in self.log.range(..reach) {
-            for key in keys {
-                if self.index.get_mut(key).is_some_and(|history| history.compact(revision)) {
+            for key in keys.as_slice() {
+                let Some(history) = self.index.get_mut(key) else { continue };
+                history.compact(revision, |at| forgotten.push(Forgotten { revision: at, key: key.clone() }));
+                if history.is_empty() {
                     self.index.remove(key);
                 }
             }
@@ -133,7 +167,7 @@ impl Store {
         let gone = self.log.partition_point(|(at, _)| *at < revision);
         self.log.drain(..gone);
         self.compacted = revision;
-        Ok(())
+        forgotten
     }
 
     pub(crate) fn live(&self, key: &[u8]) -> Option<&crate::history::Entry> {
@@ -313,7 +347,7 @@ impl<'s> Change<'s> {
     pub(crate) fn commit(self) {
         if !self.keys.is_empty() {
             self.store.revision += 1;
-            self.store.log.push_back((self.store.revision, self.keys));
+            self.store.log.push_back((self.store.revision, Keys::new(self.keys)));
         }
     }
 }

@@ -44,7 +44,7 @@ impl Store {
             if events.len() >= max_events.max(1) {
                 break;
             }
-            let concerned = keys.iter().filter(|key| watcher.request.range.contains(key));
+            let concerned = keys.as_slice().iter().filter(|key| watcher.request.range.contains(key));
             events.extend(concerned.filter_map(|key| self.event(key, *revision, &watcher.request)));
             watcher.next = revision + 1;
         }
@@ -59,6 +59,14 @@ impl Store {
     pub fn progress(&self, watcher: &Watcher) -> Option<WatchResponse> {
         (watcher.next == self.revision + 1)
             .then(|| WatchResponse { revision: self.revision, events: Vec::new() })
+    }
+
+    /// The changes of one revision that concern a watch.
+    pub fn events_at(&self, revision: Revision, request: &WatchRequest) -> Vec<Event> {
+        let Ok(place) = self.log.binary_search_by_key(&revision, |(at, _)| *at) else { return Vec::new() };
+        let keys = self.log.get(place).map(|(_, keys)| keys.as_slice()).unwrap_or_default();
+        let concerned = keys.iter().filter(|key| request.range.contains(key));
+        concerned.filter_map(|key| self.event(key, revision, request)).collect()
     }
 
     fn event(&self, key: &Bytes, revision: Revision, request: &WatchRequest) -> Option<Event> {

@@ -170,7 +170,10 @@ impl ConnectConfig {
     ///
     /// # Errors
     /// Settings that do not describe an etcd.
-    fn etcd_options(&self) -> Result<EtcdOptions, ConnectError> {
+    ///
+    /// # Errors
+    /// Settings that contradict each other, or files that cannot be read.
+    pub fn etcd_options(&self) -> Result<EtcdOptions, ConnectError> {
         let contradiction = |text: &str| Err(ConnectError::Contradiction(text.to_owned()));
         if !self.etcd_discovery_srv.is_empty() && !self.etcd_endpoints.is_empty() {
             return contradiction(

@@ -60,6 +60,8 @@ pub(super) struct Endpoint {
     url: String,
     options: ConnectOptions,
     user: Option<(String, String)>,
+    /// A connection given by the caller, instead of one to the address.
+    given: Option<Client>,
     connected: Mutex<Option<Connected>>,
 }
 
@@ -99,8 +101,20 @@ impl Endpoint {
             url: format!("{scheme}://{address}"),
             options,
             user: all.user.clone(),
+            given: None,
             connected: Mutex::new(None),
         })
+    }
+
+    /// What a client is connected to already.
+    pub(super) fn over(client: Client) -> Self {
+        Self {
+            url: "this process".to_owned(),
+            options: ConnectOptions::new(),
+            user: None,
+            given: Some(client),
+            connected: Mutex::new(None),
+        }
     }
 
     pub(super) fn url(&self) -> &str {
@@ -137,7 +151,10 @@ impl Endpoint {
     }
 
     /// Talks to the server only to log in.
-    async fn connect(&self) -> Result<Client, etcd_client::Error> {
+    pub(super) async fn connect(&self) -> Result<Client, etcd_client::Error> {
+        if let Some(client) = &self.given {
+            return Ok(client.clone());
+        }
         let Some((user, password)) = &self.user else {
             return Client::connect([&self.url], Some(self.options.clone())).await;
         };

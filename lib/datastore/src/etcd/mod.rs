@@ -91,6 +91,34 @@ impl EtcdStore {
             Shared { endpoints, discovery, preferred: AtomicUsize::new(0), timeout: options.timeout };
         Ok(Self { shared: Arc::new(shared) })
     }
+
+    /// A store behind a client that is connected already, such as that of a store in this process.
+    pub fn over(client: etcd_client::Client, timeout: Duration) -> Self {
+        let endpoints = OnceCell::new_with(Some(vec![Endpoint::over(client)]));
+        let shared = Shared { endpoints, discovery: None, preferred: AtomicUsize::new(0), timeout };
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+/// A plain client of the first endpoint that answers, for what concerns a store as a whole (backups, copies).
+///
+/// # Errors
+/// No endpoint answers, or the settings cannot work.
+pub async fn whole_store_client(options: &EtcdOptions) -> Result<etcd_client::Client, StoreError> {
+    let endpoints = endpoints(options).map_err(|error| StoreError::Unavailable(error.to_string()))?;
+    let mut failures = Vec::new();
+    for endpoint in endpoints {
+        let connected = async {
+            let mut client = endpoint.connect().await?;
+            client.status().await.map(|_| client)
+        };
+        match tokio::time::timeout(options.timeout, connected).await {
+            Ok(Ok(client)) => return Ok(client),
+            Ok(Err(error)) => failures.push(format!("{}: {error}", endpoint.url())),
+            Err(_) => failures.push(format!("{}: no answer", endpoint.url())),
+        }
+    }
+    Err(StoreError::Unavailable(failures.join("; ")))
 }
 
 fn endpoints(options: &EtcdOptions) -> Result<Vec<Endpoint>, EndpointError> {

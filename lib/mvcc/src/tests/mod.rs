@@ -1,5 +1,6 @@
 mod leases;
 mod model;
+mod records;
 mod naive;
 mod transactions;
 mod watches;

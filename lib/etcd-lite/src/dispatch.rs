@@ -1,0 +1,117 @@
+//! Which service answers which request: one tower service for every connection, and for clients in the same process.
+
+use crate::auth::{Auth, Users};
+use crate::cluster::{Cluster, Urls};
+use crate::engine::Engine;
+use crate::gateway::{Counts, Gateway};
+use crate::kv::{Kv, MAX_REQUEST};
+use crate::lease::Lease;
+use crate::maintenance::Maintenance;
+use crate::watch::{Watch, WatchCodec};
+use etcd_client::proto::{PbClusterServer, PbKvServer, PbLeaseServer, PbMaintenanceServer};
+use futures::future::BoxFuture;
+use http::{Request, Response};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tonic::Status;
+use tonic::body::Body;
+use tower::Service;
+
+/// Largest message that is read: a request and etcd's overhead for gRPC.
+const MAX_MESSAGE: usize = MAX_REQUEST + (512 << 10);
+
+#[derive(Clone)]
+pub(crate) struct Dispatch {
+    kv: PbKvServer<Kv>,
+    watch: Watch,
+    lease: PbLeaseServer<Lease>,
+    cluster: PbClusterServer<Cluster>,
+    maintenance: PbMaintenanceServer<Maintenance>,
+    auth: Auth,
+    gateway: Gateway,
+    users: Option<Arc<Users>>,
+    counts: Arc<Counts>,
+}
+
+impl Dispatch {
+    pub(crate) fn new(engine: &Engine, users: Option<Arc<Users>>, urls: Urls) -> Self {
+        let counts = Arc::new(Counts::default());
+        Self {
+            kv: PbKvServer::new(Kv(engine.clone())).max_decoding_message_size(MAX_MESSAGE),
+            watch: Watch(engine.clone()),
+            lease: PbLeaseServer::new(Lease(engine.clone())),
+            cluster: PbClusterServer::new(Cluster { engine: engine.clone(), urls }),
+            maintenance: PbMaintenanceServer::new(Maintenance(engine.clone())),
+            auth: Auth { engine: engine.clone(), users: users.clone() },
+            gateway: Gateway::new(engine.clone(), users.clone(), Arc::clone(&counts)),
+            users,
+            counts,
+        }
+    }
+
+    /// Whether a request needs a login. As in etcd, these do not.
+    fn is_open(path: &str) -> bool {
+        matches!(
+            path,
+            "/etcdserverpb.Auth/Authenticate"
+                | "/etcdserverpb.Maintenance/Status"
+                | "/etcdserverpb.Cluster/MemberList"
+        )
+    }
+}
+
+type Answer = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+fn ready(response: Response<Body>) -> Answer {
+    Box::pin(std::future::ready(Ok(response)))
+}
+
+impl Service<Request<Body>> for Dispatch {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Answer {
+        let kind = request.headers().get(http::header::CONTENT_TYPE);
+        // a client in the same process need not say what it speaks
+        let plain = request.version() < http::Version::HTTP_2
+            && !kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+        let path = request.uri().path();
+        if plain || !path.starts_with("/etcdserverpb.") {
+            let gateway = self.gateway.clone();
+            return Box::pin(async move { Ok(gateway.answer(request).await) });
+        }
+        if let Some(users) = &self.users
+            && !Self::is_open(path)
+            && let Err(status) = users.check(request.headers())
+        {
+            return ready(status.into_http());
+        }
+        self.counts.count(path);
+        match path.trim_start_matches("/etcdserverpb.").split_once('/') {
+            Some(("KV", _)) => self.kv.call(request),
+            Some(("Watch", "Watch")) => {
+                let watch = self.watch.clone();
+                Box::pin(async move {
+                    Ok(tonic::server::Grpc::new(WatchCodec)
+                        .apply_max_message_size_config(Some(MAX_MESSAGE), None)
+                        .streaming(watch, request)
+                        .await)
+                })
+            }
+            Some(("Lease", _)) => self.lease.call(request),
+            Some(("Maintenance", _)) => self.maintenance.call(request),
+            Some(("Cluster", _)) => self.cluster.call(request),
+            Some(("Auth", method)) => {
+                let (auth, method) = (self.auth.clone(), method.to_owned());
+                Box::pin(async move { Ok(auth.answer(method, request).await) })
+            }
+            _ => ready(Status::unimplemented(format!("unknown service {path}")).into_http()),
+        }
+    }
+}

@@ -1,0 +1,401 @@
+//! The one owner of the store: a thread that takes jobs, carries out as many as wait, makes them durable with one
+//! commit, and only then answers.
+//!
+//! A read is a job too, so nobody ever sees what a power cut could still take back. Watches are told after the commit,
+//! new ones begin after it. When a commit fails, the batch's answers are that failure, and the store is loaded again
+//! from what the disk has.
+
+use crate::disk::{Batch, Disk, DiskError, Failed, Identity, Reader};
+use crate::hub::Hub;
+use crate::refusal::Refusal;
+use etcd_client::proto::PbResponseHeader;
+use mvcc::{Forgotten, Limits, Revision, Store};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::oneshot;
+
+/// Most jobs of a batch.
+const BATCH_JOBS: usize = 1024;
+/// No more jobs are taken once this much is to be written.
+const BATCH_BYTES: usize = 4 << 20;
+/// Rows of forgotten writes removed with one commit.
+const GARBAGE_ROWS: usize = 4096;
+/// The disk must have so much left for a write to be taken: a commit copies pages before it frees any.
+const RESERVE: u64 = 3 * (BATCH_BYTES as u64);
+/// How long to wait before a disk that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// etcd's term after the first election.
+const TERM: u64 = 2;
+
+type Finish = Box<dyn FnOnce(&mut Core, Option<&Refusal>) + Send>;
+
+/// Something to do with the store.
+struct Job {
+    /// Begins a batch: what came before has to be told to watches first.
+    first: bool,
+    work: Box<dyn FnOnce(&mut Core) -> Finish + Send>,
+}
+
+/// Where the database comes from, and how much room it has.
+pub(crate) struct Source {
+    /// Opens it, again and again if need be.
+    pub(crate) open: Box<dyn FnMut() -> Result<Disk, DiskError> + Send>,
+    /// Bytes that can still be written; `None` when nobody knows.
+    pub(crate) free: Box<dyn Fn() -> Option<u64> + Send>,
+    /// Size of the database file.
+    pub(crate) size: Box<dyn Fn() -> u64 + Send>,
+}
+
+/// Settings of the owner.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) limits: Limits,
+    /// The database may not grow beyond; `None` for no bound but the disk.
+    pub(crate) quota: Option<u64>,
+    /// How often an idle watch that asked for it is told of its progress.
+    pub(crate) progress: Duration,
+}
+
+/// What the owner owns. Jobs get it.
+pub(crate) struct Core {
+    pub(crate) store: Store,
+    pub(crate) hub: Hub,
+    pub(crate) identity: Identity,
+    disk: Option<Disk>,
+    source: Source,
+    settings: Settings,
+    /// Newest revision on disk.
+    durable: Revision,
+    leases: BTreeSet<i64>,
+    compacted: Option<Revision>,
+    garbage: VecDeque<Forgotten>,
+    /// Bytes of the writes that wait for the commit.
+    unwritten: usize,
+    fault: Option<(Refusal, Instant)>,
+    origin: (Instant, Duration),
+    ending: bool,
+}
+
+/// Hands jobs to the owner. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Engine {
+    jobs: Sender<Job>,
+}
+
+/// The owner's thread.
+#[derive(Debug)]
+pub(crate) struct Owner(std::thread::JoinHandle<()>);
+
+impl Engine {
+    /// Opens the database and starts the owner.
+    pub(crate) fn start(mut source: Source, settings: Settings) -> Result<(Self, Owner, Identity), DiskError> {
+        let disk = (source.open)()?;
+        let identity = disk.identity();
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut core = Core {
+            store: Store::with_limits(settings.limits),
+            hub: Hub::new(settings.progress),
+            identity,
+            disk: Some(disk),
+            source,
+            settings,
+            durable: 1,
+            leases: BTreeSet::new(),
+            compacted: None,
+            garbage: VecDeque::new(),
+            unwritten: 0,
+            fault: None,
+            origin: (Instant::now(), wall),
+            ending: false,
+        };
+        core.load().map_err(|error| DiskError::Unreadable {
+            path: crate::disk::FILE.into(),
+            reason: format!("the database is damaged: {error}"),
+        })?;
+        core.hub.begin(core.store.revision());
+        let (jobs, queue) = channel();
+        let thread = std::thread::Builder::new()
+            .name("datastore".to_owned())
+            .spawn(move || core.run(&queue))
+            .map_err(|source| DiskError::Io { path: "thread of the datastore".into(), source })?;
+        Ok((Self { jobs }, Owner(thread), identity))
+    }
+
+    /// Has `work` done in the next batch; its answer comes once everything it saw and wrote is durable.
+    pub(crate) async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Core) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.ask_as(false, work).await
+    }
+
+    /// As [`Engine::ask`], but after everything before it is told to watches: for work that takes history away.
+    pub(crate) async fn ask_first<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Core) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.ask_as(true, work).await
+    }
+
+    async fn ask_as<T: Send + 'static>(
+        &self,
+        first: bool,
+        work: impl FnOnce(&mut Core) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(first, Box::new(move |core| {
+            let done = match core.fault() {
+                None => work(core),
+                Some(refusal) => Err(refusal),
+            };
+            Box::new(move |_, failed| {
+                // whoever asked may have gone
+                let _ = reply.send(failed.map_or(done, |refusal| Err(refusal.clone())));
+            })
+        }))?;
+        answer.await.unwrap_or(Err(Refusal::Stopped))
+    }
+
+    /// Has `work` done after the next commit, on what is durable.
+    pub(crate) fn after_commit(&self, work: impl FnOnce(&mut Core) + Send + 'static) -> Result<(), Refusal> {
+        self.submit(false, Box::new(move |_| Box::new(move |core, _| work(core))))
+    }
+
+    fn submit(
+        &self,
+        first: bool,
+        work: Box<dyn FnOnce(&mut Core) -> Finish + Send>,
+    ) -> Result<(), Refusal> {
+        self.jobs.send(Job { first, work }).map_err(|_| Refusal::Stopped)
+    }
+}
+
+impl Owner {
+    /// Waits for the end of the thread, which comes when nobody can send it jobs any more.
+    pub(crate) fn join(self) {
+        if self.0.join().is_err() {
+            tracing::error!("the datastore's owner panicked");
+        }
+    }
+}
+
+impl Core {
+    /// The store's time: the wall clock when it was opened, and what has passed since.
+    pub(crate) fn now(&self) -> Duration {
+        self.origin.1 + self.origin.0.elapsed()
+    }
+
+    /// The header of an answer.
+    pub(crate) fn header(&self, revision: Revision) -> PbResponseHeader {
+        PbResponseHeader {
+            cluster_id: self.identity.cluster,
+            member_id: self.identity.member,
+            revision,
+            raft_term: TERM,
+        }
+    }
+
+    /// To be called before a write of about `bytes`.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub(crate) fn admit(&mut self, bytes: usize) -> Result<(), Refusal> {
+        if self.no_space() {
+            return Err(Refusal::NoSpace);
+        }
+        self.unwritten += bytes;
+        Ok(())
+    }
+
+    /// Whether writes are refused for want of room.
+    pub(crate) fn no_space(&self) -> bool {
+        let quota = self.settings.quota.is_some_and(|quota| self.size() >= quota);
+        quota || (self.source.free)().is_some_and(|free| free < RESERVE + self.unwritten as u64)
+    }
+
+    /// Size of the database file in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        (self.source.size)()
+    }
+
+    /// Notes that a lease was made, renewed for good, or ended.
+    pub(crate) fn lease_changed(&mut self, id: i64) {
+        self.leases.insert(id);
+    }
+
+    /// Forgets revisions before `revision`; rows are removed little by little.
+    pub(crate) fn compact(&mut self, revision: Revision) -> Result<(), Refusal> {
+        let gone = self.store.compact(revision)?;
+        self.garbage.extend(gone);
+        self.compacted = Some(revision);
+        Ok(())
+    }
+
+    /// What the disk has, to be read while the store goes on.
+    pub(crate) fn reader(&self) -> Result<Reader, Refusal> {
+        let disk = self.disk.as_ref().ok_or(Refusal::Stopped)?;
+        disk.reader().map_err(|error| Refusal::Storage(error.to_string()))
+    }
+
+    /// Ends the owner after this batch.
+    pub(crate) fn end(&mut self) {
+        self.ending = true;
+    }
+
+    /// Gives free space back to the file system.
+    pub(crate) fn defragment(&mut self) -> Result<(), Refusal> {
+        self.commit(true).map_err(|error| Refusal::Storage(error.to_string()))?;
+        match &mut self.disk {
+            Some(disk) => disk.defragment().map_err(Refusal::Storage),
+            None => Ok(()),
+        }
+    }
+
+    fn fault(&self) -> Option<Refusal> {
+        self.fault.as_ref().map(|(refusal, _)| refusal.clone())
+    }
+
+    fn run(mut self, queue: &Receiver<Job>) {
+        let mut held = None;
+        while !self.ending {
+            let mut next = match held.take() {
+                Some(job) => Some(job),
+                None => match queue.recv_timeout(self.patience()) {
+                    Ok(job) => Some(job),
+                    Err(RecvTimeoutError::Timeout) => None,
+                    Err(RecvTimeoutError::Disconnected) => break,
+                },
+            };
+            let mut finishes = Vec::new();
+            while let Some(job) = next.take() {
+                if job.first && !finishes.is_empty() {
+                    held = Some(job);
+                    break;
+                }
+                finishes.push((job.work)(&mut self));
+                if finishes.len() < BATCH_JOBS && self.unwritten < BATCH_BYTES {
+                    next = queue.try_recv().ok();
+                }
+            }
+            self.expire();
+            let failed = self.settle(finishes.is_empty());
+            let header = self.header(self.store.revision());
+            let Self { store, hub, .. } = &mut self;
+            hub.publish(store, &header);
+            for finish in finishes {
+                finish(&mut self, failed.as_ref());
+            }
+            let header = self.header(self.store.revision());
+            self.hub.tick(&header);
+        }
+        self.stop();
+    }
+
+    /// How long the owner may sleep.
+    fn patience(&self) -> Duration {
+        if !self.garbage.is_empty() && self.fault.is_none() {
+            return Duration::ZERO;
+        }
+        let lease = self.store.next_expiry().map(|end| end.saturating_sub(self.now()));
+        let retry = self.fault.as_ref().map(|(_, at)| at.saturating_duration_since(Instant::now()));
+        let all = [lease, retry, Some(self.hub.until_tick())];
+        all.into_iter().flatten().min().unwrap_or(RETRY).max(Duration::from_millis(1))
+    }
+
+    fn expire(&mut self) {
+        if self.fault.is_none() {
+            let now = self.now();
+            // without room the keys stay; the disk must be able to take their deletion
+            if self.store.next_expiry().is_some_and(|end| end <= now) && !self.no_space() {
+                self.leases.extend(self.store.expire_leases(now));
+            }
+        }
+    }
+
+    /// Commits the batch; when the disk fails, goes back to what it has. `idle` makes it clean up too.
+    fn settle(&mut self, idle: bool) -> Option<Refusal> {
+        if let Some((_, at)) = &self.fault {
+            if Instant::now() >= *at {
+                self.recover();
+            }
+            return self.fault();
+        }
+        let error = self.commit(idle).err()?;
+        tracing::error!(%error, "the datastore cannot be written");
+        let refusal = match &error {
+            redb::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Refusal::NoSpace,
+            error => Refusal::Storage(error.to_string()),
+        };
+        self.recover();
+        Some(refusal)
+    }
+
+    fn commit(&mut self, idle: bool) -> Result<(), Failed> {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        let records = self.store.records_after(self.durable).collect::<Vec<_>>();
+        let worthwhile = idle || !records.is_empty() || self.garbage.len() > GARBAGE_ROWS;
+        let rows = if worthwhile { self.garbage.len().min(GARBAGE_ROWS) } else { 0 };
+        let batch = Batch {
+            records,
+            leases: self.leases.iter().map(|id| (*id, self.lease_row(*id))).collect(),
+            compacted: self.compacted,
+            garbage: self.garbage.iter().take(rows).cloned().collect(),
+            leases_exact: None,
+        };
+        if !batch.is_empty() {
+            disk.commit(&batch)?;
+        }
+        self.garbage.drain(..rows);
+        self.durable = self.store.revision();
+        self.leases.clear();
+        self.compacted = None;
+        self.unwritten = 0;
+        Ok(())
+    }
+
+    fn lease_row(&self, id: i64) -> Option<(i64, u64)> {
+        let lease = self.store.lease_record(id)?;
+        Some((lease.ttl, u64::try_from(lease.expires.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// Makes the store what the disk has. Until that succeeds every request is refused.
+    fn recover(&mut self) {
+        self.disk = None;
+        let again = (self.source.open)().map_err(|error| error.to_string()).and_then(|disk| {
+            self.disk = Some(disk);
+            self.load().map_err(|error| error.to_string())
+        });
+        self.fault = again.err().map(|reason| {
+            tracing::error!(reason, "the datastore cannot be opened again");
+            (Refusal::Storage(reason), Instant::now() + RETRY)
+        });
+    }
+
+    fn load(&mut self) -> Result<(), Failed> {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let loaded = disk.load(self.settings.limits, wall, self.now())?;
+        // from now on the ends on disk grow old
+        disk.commit(&Batch { leases_exact: Some(false), ..Batch::default() })?;
+        self.store = loaded.store;
+        self.garbage = loaded.garbage.into();
+        self.durable = self.store.revision();
+        self.leases.clear();
+        self.compacted = None;
+        self.unwritten = 0;
+        Ok(())
+    }
+
+    /// An orderly end: what is left of each lease is kept.
+    fn stop(mut self) {
+        self.leases = self.store.leases().collect();
+        let leases = self.leases.iter().map(|id| (*id, self.lease_row(*id))).collect();
+        if let (Some(disk), None) = (&self.disk, &self.fault)
+            && let Err(error) =
+                disk.commit(&Batch { leases, leases_exact: Some(true), ..Batch::default() })
+        {
+            tracing::warn!(%error, "leases begin anew at the next start");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! An etcd of one: etcd v3's gRPC services and durable storage round the revisioned store of `lib/mvcc`.
+//!
+//! * [`Server`] opens a data directory and answers: over sockets with [`Server::serve`], in the same process with
+//!   [`Server::client`]. It is what `ocicat datastore` runs, and what an agent that brings its own store embeds.
+//! * `engine` is the one owner of the store: jobs come over a channel, a batch of them is one durable commit, answers
+//!   follow the commit. `disk` is that commit, one redb file; `rows` its bytes.
+//! * `hub` and `outbox` are watches: events are computed and encoded once for all that see the same.
+//! * `kv`, `watch`, `lease`, `maintenance`, `cluster`, `auth` are etcd's services, `gateway` its plain HTTP, `dispatch`
+//!   the way to them.
+//! * [`backup`] is a store in one file, which a snapshot is too. [`transfer`] copies between any two etcds.
+
+mod auth;
+pub mod backup;
+mod cluster;
+mod convert;
+mod disk;
+mod dispatch;
+mod engine;
+mod gateway;
+mod hub;
+mod kv;
+mod lease;
+mod maintenance;
+mod outbox;
+mod refusal;
+mod rows;
+mod server;
+pub mod transfer;
+mod watch;
+
+pub use auth::Users;
+pub use disk::DiskError;
+pub use server::{DirectoryLock, Options, Server, ServerError, Tls};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! Tests of the crate on storage that fails.
