@@ -1,5 +1,6 @@
-//! A real etcd, and a view of it that shares no code with the product.
+//! A real etcd, or our own store in its place, and a view of it that shares no code with the product.
 
+use crate::binaries::{Build, programs};
 use crate::process::{Background, wait_for};
 use anyhow::{Context, Result, bail};
 use base64::Engine;
@@ -14,6 +15,9 @@ use std::time::Duration;
 
 /// Where Debian's package puts the server.
 const SERVER: &str = "/usr/bin/etcd";
+
+/// With this variable set to `embedded` tests run on our own store instead.
+const STORE: &str = "OCICAT_TEST_STORE";
 
 /// One answer must come within this time.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -212,10 +216,13 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub fn start_with(data: &Path, address: SocketAddr, scheme: &str, more: &[String]) -> Result<Self> {
+        let clients = format!("{scheme}://{address}");
+        if std::env::var_os(STORE).is_some_and(|store| store == "embedded") {
+            return Self::await_answer(embedded(data, &clients, more)?, address, scheme);
+        }
         if !Path::new(SERVER).exists() {
             bail!("{SERVER} is missing: install package etcd-server");
         }
-        let clients = format!("{scheme}://{address}");
         let peers = format!("http://{}", free_port()?);
         let mut command = Command::new(SERVER);
         command
@@ -226,6 +233,10 @@ impl Server {
             .arg(format!("--initial-cluster=default={peers}"))
             .args(["--log-level=error", "--logger=zap"])
             .args(more);
+        Self::await_answer(command, address, scheme)
+    }
+
+    fn await_answer(command: Command, address: SocketAddr, scheme: &str) -> Result<Self> {
         let mut server = Self { process: Background::start(command)?, client: Client::new(address), address };
         wait_for("etcd's first answer", Duration::from_secs(20), || {
             if server.process.ended().is_some() {
@@ -255,6 +266,23 @@ impl Server {
     pub fn process(&self) -> &Background {
         &self.process
     }
+}
+
+/// Our own store in etcd's place; `more` are etcd's flags for certificates.
+fn embedded(data: &Path, url: &str, more: &[String]) -> Result<Command> {
+    let mut command = Command::new(programs(Build::Plain)?.join("ocicat"));
+    command.env_clear().args(["datastore", "--listen", url, "--data-dir"]).arg(data);
+    for flag in more {
+        match flag.split_once('=') {
+            Some(("--cert-file", file)) => command.args(["--cert", file]),
+            Some(("--key-file", file)) => command.args(["--key", file]),
+            Some(("--trusted-ca-file", file)) => command.args(["--client-ca", file]),
+            // what that flag asks for follows from --client-ca
+            _ if flag.starts_with("--client-cert-auth") => &mut command,
+            _ => bail!("the embedded store has nothing for etcd's {flag}"),
+        };
+    }
+    Ok(command)
 }
 
 /// A port of loopback that nobody listens on now.

@@ -124,7 +124,7 @@ impl Directory {
         // The name of a mount namespace can only be mounted where mounts do not spread.
         mount(None::<&str>, &self.0, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>)
             .with_context(|| format!("make {} private", self.0.display()))?;
-        for part in ["ns", "nodes", "etcd", "log"] {
+        for part in ["ns", "nodes", super::plan::DATASTORE, "log"] {
             std::fs::create_dir(self.0.join(part))?;
         }
         std::os::unix::fs::chown(self.0.join("etcd"), None, None)?;

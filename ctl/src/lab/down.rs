@@ -124,7 +124,7 @@ impl Left<'_> {
 /// Makes sure that the relays run, as they do unless somebody ended them, and that the datastore answers.
 fn reach_datastore(directory: &Directory, state: &State) -> Result<()> {
     let own = std::env::current_exe().context("find this program")?;
-    for program in state.plan().datastore_programs(directory.path(), &own, &own) {
+    for program in state.plan().datastore_programs(directory.path(), &own) {
         let known = state.processes.iter().find(|started| started.name == program.name);
         let identity =
             match known.map(|started| started.identity).filter(|identity| process::alive(*identity)) {

@@ -57,7 +57,7 @@ pub enum LabCommand {
         /// What lies between them
         #[arg(long, value_enum, default_value_t)]
         fabric: Fabric,
-        /// Use this etcd instead of one of the lab's own
+        /// Use this etcd instead of the lab's own store
         #[arg(long, value_name = "URL[,URL]")]
         etcd: Option<String>,
         /// Print the results as JSON
@@ -180,7 +180,7 @@ fn make_anew(
     progress: &mut Progress,
     watch: &Watch,
 ) -> Result<()> {
-    let needs = up::Needs::find(&etcd)?;
+    let needs = up::Needs::find()?;
     if directory.exists() {
         match found {
             Some(found) if found.phase == Phase::Making => {

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Where the lab lives unless `OCICAT_LAB_DIR` says otherwise.
 pub const DIRECTORY: &str = "/run/ocicat-lab";
-/// Name of the namespace between the nodes, where etcd is.
+/// Name of the namespace between the nodes, where the datastore is.
 pub const OUTSIDE: &str = "outside";
 /// Name of the router between the nodes, which lives in the outside namespace, and its address there.
 pub const ROUTER: &str = "tor";
@@ -42,8 +42,8 @@ const TEMPLATE_ETCD: &str = "http://162.105.175.30:2379";
 pub const ETCD_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// Client port of etcd and of the first relay; further relays follow.
 pub const ETCD_PORT: u16 = 2379;
-/// Port etcd insists on having for other members, of which there are none.
-pub const ETCD_PEER_PORT: u16 = 2380;
+/// Name of the lab's own store, and of its directory in the lab's.
+pub const DATASTORE: &str = "datastore";
 
 /// A node of the lab.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use felix::proto::StatusResponse;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -23,22 +23,8 @@ pub const READY: Duration = Duration::from_secs(20);
 const ANSWER: Duration = Duration::from_secs(2);
 /// Bytes of an answer that are read.
 const LONGEST_ANSWER: usize = 64 << 10;
-/// Where Debian's package puts the server.
-const ETCD: &str = "/usr/bin/etcd";
 /// Lines of a log shown with an error.
 const LAST_LINES: usize = 12;
-
-/// Finds the etcd server.
-///
-/// # Errors
-/// It is not installed.
-pub fn find_etcd() -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::iter::once(PathBuf::from(ETCD))
-        .chain(std::env::split_paths(&path).map(|folder| folder.join("etcd")))
-        .find(|file| file.is_file())
-        .context("no etcd server here: `apt-get install etcd-server`, or give an etcd of yours with --etcd http://HOST:PORT")
-}
 
 /// Starts a program where the table says.
 ///

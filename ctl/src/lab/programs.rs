@@ -1,7 +1,7 @@
 //! The table of programs that run as long as the lab does.
 
 use super::plan::{
-    ETCD_ADDRESS, ETCD_PEER_PORT, ETCD_PORT, Etcd, NODE_PROGRAMS, OUTSIDE, Plan, ROUTER, relay_address,
+    DATASTORE, ETCD_ADDRESS, ETCD_PORT, Etcd, NODE_PROGRAMS, OUTSIDE, Plan, ROUTER, relay_address,
 };
 use super::state::Identity;
 use std::path::{Path, PathBuf};
@@ -69,17 +69,17 @@ pub struct Started {
 
 impl Plan {
     /// All programs, in the order in which they are started.
-    pub fn programs(&self, directory: &Path, etcd: &Path, own: &Path) -> Vec<Program> {
-        let mut all = self.datastore_programs(directory, etcd, own);
+    pub fn programs(&self, directory: &Path, own: &Path) -> Vec<Program> {
+        let mut all = self.datastore_programs(directory, own);
         all.extend(self.agents(directory));
         all.extend(self.speakers(directory, own));
         all
     }
 
-    /// The datastore, or the way to it. `own` is this program, which is also the relay.
-    pub fn datastore_programs(&self, directory: &Path, etcd: &Path, own: &Path) -> Vec<Program> {
+    /// The datastore, or the way to it. `own` is this program, which is store and relay too.
+    pub fn datastore_programs(&self, directory: &Path, own: &Path) -> Vec<Program> {
         match &self.etcd {
-            Etcd::Own => vec![etcd_server(directory, etcd)],
+            Etcd::Own => vec![store(directory, own)],
             Etcd::Given(targets) => targets
                 .iter()
                 .enumerate()
@@ -155,26 +155,15 @@ pub fn router_resources(directory: &Path) -> PathBuf {
     directory.join(ROUTER).join("resources")
 }
 
-fn etcd_server(directory: &Path, path: &Path) -> Program {
-    let client = format!("http://{ETCD_ADDRESS}:{ETCD_PORT}");
-    let peer = format!("http://{ETCD_ADDRESS}:{ETCD_PEER_PORT}");
-    let args = [
-        ("--name", "ocicat-lab".to_string()),
-        ("--data-dir", directory.join("etcd").display().to_string()),
-        ("--listen-client-urls", client.clone()),
-        ("--advertise-client-urls", client),
-        ("--listen-peer-urls", peer.clone()),
-        ("--initial-advertise-peer-urls", peer.clone()),
-        ("--initial-cluster", format!("ocicat-lab={peer}")),
-        // One member elects itself; there is nothing to wait for.
-        ("--heartbeat-interval", "20".to_string()),
-        ("--election-timeout", "100".to_string()),
-    ];
+/// The embedded store, served by this program.
+fn store(directory: &Path, own: &Path) -> Program {
+    let data = directory.join(DATASTORE).display().to_string();
+    let listen = format!("http://{ETCD_ADDRESS}:{ETCD_PORT}");
     Program {
-        name: "etcd".to_string(),
+        name: DATASTORE.to_string(),
         place: Where::Outside,
-        path: path.to_path_buf(),
-        args: args.into_iter().flat_map(|(flag, value)| [flag.to_string(), value]).collect(),
+        path: own.to_path_buf(),
+        args: ["datastore", "--data-dir", &data, "--listen", &listen].map(str::to_string).to_vec(),
         ready: Ready::Etcd(relay_address(0)),
     }
 }
@@ -190,7 +179,6 @@ mod tests {
         assert_eq!(etcd.endpoints(), ["http://192.0.2.1:2379", "http://192.0.2.1:2380"]);
         let programs = Plan::new(etcd, Shape::default()).datastore_programs(
             Path::new("/lab"),
-            Path::new("/usr/bin/etcd"),
             Path::new("/b/ocicat"),
         );
         assert_eq!(programs.len(), 2);
@@ -202,17 +190,13 @@ mod tests {
     }
 
     #[test]
-    fn the_labs_own_etcd_keeps_to_itself() {
+    fn the_labs_own_store_keeps_to_itself() {
         let programs = Plan::new(Etcd::Own, Shape::default()).programs(
             Path::new("/lab"),
-            Path::new("/usr/bin/etcd"),
             Path::new("/b"),
         );
         let line = programs[0].args.join(" ");
-        assert!(
-            line.contains("--data-dir /lab/etcd")
-                && line.contains("--listen-client-urls http://192.0.2.1:2379")
-        );
+        assert_eq!(line, "datastore --data-dir /lab/datastore --listen http://192.0.2.1:2379");
         assert!(!line.contains("0.0.0.0") && programs[0].place == Where::Outside);
     }
 

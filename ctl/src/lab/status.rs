@@ -77,7 +77,7 @@ pub fn examine(directory: &Directory, watch: &Watch) -> Result<Option<Report>> {
         findings.push(Finding { what, about, fault: result.err().map(|error| format!("{error:#}")) });
     };
     find(OUTSIDE.to_string(), "namespace between the nodes".to_string(), directory.outside().map(drop));
-    for program in plan.programs(directory.path(), Path::new("etcd"), Path::new("ocicat")) {
+    for program in plan.programs(directory.path(), Path::new("ocicat")) {
         watch.doing(format!("asking {} for its health", program.name), LOOK);
         let started = state.processes.iter().find(|started| started.name == program.name);
         let mut about =

@@ -14,7 +14,6 @@ use super::watch::{STEP, Watch};
 use super::{bootstrap, converge, fabric, policy, program, tool, workload};
 use anyhow::{Context, Result};
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long a missing answer is waited for.
@@ -26,7 +25,6 @@ const ROUTES: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Needs {
     programs: Programs,
-    etcd: PathBuf,
 }
 
 impl Needs {
@@ -34,9 +32,8 @@ impl Needs {
     ///
     /// # Errors
     /// One is missing.
-    pub fn find(etcd: &Etcd) -> Result<Self> {
-        let server = if *etcd == Etcd::Own { program::find_etcd()? } else { PathBuf::new() };
-        Ok(Self { programs: Programs::find()?, etcd: server })
+    pub fn find() -> Result<Self> {
+        Ok(Self { programs: Programs::find()? })
     }
 }
 
@@ -74,11 +71,8 @@ impl<'a> Making<'a> {
         self.step("the namespace between the nodes")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(node::make_outside(self.directory, &self.plan))?;
-        let datastore = self.plan.datastore_programs(
-            self.directory.path(),
-            &self.needs.etcd,
-            &self.needs.programs.ocicat,
-        );
+        let datastore =
+            self.plan.datastore_programs(self.directory.path(), &self.needs.programs.ocicat);
         let started = self.start_programs(datastore)?;
         for node in self.plan.nodes.clone() {
             self.step(&format!("node {}", node.name))?;
@@ -90,13 +84,13 @@ impl<'a> Making<'a> {
                 node.ipv6().1
             ));
         }
-        self.step("waiting for etcd")?;
+        self.step("waiting for the datastore")?;
         for (program, identity) in &started {
             program::wait_ready(self.directory, program, *identity, program::READY)?;
         }
         match &self.plan.etcd {
             Etcd::Own => {
-                self.progress.say(&format!("etcd answers at {}", self.plan.etcd.endpoints().join(",")))
+                self.progress.say(&format!("the datastore answers at {}", self.plan.etcd.endpoints().join(",")))
             }
             Etcd::Given(given) => self.progress.say(&format!(
                 "your etcd at {} answers, for the nodes at {}",

@@ -197,17 +197,21 @@ async fn ours_answers_as_etcd_does() {
                     let (a, b) = tokio::join!(ours.stream.cancel(id), theirs.stream.cancel(id));
                     (a.unwrap(), b.unwrap());
                     ours.read_until(1, &what).await;
+                    theirs.read_until(1, &what).await;
                 } else {
                     // sometimes an id that is taken
                     let id = if random.one_in(20) { next_watch - 1 } else { next_watch };
                     let (key, options, past) = random.watch(newest);
                     let options = options.with_watch_id(id);
+                    // both have begun it before anything else is asked
+                    compare(&mut ours, &mut theirs, &what).await;
                     let (a, b) = tokio::join!(
                         ours.stream.watch(key.clone(), Some(options.clone())),
                         theirs.stream.watch(key.clone(), Some(options.clone()))
                     );
                     (a.unwrap(), b.unwrap());
                     ours.read_until(1, &what).await;
+                    theirs.read_until(1, &what).await;
                     if id == next_watch {
                         next_watch += 1;
                         watches.push(id);
