@@ -108,14 +108,12 @@ fn group(command: &Command) -> Option<(&'static [&'static str], Option<&OsString
         Command::Admin(Admin::Datastore {
             command: Some(DatastoreCommand::Migrate { command, to, .. }),
             ..
-        }) => {
-            match command {
-                None if to.is_some() => None,
-                None => Some((&["datastore", "migrate"], None)),
-                Some(MigrateCommand::Unknown(words)) => Some((&["datastore", "migrate"], words.first())),
-                Some(_) => None,
-            }
-        }
+        }) => match command {
+            None if to.is_some() => None,
+            None => Some((&["datastore", "migrate"], None)),
+            Some(MigrateCommand::Unknown(words)) => Some((&["datastore", "migrate"], words.first())),
+            Some(_) => None,
+        },
         _ => None,
     }
 }

@@ -115,14 +115,18 @@ async fn read_all<W: Write>(
     env: Environment<'_>,
     to: W,
 ) -> Result<(W, Copied), Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::Message(format!("the datastore cannot be read: {error}"));
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::Message(format!("the datastore cannot be read: {error}"));
     let Some(directory) = &source.from_dir else {
         let options = target_settings(source, global, env)?;
         let mut client = whole_store_client(&options).await.map_err(|error| failed(&error))?;
         return transfer::export(&mut client, to).await.map_err(|error| failed(&error));
     };
     if !directory.is_dir() {
-        return Err(Failure::Message(format!("--from-dir {}: there is no such directory", directory.display())));
+        return Err(Failure::Message(format!(
+            "--from-dir {}: there is no such directory",
+            directory.display()
+        )));
     }
     let server = Server::open(Options::new(directory)).map_err(|error| failed(&error))?;
     let mut client = server.client().await.map_err(|error| failed(&error))?;

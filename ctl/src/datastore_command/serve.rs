@@ -29,7 +29,8 @@ pub async fn serve(args: &StoreArgs) -> Result<(), Failure> {
     let shutdown = Shutdown::default();
     shutdown.on_signals().map_err(failed)?;
     // bound before the store is read: whoever waits for the port waits for the answer then
-    let listener = TcpListener::bind(&address).await.map_err(|error| failed(format!("--listen {listen}: {error}")))?;
+    let listener =
+        TcpListener::bind(&address).await.map_err(|error| failed(format!("--listen {listen}: {error}")))?;
     let options = Options { quota: args.quota, users, ..Options::new(data_dir) };
     let server = Server::open(options).map_err(failed)?;
     tracing::info!(listen, "serving the datastore");

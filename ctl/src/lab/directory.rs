@@ -127,8 +127,11 @@ impl Directory {
         for part in ["ns", "nodes", super::plan::DATASTORE, "log"] {
             std::fs::create_dir(self.0.join(part))?;
         }
-        std::os::unix::fs::chown(self.0.join("etcd"), None, None)?;
-        std::fs::set_permissions(self.0.join("etcd"), std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+        std::os::unix::fs::chown(self.0.join(super::plan::DATASTORE), None, None)?;
+        std::fs::set_permissions(
+            self.0.join(super::plan::DATASTORE),
+            std::os::unix::fs::PermissionsExt::from_mode(0o700),
+        )?;
         for node in nodes {
             for part in ["run/netns", "run/ocicat/bin", "var-lib/calico", "etc-cni/net.d", "root"] {
                 std::fs::create_dir_all(self.node(&node.name).join(part))?;

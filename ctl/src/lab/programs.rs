@@ -177,10 +177,8 @@ mod tests {
     fn given_endpoints_are_seen_through_relays() {
         let etcd = Etcd::parse("http://127.0.0.1:2379,http://[::1]:4001/").unwrap();
         assert_eq!(etcd.endpoints(), ["http://192.0.2.1:2379", "http://192.0.2.1:2380"]);
-        let programs = Plan::new(etcd, Shape::default()).datastore_programs(
-            Path::new("/lab"),
-            Path::new("/b/ocicat"),
-        );
+        let programs =
+            Plan::new(etcd, Shape::default()).datastore_programs(Path::new("/lab"), Path::new("/b/ocicat"));
         assert_eq!(programs.len(), 2);
         assert_eq!(programs[1].name, "etcd-relay-2");
         let expected = "lab relay --netns /lab/ns/outside --listen 192.0.2.1:2380 --to [::1]:4001";
@@ -191,10 +189,7 @@ mod tests {
 
     #[test]
     fn the_labs_own_store_keeps_to_itself() {
-        let programs = Plan::new(Etcd::Own, Shape::default()).programs(
-            Path::new("/lab"),
-            Path::new("/b"),
-        );
+        let programs = Plan::new(Etcd::Own, Shape::default()).programs(Path::new("/lab"), Path::new("/b"));
         let line = programs[0].args.join(" ");
         assert_eq!(line, "datastore --data-dir /lab/datastore --listen http://192.0.2.1:2379");
         assert!(!line.contains("0.0.0.0") && programs[0].place == Where::Outside);

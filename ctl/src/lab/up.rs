@@ -71,8 +71,7 @@ impl<'a> Making<'a> {
         self.step("the namespace between the nodes")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(node::make_outside(self.directory, &self.plan))?;
-        let datastore =
-            self.plan.datastore_programs(self.directory.path(), &self.needs.programs.ocicat);
+        let datastore = self.plan.datastore_programs(self.directory.path(), &self.needs.programs.ocicat);
         let started = self.start_programs(datastore)?;
         for node in self.plan.nodes.clone() {
             self.step(&format!("node {}", node.name))?;
@@ -89,9 +88,9 @@ impl<'a> Making<'a> {
             program::wait_ready(self.directory, program, *identity, program::READY)?;
         }
         match &self.plan.etcd {
-            Etcd::Own => {
-                self.progress.say(&format!("the datastore answers at {}", self.plan.etcd.endpoints().join(",")))
-            }
+            Etcd::Own => self
+                .progress
+                .say(&format!("the datastore answers at {}", self.plan.etcd.endpoints().join(","))),
             Etcd::Given(given) => self.progress.say(&format!(
                 "your etcd at {} answers, for the nodes at {}",
                 given.join(","),

@@ -1,9 +1,9 @@
 //! Backups: everything a store holds in one file of our own form, with a checksum over all of it.
 //!
 //! `OCICAT DATASTORE 1\n`, then frames of kind (one byte), length (four bytes, big-endian) and content. Kinds: `m` the
-//! last compaction (first), `l` a lease, `r` a row, `e` the SHA-256 of everything before (last).
+//! last compaction (first), `l` a lease, `r` a row, `p` filling, `e` the SHA-256 of everything before (last).
 
-use crate::disk::{Batch, DiskError, Disk, Identity};
+use crate::disk::{Batch, Disk, DiskError, Identity};
 use crate::rows;
 use mvcc::{Record, Revision};
 use sha2::{Digest, Sha256};
@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 const MAGIC: &[u8] = b"OCICAT DATASTORE 1\n";
 /// No frame is longer: a row is at most a request.
 const LONGEST: usize = 4 << 20;
+/// All but the checksum is a multiple of it: that is how etcdctl knows that a snapshot has one.
+const BLOCK: usize = 512;
 /// Rows of one commit of a restore.
 const CHUNK: usize = 8192;
 
@@ -65,6 +67,7 @@ pub enum Piece {
 pub struct Writer<W: Write> {
     to: W,
     hash: Sha256,
+    written: usize,
 }
 
 impl<W: Write> Writer<W> {
@@ -73,7 +76,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Nothing can be written.
     pub fn new(to: W) -> std::io::Result<Self> {
-        let mut writer = Self { to, hash: Sha256::new() };
+        let mut writer = Self { to, hash: Sha256::new(), written: 0 };
         writer.put(MAGIC)?;
         Ok(writer)
     }
@@ -102,6 +105,9 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Nothing can be written.
     pub fn finish(mut self) -> std::io::Result<W> {
+        // what follows is two heads, the filling and the sum
+        let filling = (BLOCK - (self.written + 10) % BLOCK) % BLOCK;
+        self.frame(b'p', &[&vec![0; filling]])?;
         let sum = self.hash.clone().finalize();
         self.frame(b'e', &[&sum])?;
         self.to.flush()?;
@@ -118,6 +124,7 @@ impl<W: Write> Writer<W> {
 
     fn put(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.hash.update(bytes);
+        self.written += bytes.len();
         self.to.write_all(bytes)
     }
 }
@@ -149,7 +156,8 @@ pub fn read(
     let number = |bytes: &[u8]| bytes.first_chunk::<8>().map(|chunk| i64::from_be_bytes(*chunk));
     loop {
         let (head, sum) = get(5, &mut hash)?;
-        let (Some(kind), Some(len)) = (head.first(), head.get(1..).and_then(|rest| rest.first_chunk::<4>())) else {
+        let (Some(kind), Some(len)) = (head.first(), head.get(1..).and_then(|rest| rest.first_chunk::<4>()))
+        else {
             return Err(form("a frame is cut off"));
         };
         let len = u32::from_be_bytes(*len) as usize;
@@ -158,6 +166,7 @@ pub fn read(
         }
         let (content, _) = get(len, &mut hash)?;
         let piece = match kind {
+            b'p' => continue,
             b'm' => number(&content).map(Piece::Compacted),
             b'l' => lease(&content),
             b'r' => row(&content),
@@ -283,7 +292,8 @@ mod tests {
         let again = restore(sample().as_slice(), &target).unwrap_err();
         assert!(again.to_string().contains("holds a datastore already"), "{again}");
         let disk = Disk::open(&target).unwrap();
-        let loaded = disk.load(mvcc::Limits::default(), std::time::Duration::ZERO, std::time::Duration::ZERO).unwrap();
+        let loaded =
+            disk.load(mvcc::Limits::default(), std::time::Duration::ZERO, std::time::Duration::ZERO).unwrap();
         assert_eq!((loaded.store.revision(), loaded.store.compacted()), (8, 4));
     }
 

@@ -91,6 +91,8 @@ pub(crate) struct Loaded {
     pub(crate) store: Store,
     /// Rows that a compaction made useless and that are still there.
     pub(crate) garbage: Vec<Forgotten>,
+    /// Whether the ends of leases on disk were up to date.
+    pub(crate) leases_exact: bool,
 }
 
 pub(crate) type Failed = redb::Error;
@@ -115,7 +117,10 @@ impl Disk {
             }
             Err(error) => return Err(io(error)),
             Ok(meta) if meta.len() == 0 => {
-                return Err(DiskError::Unreadable { path, reason: "the database is cut off: it is empty".into() });
+                return Err(DiskError::Unreadable {
+                    path,
+                    reason: "the database is cut off: it is empty".into(),
+                });
             }
             Ok(_) => {}
         }
@@ -131,7 +136,8 @@ impl Disk {
         let database =
             builder().create_with_backend(backend).map_err(|error| describe(path, error.into()))?;
         if fresh {
-            Self::found(&database, Identity { cluster: 1, member: 1 }).map_err(|error| describe(path, error))?;
+            Self::found(&database, Identity { cluster: 1, member: 1 })
+                .map_err(|error| describe(path, error))?;
         }
         Self::opened(database, path)
     }
@@ -202,14 +208,16 @@ impl Disk {
         let mut records = Vec::with_capacity(usize::try_from(rows.len()?).unwrap_or(0));
         for row in rows.iter()? {
             let (key, value) = row?;
-            records.push(rows::record(key.value(), value.value()).ok_or_else(|| {
-                redb::Error::Corrupted("a row of the datastore is too short".to_owned())
-            })?);
+            records.push(
+                rows::record(key.value(), value.value()).ok_or_else(|| {
+                    redb::Error::Corrupted("a row of the datastore is too short".to_owned())
+                })?,
+            );
         }
         // rows of one revision are in order of keys, not of operations
         records.sort_by_key(|record| (record.revision, record.place));
         let (store, garbage) = Store::restore(limits, compacted, leases, records);
-        Ok(Loaded { store, garbage })
+        Ok(Loaded { store, garbage, leases_exact: exact })
     }
 
     /// Writes a batch, whole or not at all; durable on return.
@@ -314,7 +322,10 @@ impl Identity {
 fn describe(path: &Path, error: redb::Error) -> DiskError {
     match error {
         redb::Error::Io(source)
-            if !matches!(source.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof) =>
+            if !matches!(
+                source.kind(),
+                std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof
+            ) =>
         {
             DiskError::Io { path: path.to_path_buf(), source }
         }

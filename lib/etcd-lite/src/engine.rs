@@ -89,7 +89,10 @@ pub(crate) struct Owner(std::thread::JoinHandle<()>);
 
 impl Engine {
     /// Opens the database and starts the owner.
-    pub(crate) fn start(mut source: Source, settings: Settings) -> Result<(Self, Owner, Identity), DiskError> {
+    pub(crate) fn start(
+        mut source: Source,
+        settings: Settings,
+    ) -> Result<(Self, Owner, Identity), DiskError> {
         let disk = (source.open)()?;
         let identity = disk.identity();
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -144,16 +147,19 @@ impl Engine {
         work: impl FnOnce(&mut Core) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.submit(first, Box::new(move |core| {
-            let done = match core.fault() {
-                None => work(core),
-                Some(refusal) => Err(refusal),
-            };
-            Box::new(move |_, failed| {
-                // whoever asked may have gone
-                let _ = reply.send(failed.map_or(done, |refusal| Err(refusal.clone())));
-            })
-        }))?;
+        self.submit(
+            first,
+            Box::new(move |core| {
+                let done = match core.fault() {
+                    None => work(core),
+                    Some(refusal) => Err(refusal),
+                };
+                Box::new(move |_, failed| {
+                    // whoever asked may have gone
+                    let _ = reply.send(failed.map_or(done, |refusal| Err(refusal.clone())));
+                })
+            }),
+        )?;
         answer.await.unwrap_or(Err(Refusal::Stopped))
     }
 
@@ -162,11 +168,7 @@ impl Engine {
         self.submit(false, Box::new(move |_| Box::new(move |core, _| work(core))))
     }
 
-    fn submit(
-        &self,
-        first: bool,
-        work: Box<dyn FnOnce(&mut Core) -> Finish + Send>,
-    ) -> Result<(), Refusal> {
+    fn submit(&self, first: bool, work: Box<dyn FnOnce(&mut Core) -> Finish + Send>) -> Result<(), Refusal> {
         self.jobs.send(Job { first, work }).map_err(|_| Refusal::Stopped)
     }
 }
@@ -376,8 +378,10 @@ impl Core {
         let Some(disk) = &self.disk else { return Ok(()) };
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let loaded = disk.load(self.settings.limits, wall, self.now())?;
-        // from now on the ends on disk grow old
-        disk.commit(&Batch { leases_exact: Some(false), ..Batch::default() })?;
+        // from now on the ends on disk grow old; a full disk need not take what it knows
+        if loaded.leases_exact {
+            disk.commit(&Batch { leases_exact: Some(false), ..Batch::default() })?;
+        }
         self.store = loaded.store;
         self.garbage = loaded.garbage.into();
         self.durable = self.store.revision();
@@ -392,8 +396,7 @@ impl Core {
         self.leases = self.store.leases().collect();
         let leases = self.leases.iter().map(|id| (*id, self.lease_row(*id))).collect();
         if let (Some(disk), None) = (&self.disk, &self.fault)
-            && let Err(error) =
-                disk.commit(&Batch { leases, leases_exact: Some(true), ..Batch::default() })
+            && let Err(error) = disk.commit(&Batch { leases, leases_exact: Some(true), ..Batch::default() })
         {
             tracing::warn!(%error, "leases begin anew at the next start");
         }

@@ -153,8 +153,10 @@ impl Gateway {
                        "prev_kvs": prevs})
             }
             _ => {
-                let request =
-                    PbCompactionRequest { revision: given.number("revision")?, physical: given.flag("physical") };
+                let request = PbCompactionRequest {
+                    revision: given.number("revision")?,
+                    physical: given.flag("physical"),
+                };
                 json!({"header": header(kv.do_compact(request).await?.header)})
             }
         })

@@ -7,13 +7,15 @@ use crate::convert;
 use crate::outbox::{Body, Frame, Outbox};
 use bytes::Bytes;
 use etcd_client::proto::{PbResponseHeader, PbWatchResponse};
-use mvcc::{Error, KeyRange, Revision, Store, WatchRequest, Watcher};
+use mvcc::{Error, Event, KeyRange, Revision, Store, WatchRequest, Watcher};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Events of one message of a watch that catches up.
 const CATCH_UP_EVENTS: usize = 1000;
+/// Bytes after which another message begins: the clients of some languages take 4 MiB unless told otherwise.
+const CATCH_UP_BYTES: usize = 1 << 20;
 /// Fragments stay below: a request's limit and etcd's overhead for gRPC.
 const FRAGMENT: usize = (3 << 19) + (512 << 10);
 
@@ -42,6 +44,8 @@ enum Place {
     Live(Revision),
     /// Behind the group.
     Behind(Watcher),
+    /// Ended by a compaction. As in etcd its id stays taken until it is cancelled.
+    Over,
 }
 
 #[derive(Debug)]
@@ -111,7 +115,13 @@ impl Hub {
     }
 
     /// Begins a watch. Texts are etcd's.
-    pub(crate) fn create(&mut self, stream_id: StreamId, wish: Wish, store: &Store, header: PbResponseHeader) {
+    pub(crate) fn create(
+        &mut self,
+        stream_id: StreamId,
+        wish: Wish,
+        store: &Store,
+        header: PbResponseHeader,
+    ) {
         let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         let empty = wish.range.end.as_ref().is_some_and(|end| end.as_ref() != [0] && *end <= wish.range.key);
         let refused = if empty {
@@ -230,18 +240,14 @@ impl Hub {
     /// Goes on with a stream's watches that lag.
     pub(crate) fn catch_up(&mut self, stream_id: StreamId, store: &Store, header: &PbResponseHeader) {
         let Some(stream) = self.streams.get_mut(&stream_id) else { return };
-        let mut gone = Vec::new();
         for (id, watch) in &mut stream.watches {
             match watch.advance(*id, store, header, &stream.outbox) {
                 Advanced::Stays => {}
                 Advanced::Joins => {
                     self.groups.entry(filter(&watch.request)).or_default().push((stream_id, *id));
                 }
-                Advanced::Ends => gone.push(*id),
+                Advanced::Ends => watch.place = Place::Over,
             }
-        }
-        for id in gone {
-            stream.watches.remove(&id);
         }
         stream.report(header);
     }
@@ -299,7 +305,7 @@ impl Stream {
     }
 
     fn report(&mut self, header: &PbResponseHeader) {
-        if self.asked && self.watches.values().all(|watch| matches!(watch.place, Place::Live(_))) {
+        if self.asked && self.watches.values().all(|watch| !matches!(watch.place, Place::Behind(_))) {
             self.asked = false;
             self.outbox.push(Frame::control(PbWatchResponse {
                 header: Some(header.clone()),
@@ -308,6 +314,26 @@ impl Stream {
             }));
         }
     }
+}
+
+/// Events in messages of a bearable size; what happened at one revision stays together.
+fn messages(events: Vec<Event>) -> Vec<Vec<Event>> {
+    let mut messages: Vec<Vec<Event>> = Vec::new();
+    let mut bytes = 0;
+    for event in events {
+        let before = messages.last().and_then(|message| message.last());
+        let same = before.is_some_and(|before| before.kv.mod_revision == event.kv.mod_revision);
+        let size = event.kv.value.len() + event.prev.as_ref().map_or(0, |prev| prev.value.len());
+        match messages.last_mut() {
+            Some(message) if same || bytes < CATCH_UP_BYTES => message.push(event),
+            _ => {
+                bytes = 0;
+                messages.push(vec![event]);
+            }
+        }
+        bytes += size;
+    }
+    messages
 }
 
 enum Advanced {
@@ -336,9 +362,11 @@ impl Watch {
             }
             match store.poll(watcher, CATCH_UP_EVENTS) {
                 Ok(Some(news)) => {
-                    let body = Arc::new(Body::new(news.events.into_iter().map(convert::event)));
                     self.told = true;
-                    self.send(id, header, body, outbox);
+                    for events in messages(news.events) {
+                        let body = Arc::new(Body::new(events.into_iter().map(convert::event)));
+                        self.send(id, header, body, outbox);
+                    }
                 }
                 Ok(None) => {
                     self.place = Place::Live(store.revision() + 1);

@@ -53,7 +53,10 @@ impl Maintenance {
         self.0.ask(work).await
     }
 
-    async fn records(&self, revision: Revision) -> Result<(PbResponseHeader, Revision, Vec<Record>), Refusal> {
+    async fn records(
+        &self,
+        revision: Revision,
+    ) -> Result<(PbResponseHeader, Revision, Vec<Record>), Refusal> {
         let work = move |core: &mut Core| {
             let newest = core.store.revision();
             if revision > newest {
@@ -120,7 +123,8 @@ fn write_snapshot(reader: &Reader, to: Parts) {
     };
     if let Err(error) = write() {
         // when the client has gone nobody hears it
-        let _ = failed.blocking_send(Err(Status::unavailable(format!("etcdserver: snapshot failed: {error}"))));
+        let _ =
+            failed.blocking_send(Err(Status::unavailable(format!("etcdserver: snapshot failed: {error}"))));
     }
 }
 

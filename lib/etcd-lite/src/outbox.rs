@@ -86,8 +86,10 @@ impl Frame {
         }
         let last = (begin, self.part.1);
         let head = PbWatchResponse { fragment: true, ..self.head.clone() };
-        let mut frames: Vec<Self> =
-            parts.into_iter().map(|part| Self { head: head.clone(), body: Arc::clone(&self.body), part }).collect();
+        let mut frames: Vec<Self> = parts
+            .into_iter()
+            .map(|part| Self { head: head.clone(), body: Arc::clone(&self.body), part })
+            .collect();
         frames.push(Self { part: last, ..self });
         frames
     }
@@ -213,7 +215,9 @@ mod tests {
 
     #[test]
     fn fragments_are_small_complete_and_marked() {
-        for (sizes, most) in [(vec![10, 10, 10], 40), (vec![500, 1, 1, 500], 100), (vec![9; 50], 64), (vec![9], 1)] {
+        for (sizes, most) in
+            [(vec![10, 10, 10], 40), (vec![500, 1, 1, 500], 100), (vec![9; 50], 64), (vec![9], 1)]
+        {
             let events: Vec<PbEvent> = sizes.iter().map(|size| event(*size)).collect();
             let body = Arc::new(Body::new(events.clone().into_iter()));
             let whole = Frame::events(PbWatchResponse::default(), body);

@@ -122,11 +122,8 @@ impl Server {
     pub fn open(options: Options) -> Result<Self, ServerError> {
         let directory = options.data_dir;
         let lock = DirectoryLock::take(&directory)?;
-        let settings = Settings {
-            limits: Limits::default(),
-            quota: options.quota,
-            progress: options.progress_interval,
-        };
+        let settings =
+            Settings { limits: Limits::default(), quota: options.quota, progress: options.progress_interval };
         let (engine, owner, _) = Engine::start(source(directory), settings)?;
         let urls = Urls::default();
         let dispatch = Dispatch::new(&engine, options.users.map(Arc::new), Arc::clone(&urls));
@@ -146,7 +143,12 @@ impl Server {
     ///
     /// # Errors
     /// Certificates that cannot be used, a socket that fails.
-    pub async fn serve(&self, listener: TcpListener, url: &str, tls: Option<&Tls>) -> Result<(), ServerError> {
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        url: &str,
+        tls: Option<&Tls>,
+    ) -> Result<(), ServerError> {
         let failed = |error: tonic::transport::Error| ServerError::Serve(chain(&error));
         if let Ok(mut urls) = self.urls.write() {
             urls.push(url.to_owned());
@@ -156,8 +158,7 @@ impl Server {
             // a watch is a stream that stays
             .max_concurrent_streams(Some(u32::MAX));
         if let Some(tls) = tls {
-            let mut config =
-                ServerTlsConfig::new().identity(Identity::from_pem(&tls.certificate, &tls.key));
+            let mut config = ServerTlsConfig::new().identity(Identity::from_pem(&tls.certificate, &tls.key));
             if let Some(authority) = &tls.client_ca {
                 config = config.client_ca_root(Certificate::from_pem(authority));
             }

@@ -1,1 +1,266 @@
-//! Tests of the crate on storage that fails.
+//! Storage that fails: power cuts at every write, pages that were never synced, disks that fill up.
+
+use crate::disk::{Batch, Disk};
+use crate::engine::{Core, Engine, Settings, Source};
+use crate::refusal::Refusal;
+use mvcc::{Limits, PutRequest, RangeRequest, Store};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// What a disk was told, in order.
+#[derive(Debug, Clone)]
+enum Step {
+    Write(u64, Vec<u8>),
+    SetLen(u64),
+    Sync,
+}
+
+#[derive(Debug, Default)]
+struct Tape {
+    now: Vec<u8>,
+    steps: Vec<Step>,
+    /// No byte beyond can be written.
+    capacity: Option<u64>,
+}
+
+/// A disk in memory that remembers everything it was told.
+#[derive(Debug, Clone, Default)]
+struct Recorder(Arc<Mutex<Tape>>);
+
+impl Recorder {
+    fn of(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(Mutex::new(Tape { now: bytes, ..Tape::default() })))
+    }
+
+    fn tape(&self) -> MutexGuard<'_, Tape> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl redb::StorageBackend for Recorder {
+    fn len(&self) -> std::io::Result<u64> {
+        Ok(self.tape().now.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        let from = usize::try_from(offset).unwrap();
+        match self.tape().now.get(from..from + out.len()) {
+            Some(bytes) => out.copy_from_slice(bytes),
+            None => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        let mut tape = self.tape();
+        apply(&mut tape.now, &Step::SetLen(len));
+        tape.steps.push(Step::SetLen(len));
+        Ok(())
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.tape().steps.push(Step::Sync);
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        let mut tape = self.tape();
+        if tape.capacity.is_some_and(|most| offset + data.len() as u64 > most) {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        let step = Step::Write(offset, data.to_vec());
+        apply(&mut tape.now, &step);
+        tape.steps.push(step);
+        Ok(())
+    }
+}
+
+fn apply(disk: &mut Vec<u8>, step: &Step) {
+    match step {
+        Step::Write(offset, data) => {
+            let from = usize::try_from(*offset).unwrap();
+            if disk.len() < from + data.len() {
+                disk.resize(from + data.len(), 0);
+            }
+            disk[from..from + data.len()].copy_from_slice(data);
+        }
+        Step::SetLen(len) => disk.resize(usize::try_from(*len).unwrap(), 0),
+        Step::Sync => {}
+    }
+}
+
+/// A generator of no quality.
+fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state >> 33
+}
+
+/// What a store holds, comparable.
+fn content(store: &Store) -> String {
+    let records: Vec<_> = store.records_after(0).collect();
+    format!("{} {} {records:?}", store.revision(), store.compacted())
+}
+
+fn loaded(disk: &Disk) -> Store {
+    disk.load(Limits::default(), Duration::ZERO, Duration::ZERO).unwrap().store
+}
+
+/// Commits some batches of all kinds; where in the tape each was answered, and what was there then.
+fn history(recorder: &Recorder) -> Vec<(usize, String)> {
+    let disk = Disk::on(recorder.clone(), Path::new("tape")).unwrap();
+    let mut store = Store::new();
+    let mut answered = vec![(recorder.tape().steps.len(), content(&store))];
+    let mut garbage = Vec::new();
+    for round in 0..12u64 {
+        let before = store.revision();
+        for number in 0..3 {
+            let value = vec![round as u8; 200 + (round as usize * 700) % 5000];
+            store.put(&PutRequest::new(format!("k{}", (round + number) % 5), value)).unwrap();
+        }
+        let mut batch = Batch { records: store.records_after(before).collect(), ..Batch::default() };
+        if round % 4 == 3 {
+            let revision = store.revision() - 2;
+            garbage = store.compact(revision).unwrap();
+            batch.compacted = Some(revision);
+            // what was written and forgotten in one batch never gets there
+            batch.records.retain(|record| store.records_after(before).any(|kept| kept == *record));
+        } else {
+            batch.garbage = std::mem::take(&mut garbage);
+        }
+        disk.commit(&batch).unwrap();
+        answered.push((recorder.tape().steps.len(), content(&store)));
+    }
+    std::mem::forget(disk);
+    answered
+}
+
+/// After a cut there is what was answered last, or what was on its way.
+fn check(bytes: Vec<u8>, at: usize, answered: &[(usize, String)], what: &str) {
+    let found =
+        Disk::on(Recorder::of(bytes), Path::new("cut")).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let found = content(&loaded(&found));
+    let last = answered.iter().rposition(|(step, _)| *step <= at).unwrap();
+    let allowed: Vec<&String> = answered.iter().skip(last).take(2).map(|(_, content)| content).collect();
+    assert!(allowed.contains(&&found), "{what}: found {found:.200}, expected one of {allowed:.200?}");
+}
+
+#[test]
+fn a_power_cut_at_any_write_loses_nothing_that_was_answered() {
+    let recorder = Recorder::default();
+    let answered = history(&recorder);
+    let steps = recorder.tape().steps.clone();
+    let first = answered[0].0;
+    let mut random = 7;
+    let mut cuts = 0;
+    // what is certainly on the disk, and what was told to it since
+    let (mut synced, mut loose): (Vec<u8>, Vec<Step>) = (Vec::new(), Vec::new());
+    for (at, step) in steps.iter().enumerate() {
+        if at >= first {
+            // everything so far arrived
+            let mut all = synced.clone();
+            loose.iter().for_each(|step| apply(&mut all, step));
+            check(all, at, &answered, &format!("cut before step {at}"));
+            // any part of what was not synced arrived, and the last write may be torn
+            for _ in 0..3 {
+                let mut some = synced.clone();
+                for step in &loose {
+                    match step {
+                        Step::Write(offset, data) if next(&mut random) % 4 == 0 => {
+                            let len = (next(&mut random) as usize % data.len()) & !511;
+                            apply(&mut some, &Step::Write(*offset, data[..len].to_vec()));
+                        }
+                        Step::Write(..) if next(&mut random) % 2 == 0 => {}
+                        step => apply(&mut some, step),
+                    }
+                }
+                check(some, at, &answered, &format!("pages dropped before step {at}"));
+                cuts += 1;
+            }
+        }
+        match step {
+            Step::Sync => loose.drain(..).for_each(|step| apply(&mut synced, &step)),
+            step => loose.push(step.clone()),
+        }
+    }
+    assert!(cuts > 100, "{cuts} cuts are no test");
+}
+
+fn source(recorder: &Recorder, free: &Arc<AtomicU64>) -> Source {
+    let (recorder, free) = (recorder.clone(), Arc::clone(free));
+    Source {
+        open: Box::new(move || Disk::on(recorder.clone(), Path::new("tape"))),
+        free: Box::new(move || Some(free.load(Ordering::Relaxed))),
+        size: Box::new(|| 0),
+    }
+}
+
+const SETTINGS: Settings = Settings {
+    limits: Limits { max_txn_ops: 128, min_lease_ttl: 2 },
+    quota: None,
+    progress: Duration::from_secs(600),
+};
+
+async fn put(engine: &Engine, key: String, value: Vec<u8>) -> Result<i64, Refusal> {
+    engine
+        .ask(move |core: &mut Core| {
+            core.admit(value.len())?;
+            Ok(core.store.put(&PutRequest::new(key, value))?.revision)
+        })
+        .await
+}
+
+async fn all(engine: &Engine) -> Result<BTreeMap<String, usize>, Refusal> {
+    engine
+        .ask(|core: &mut Core| {
+            let found = core.store.range(&RangeRequest::prefix("k"))?.kvs;
+            Ok(found
+                .iter()
+                .map(|kv| (String::from_utf8_lossy(&kv.key).into_owned(), kv.value.len()))
+                .collect())
+        })
+        .await
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
+    let (recorder, free) = (Recorder::default(), Arc::new(AtomicU64::new(u64::MAX)));
+    let (engine, owner, _) = Engine::start(source(&recorder, &free), SETTINGS).unwrap();
+    put(&engine, "k1".into(), vec![1; 100]).await.unwrap();
+    free.store(1000, Ordering::Relaxed);
+    let refused = put(&engine, "k2".into(), vec![1; 100]).await.unwrap_err();
+    assert_eq!(refused.to_string(), "etcdserver: mvcc: database space exceeded");
+    assert_eq!(tonic::Status::from(refused).code(), tonic::Code::ResourceExhausted);
+    assert_eq!(all(&engine).await.unwrap().len(), 1);
+    free.store(u64::MAX, Ordering::Relaxed);
+    put(&engine, "k2".into(), vec![1; 100]).await.unwrap();
+    // and when nobody saw it coming: the write itself fails
+    let size = recorder.tape().now.len() as u64;
+    recorder.tape().capacity = Some(size);
+    let mut kept = all(&engine).await.unwrap();
+    let mut failed = 0;
+    for number in 0..200 {
+        let key = format!("k{number:03}");
+        match put(&engine, key.clone(), vec![2; 60_000]).await {
+            Ok(_) => drop(kept.insert(key, 60_000)),
+            Err(refusal) => {
+                assert!(matches!(refusal, Refusal::NoSpace | Refusal::Storage(_)), "{refusal}");
+                failed += 1;
+            }
+        }
+        if failed == 3 {
+            break;
+        }
+    }
+    assert!(failed > 0, "the disk was never full");
+    assert_eq!(all(&engine).await.unwrap(), kept, "what was answered, and nothing else");
+    recorder.tape().capacity = None;
+    put(&engine, "k-last".into(), vec![3; 60_000]).await.unwrap();
+    kept.insert("k-last".into(), 60_000);
+    engine.after_commit(Core::end).unwrap();
+    owner.join();
+    let (engine, _owner, _) = Engine::start(source(&recorder, &free), SETTINGS).unwrap();
+    assert_eq!(all(&engine).await.unwrap(), kept);
+}

@@ -75,7 +75,8 @@ pub async fn export<W: Write>(client: &mut Client, to: W) -> Result<(W, Copied),
     }
     let mut from = vec![0];
     loop {
-        let options = GetOptions::new().with_range(vec![0]).with_limit(PAGE).with_revision(done.source_revision);
+        let options =
+            GetOptions::new().with_range(vec![0]).with_limit(PAGE).with_revision(done.source_revision);
         let page = client.get(from.clone(), Some(options)).await?;
         for kv in page.kvs() {
             done.keys += 1;

@@ -33,12 +33,7 @@ impl Watch {
 }
 
 /// Passes on what the client asks; ends the stream when the client has nothing more to ask.
-async fn listen(
-    engine: Engine,
-    id: StreamId,
-    mut inbound: Streaming<PbWatchRequest>,
-    outbox: Arc<Outbox>,
-) {
+async fn listen(engine: Engine, id: StreamId, mut inbound: Streaming<PbWatchRequest>, outbox: Arc<Outbox>) {
     while let Some(Ok(request)) = inbound.next().await {
         outbox.room().await;
         let Some(union) = request.request_union else { continue };

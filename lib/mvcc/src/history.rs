@@ -88,13 +88,7 @@ impl History {
 
     /// Appends a deletion.
     pub(crate) fn delete(&mut self, revision: Revision) {
-        self.push(Entry {
-            modified: revision,
-            created: 0,
-            version: 0,
-            lease: 0,
-            value: Bytes::new(),
-        });
+        self.push(Entry { modified: revision, created: 0, version: 0, lease: 0, value: Bytes::new() });
     }
 
     /// Forgets what no reader at or after `revision` can see, and tells the revisions of what went. A deletion at exactly

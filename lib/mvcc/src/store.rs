@@ -4,8 +4,8 @@ use crate::history::History;
 use crate::lease::Leases;
 use crate::read::{self, Index};
 use crate::{
-    Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, Error, Forgotten, Op, OpResponse, PutRequest,
-    PutResponse, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, check,
+    Compare, CompareResult, CompareTarget, DeleteRequest, DeleteResponse, Error, Forgotten, Op, OpResponse,
+    PutRequest, PutResponse, RangeRequest, RangeResponse, Revision, Txn, TxnResponse, check,
 };
 use bytes::Bytes;
 use std::cmp::Ordering;

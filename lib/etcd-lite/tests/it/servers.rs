@@ -34,7 +34,14 @@ impl Etcd {
             .env_clear()
             .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &format!("default={peer}"), "--logger", "zap", "--log-level", "error"])
+            .args([
+                "--initial-cluster",
+                &format!("default={peer}"),
+                "--logger",
+                "zap",
+                "--log-level",
+                "error",
+            ])
             .arg("--data-dir")
             .arg(data.path())
             .stdin(Stdio::null())
@@ -121,12 +128,13 @@ pub(crate) async fn connect(url: &str) -> Client {
     Client::connect([url], None).await.unwrap()
 }
 
-/// Debian's etcdctl.
+/// Debian's etcdctl. With a scheme it would ask single members for a host by the name of the whole URL, which no HTTP/2
+/// library but Go's takes.
 pub(crate) fn etcdctl(url: &str, words: &[&str]) -> Output {
     Command::new("/usr/bin/etcdctl")
         .env_clear()
         .env("ETCDCTL_API", "3")
-        .args(["--endpoints", url])
+        .args(["--endpoints", url.trim_start_matches("http://")])
         .args(words)
         .output()
         .expect("cannot run /usr/bin/etcdctl: install package etcd-client")

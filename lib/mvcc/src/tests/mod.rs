@@ -1,6 +1,6 @@
 mod leases;
 mod model;
-mod records;
 mod naive;
+mod records;
 mod transactions;
 mod watches;

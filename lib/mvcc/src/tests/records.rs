@@ -1,8 +1,6 @@
 //! A store taken to pieces and put together again is the same store.
 
-use crate::{
-    DeleteRequest, KeyRange, Limits, PutRequest, RangeRequest, Record, Store, WatchRequest,
-};
+use crate::{DeleteRequest, KeyRange, Limits, PutRequest, RangeRequest, Record, Store, WatchRequest};
 use proptest::prelude::*;
 use std::time::Duration;
 
