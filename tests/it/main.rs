@@ -8,6 +8,7 @@ mod bad_input;
 mod bgp;
 mod bgp_network;
 mod exec_trace;
+mod felix_process;
 mod golden;
 mod ipam_engine;
 mod lab;

@@ -108,7 +108,7 @@ impl Agent {
     /// It does not end.
     pub fn kill(mut self) -> Result<()> {
         self.process.signal(Signal::SIGKILL)?;
-        wait_for("the agent's end", PATIENCE, || self.process.ended()).map(|ending: Ending| drop(ending))
+        wait_for("the agent's end", PATIENCE, || self.process.ended()).map(|_: Ending| ())
     }
 
     /// The last lines of its log.
