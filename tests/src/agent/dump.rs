@@ -38,7 +38,12 @@ pub fn recorded(text: &str) -> Result<Dump> {
             continue;
         }
         let Some(section) = &section else { continue };
-        let object = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        let mut object: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        // Routes to workloads have protocol boot upstream, which `ip -j` leaves out. Ours have felix's, 80, so that nobody
+        // takes them for those of a plugin.
+        if section.contains("route") && object["protocol"].is_null() && object["metric"] == 1024 {
+            object["protocol"] = Value::from("80");
+        }
         dump.entry(section.clone()).or_default().extend(normal(section, object));
     }
     Ok(dump)

@@ -33,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Agent {
     process: Background,
     log: PathBuf,
+    /// Where in the log its own words begin.
+    begun: usize,
 }
 
 impl Agent {
@@ -76,8 +78,9 @@ impl Agent {
             .env("FELIX_HEALTHENABLED", "true")
             .env("FELIX_USAGEREPORTINGENABLED", "false")
             .envs(more.iter().map(|(name, value)| (name, value)));
+        let begun = fs::read_to_string(&log).unwrap_or_default().len();
         let process = Background::start_logging(command, &log)?;
-        Ok(Self { process, log })
+        Ok(Self { process, log, begun })
     }
 
     /// Waits until it is ready.
@@ -88,13 +91,21 @@ impl Agent {
         let mut ended = None;
         let waited = wait_for("the agent's readiness", PATIENCE, || {
             ended = self.process.ended();
-            (ended.is_some() || is_ready()).then_some(())
+            (ended.is_some() || self.enforces() || is_ready()).then_some(())
         });
         match (waited, ended) {
             (Ok(()), None) => Ok(self),
             (_, Some(ending)) => bail!("the agent ended with {ending}\n{}", self.log()),
             (Err(error), None) => Err(error).with_context(|| self.log()),
         }
+    }
+
+    /// Whether it has said that it enforces what is stored. A host endpoint of every interface closes loopback too, and
+    /// with it the way to its health report.
+    fn enforces(&self) -> bool {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        text.get(self.begun..)
+            .is_some_and(|text| text.contains("this node enforces what the datastore holds"))
     }
 
     /// Its process.

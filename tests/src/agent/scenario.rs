@@ -269,6 +269,11 @@ fn status(recorded: &str, store: &Snapshot) -> Vec<String> {
         .filter(|(key, _)| key.starts_with("/calico/felix/"))
         .map(|(key, stored)| (key.clone(), (stored.lease, status_of(&stored.value))))
         .collect();
+    // the agent's own report begins 10 s after it; most recordings were made before
+    let mut found = found;
+    if !keys.keys().any(|key| key.ends_with("status")) {
+        found.retain(|key, _| !key.ends_with("/status") && !key.ends_with("/last_reported_status"));
+    }
     if keys != found {
         wrong.push(format!("keys: recorded {keys:?}, are {found:?}"));
     }
