@@ -7,6 +7,8 @@ use ocicat_tests::router::{Kind, Router};
 use ocicat_tests::speaker::Speaker;
 
 const THEM: Place = Place(2);
+/// How long two daemons of others may take to find together.
+const A_PAIR: Duration = Duration::from_secs(40);
 
 /// What a daemon shall know of our node.
 fn ours(setup: &Setup<'_>, family: Family) -> Table {
@@ -124,12 +126,27 @@ fn the_daemons_agree_about_each_other() {
             // one side connects: two daemons that both do can refuse each other for longer than the test waits
             let here = Setup { remote: THEM, remote_as: there.asn, ..Setup::external(Kind::Bird, US) };
             let there = Setup { remote_as: here.asn, passive: true, ..there };
-            let (them, bird) = (there.start()?, here.start()?);
-            for family in Family::ALL {
-                let known = || Ok(plain(bird.learnt(family, &THEM.address(family))?));
-                wait_until(&format!("what BIRD knows of {kind:?}"), &there.told(family), known);
-                let known = || Ok(plain(them.learnt(family, &US.address(family))?));
-                wait_until(&format!("what {kind:?} knows of BIRD"), &here.told(family), known);
+            // no program of ours takes part: a pair that does not find together, as FRR and BIRD at times do not in IPv6, says
+            // nothing about how we read them, so another pair is asked
+            let mut left = 4;
+            loop {
+                left -= 1;
+                let (them, bird) = (there.start()?, here.start()?);
+                let agreed = Family::ALL.into_iter().try_for_each(|family| {
+                    wait_for(&format!("what BIRD knows of {kind:?}"), A_PAIR, || {
+                        let found = plain(bird.learnt(family, &THEM.address(family)).ok()?);
+                        (found == there.told(family)).then_some(())
+                    })?;
+                    wait_for(&format!("what {kind:?} knows of BIRD"), A_PAIR, || {
+                        let found = plain(them.learnt(family, &US.address(family)).ok()?);
+                        (found == here.told(family)).then_some(())
+                    })
+                });
+                match agreed {
+                    Ok(()) => break,
+                    Err(error) if left == 0 => return Err(error),
+                    Err(_) => {}
+                }
             }
         }
         Ok(())
