@@ -108,6 +108,8 @@ impl Store {
     /// Writes one key.
     pub fn put(&mut self, request: &PutRequest) -> Result<PutResponse, Error> {
         check::put(request)?;
+        // etcd looks at the lease of a lone put first, inside of a transaction at the key
+        self.check_lease(request)?;
         self.check_put(request)?;
         let mut change = Change::new(self);
         let response = change.put(request);
@@ -179,6 +181,10 @@ impl Store {
         if (request.ignore_value || request.ignore_lease) && self.live(&request.key).is_none() {
             return Err(Error::KeyNotFound);
         }
+        self.check_lease(request)
+    }
+
+    fn check_lease(&self, request: &PutRequest) -> Result<(), Error> {
         if request.lease != 0 && !self.leases.contains(request.lease) {
             return Err(Error::LeaseNotFound);
         }

@@ -35,6 +35,15 @@ fn keys_go_at_one_revision_when_the_time_is_up() {
 }
 
 #[test]
+fn of_two_faults_a_lone_put_names_the_lease_and_a_transaction_the_key() {
+    let mut store = Store::new();
+    let put = PutRequest { lease: 7, ignore_value: true, ..PutRequest::new("absent", "") };
+    assert_eq!(store.put(&put), Err(Error::LeaseNotFound));
+    let txn = Txn { success: vec![Op::Put(put)], ..Txn::default() };
+    assert_eq!(store.txn(&txn), Err(Error::KeyNotFound));
+}
+
+#[test]
 fn a_lease_without_keys_ends_without_a_revision() {
     let mut store = Store::new();
     let (id, _) = store.lease_grant(5, 3, at(0)).unwrap();
