@@ -28,7 +28,7 @@ use std::process::ExitCode;
 pub fn dispatch(persona: Persona, asked: Asked, io: &mut Io) -> Result<ExitCode, Failure> {
     let (global, command) = match asked {
         Asked::Text(text) => return io.print(&text).map(|()| ExitCode::SUCCESS),
-        Asked::Command(global, command) => (global, command),
+        Asked::Command(global, command) => (global, *command),
     };
     match command {
         Command::House(House::Lab { command }) => Ok(lab::run(command)),

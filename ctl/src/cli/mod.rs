@@ -26,7 +26,7 @@ pub enum Asked {
     /// A help or version text.
     Text(String),
     /// A command.
-    Command(Global, Command),
+    Command(Global, Box<Command>),
 }
 
 /// Reads the command line, program name included.
@@ -56,7 +56,7 @@ pub fn parse(persona: Persona, args: Vec<OsString>) -> Result<Asked, Failure> {
     }
     let Some(command) = command else { return Ok(Asked::Text(help(root, &[]))) };
     match group(&command) {
-        None => Ok(Asked::Command(global, command)),
+        None => Ok(Asked::Command(global, Box::new(command))),
         // cobra takes an unknown word for a wish for help; a script is better told.
         Some((path, Some(word))) if !persona.is_calicoctl() => {
             Err(Failure::Message(cobra::unknown_command(&descend(root, path), &word.to_string_lossy())))

@@ -10,7 +10,10 @@ fn refused(line: &str) -> String {
 
 fn admin(line: &str) -> Admin {
     match parse(Persona::Ocicat, line.split(' ').map(OsString::from).collect()) {
-        Ok(Asked::Command(_, Command::Admin(admin))) => admin,
+        Ok(Asked::Command(_, command)) => match *command {
+            Command::Admin(admin) => admin,
+            other => panic!("{line}: {other:?}"),
+        },
         other => panic!("{line}: {other:?}"),
     }
 }

@@ -92,7 +92,7 @@ pub(super) fn judge(stored: &Stored, from: End, to: End, packet: Packet) -> Answ
     }
     answer.ask(stored, Direction::Egress);
     if one_node && from_workload && !to_workload {
-        answer.to_own_host(stored);
+        answer.ask_own_host(stored);
     } else {
         answer.ask(stored, Direction::Ingress);
     }
@@ -136,7 +136,7 @@ impl Answer {
     }
 
     /// What a workload's own host does with what policy let through (`felix.md` §5 of the contract).
-    fn to_own_host(&mut self, stored: &Stored) {
+    fn ask_own_host(&mut self, stored: &Stored) {
         let Some(node) = self.to.node().filter(|_| self.allowed).map(str::to_owned) else { return };
         let of = |name: &str| {
             let value = stored.get(Kind::FelixConfiguration, "", name)?;

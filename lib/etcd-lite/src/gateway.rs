@@ -139,11 +139,11 @@ impl Gateway {
                     ..PbPutRequest::default()
                 };
                 let answer = kv.do_put(request).await?;
-                let mut value = json!({"header": header(answer.header)});
-                if let Some(before) = &answer.prev_kv {
-                    value["prev_kv"] = pair(before);
+                let header = header(answer.header);
+                match &answer.prev_kv {
+                    Some(before) => json!({"header": header, "prev_kv": pair(before)}),
+                    None => json!({"header": header}),
                 }
-                value
             }
             "kv/deleterange" => {
                 let request = PbDeleteRequest { key, range_end, prev_kv: given.flag("prev_kv") };

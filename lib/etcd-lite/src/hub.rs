@@ -152,7 +152,7 @@ impl Hub {
             stream.next_id - 1
         };
         stream.outbox.push(Frame::control(PbWatchResponse {
-            header: Some(header.clone()),
+            header: Some(header),
             watch_id: id,
             created: true,
             ..PbWatchResponse::default()
@@ -227,7 +227,7 @@ impl Hub {
                 if body.is_empty() {
                     continue;
                 }
-                let header = PbResponseHeader { revision, ..header.clone() };
+                let header = PbResponseHeader { revision, ..*header };
                 members.retain(|(stream, id)| match self.streams.get_mut(stream) {
                     Some(stream) => stream.tell(*id, revision, &header, &body, store),
                     None => false,
@@ -269,7 +269,7 @@ impl Hub {
                 let at_end = matches!(watch.place, Place::Live(from) if from <= header.revision + 1);
                 if watch.request.progress_notify && idle && at_end {
                     stream.outbox.push(Frame::control(PbWatchResponse {
-                        header: Some(header.clone()),
+                        header: Some(*header),
                         watch_id: *id,
                         ..PbWatchResponse::default()
                     }));
@@ -308,7 +308,7 @@ impl Stream {
         if self.asked && self.watches.values().all(|watch| !matches!(watch.place, Place::Behind(_))) {
             self.asked = false;
             self.outbox.push(Frame::control(PbWatchResponse {
-                header: Some(header.clone()),
+                header: Some(*header),
                 watch_id: -1,
                 ..PbWatchResponse::default()
             }));
@@ -344,8 +344,7 @@ enum Advanced {
 
 impl Watch {
     fn send(&self, id: i64, header: &PbResponseHeader, body: Arc<Body>, outbox: &Outbox) {
-        let head =
-            PbWatchResponse { header: Some(header.clone()), watch_id: id, ..PbWatchResponse::default() };
+        let head = PbWatchResponse { header: Some(*header), watch_id: id, ..PbWatchResponse::default() };
         let frame = Frame::events(head, body);
         if self.fragment {
             frame.fragments(FRAGMENT).into_iter().for_each(|part| outbox.push(part));
@@ -375,7 +374,7 @@ impl Watch {
                 Err(Error::Compacted { oldest }) => {
                     // etcd's fields: no reason, no revision, the oldest that can be watched from
                     outbox.push(Frame::control(PbWatchResponse {
-                        header: Some(PbResponseHeader { revision: 0, ..header.clone() }),
+                        header: Some(PbResponseHeader { revision: 0, ..*header }),
                         watch_id: id,
                         canceled: true,
                         compact_revision: oldest,

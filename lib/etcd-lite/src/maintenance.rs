@@ -106,7 +106,7 @@ impl Write for Parts {
 
     fn flush(&mut self) -> std::io::Result<()> {
         let message = PbSnapshotResponse {
-            header: Some(self.header.clone()),
+            header: Some(self.header),
             blob: std::mem::take(&mut self.part),
             ..PbSnapshotResponse::default()
         };

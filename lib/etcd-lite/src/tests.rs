@@ -168,11 +168,11 @@ fn a_power_cut_at_any_write_loses_nothing_that_was_answered() {
                 let mut some = synced.clone();
                 for step in &loose {
                     match step {
-                        Step::Write(offset, data) if next(&mut random) % 4 == 0 => {
+                        Step::Write(offset, data) if next(&mut random).is_multiple_of(4) => {
                             let len = (next(&mut random) as usize % data.len()) & !511;
                             apply(&mut some, &Step::Write(*offset, data[..len].to_vec()));
                         }
-                        Step::Write(..) if next(&mut random) % 2 == 0 => {}
+                        Step::Write(..) if next(&mut random).is_multiple_of(2) => {}
                         step => apply(&mut some, step),
                     }
                 }

@@ -27,8 +27,7 @@ const PACKETS: usize = 150;
 
 /// What the configuration of a cluster means to the renderer.
 fn settings(oracle: &Oracle) -> Settings {
-    let mut settings = Settings::default();
-    settings.endpoint_to_host = match oracle.setting("defaultEndpointToHostAction").as_str() {
+    let endpoint_to_host = match oracle.setting("defaultEndpointToHostAction").as_str() {
         Some("Return") => EndpointToHost::Return,
         Some("Accept") => EndpointToHost::Accept,
         _ => EndpointToHost::Drop,
@@ -44,9 +43,13 @@ fn settings(oracle: &Oracle) -> Settings {
             list(&given, "ports").map(port).collect()
         })
     };
-    settings.failsafe_inbound = ports("failsafeInboundHostPorts").unwrap_or(settings.failsafe_inbound);
-    settings.failsafe_outbound = ports("failsafeOutboundHostPorts").unwrap_or(settings.failsafe_outbound);
-    settings
+    let default = Settings::default();
+    Settings {
+        endpoint_to_host,
+        failsafe_inbound: ports("failsafeInboundHostPorts").unwrap_or(default.failsafe_inbound),
+        failsafe_outbound: ports("failsafeOutboundHostPorts").unwrap_or(default.failsafe_outbound),
+        ..default
+    }
 }
 
 /// Puts the ruleset of a cluster into the calling thread's namespace.

@@ -148,7 +148,7 @@ pub fn any_packet(cluster: &Cluster, own: Option<IpAddr>, random: &mut Random) -
 
 /// An address inside.
 fn within(net: &Cidr, random: &mut Random) -> IpAddr {
-    let offset = u128::from(random.next()) % net.size().max(1);
+    let offset = u128::from(random.number()) % net.size().max(1);
     net.nth(offset).unwrap_or(net.addr())
 }
 

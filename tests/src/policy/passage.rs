@@ -43,7 +43,7 @@ impl Oracle {
     pub fn passage(&self, passage: &Passage, coverage: &mut Coverage) -> Outcome {
         let packet = &passage.packet;
         let into = match &passage.from {
-            Place::Host => return self.from_host(passage, coverage),
+            Place::Host => return self.host_sends(passage, coverage),
             Place::Workload(namespace, name) => {
                 let Some(endpoint) = self.workload(namespace, name) else {
                     return dropped("no such endpoint");
@@ -76,7 +76,7 @@ impl Oracle {
         }
     }
 
-    fn from_host(&self, passage: &Passage, coverage: &mut Coverage) -> Outcome {
+    fn host_sends(&self, passage: &Passage, coverage: &mut Coverage) -> Outcome {
         let interface = match &passage.to {
             // what the host sends to its own workloads is not policed
             Place::Workload(..) => return arrives("host to its workload"),

@@ -43,7 +43,9 @@ fn the_strongest_source_wins() {
     let name = "IPv4NormalRoutePriority";
     let variable = [("FELIX_IPv4NORMALROUTEPRIORITY", "1")];
     let file = "ipv4normalroutepriority = 2\n";
-    let cases: [(&[(&str, &str)], &str, usize, i64, Origin); 6] = [
+    /// Environment, file, FelixConfigurations, value, origin.
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, usize, i64, Origin);
+    let cases: [Case<'_>; 6] = [
         (&variable, file, 0, 1, Origin::Environment),
         (&[], file, 0, 2, Origin::File),
         (&[], "", 0, 3, Origin::Node),

@@ -198,7 +198,8 @@ async fn ours_answers_as_etcd_does() {
                     let id: i64 = watches.swap_remove(at);
                     compare(&mut ours, &mut theirs, &what).await;
                     let (a, b) = tokio::join!(ours.stream.cancel(id), theirs.stream.cancel(id));
-                    (a.unwrap(), b.unwrap());
+                    a.unwrap();
+                    b.unwrap();
                     ours.read_until(1, &what).await;
                     theirs.read_until(1, &what).await;
                 } else {
@@ -212,7 +213,8 @@ async fn ours_answers_as_etcd_does() {
                         ours.stream.watch(key.clone(), Some(options.clone())),
                         theirs.stream.watch(key.clone(), Some(options.clone()))
                     );
-                    (a.unwrap(), b.unwrap());
+                    a.unwrap();
+                    b.unwrap();
                     ours.read_until(1, &what).await;
                     theirs.read_until(1, &what).await;
                     next_watch = next_watch.max(id + 1);
@@ -252,7 +254,8 @@ async fn ours_answers_as_etcd_does() {
         }
         if requests % 200 == 0 {
             let (a, b) = tokio::join!(ours.stream.request_progress(), theirs.stream.request_progress());
-            (a.unwrap(), b.unwrap());
+            a.unwrap();
+            b.unwrap();
             ours.read_until(1, &what).await;
             compare(&mut ours, &mut theirs, &what).await;
         }
