@@ -23,6 +23,7 @@ mod shell;
 mod status;
 
 pub use params::describe;
+pub use status::status_prefix;
 
 use datastore::Datastore;
 use felix_config::Local;

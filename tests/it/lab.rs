@@ -135,7 +135,7 @@ fn a_new_user_sees_a_node_four_workloads_and_packets() {
         "Successfully applied 3 'IPPool' resource(s)",
         "w4 attached in",
         "45 packets sent and 45 came back",
-        "Successfully applied 1 'NetworkPolicy' resource(s)",
+        "Successfully applied 2 resource(s)",
         "The same packets afterwards:",
         "ALLOWED: tier default, NetworkPolicy default/lab-w2-from-w1, ingress rule 2",
         "DENIED: tier default, default action",

@@ -2,14 +2,15 @@
 //! ClusterInformation and tiers, default pools, default configurations, and the Node itself.
 
 use super::fabric;
-use super::plan::{Node, Plan};
+use super::plan::{Etcd, Node, Plan};
 use super::shape::Fabric;
 use super::state::Created;
 use anyhow::{Context, Result, bail};
-use datastore::{Bootstrap, Client, ClientError, ConnectConfig, ListOptions};
+use datastore::{Bootstrap, Client, ClientError, ConnectConfig, Datastore, ListOptions};
 use model::{Kind, Resource};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// Added to the cluster's type.
 const CLUSTER_TYPE: &str = "ocicat";
@@ -44,9 +45,7 @@ pub fn run(plan: &Plan, mut note: impl FnMut(Created) -> Result<()>) -> Result<(
     let (nodes, shape) = (&plan.nodes, plan.shape);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let endpoints = plan.etcd.endpoints().join(",");
-        let variable = |name: &str| (name == "ETCD_ENDPOINTS").then(|| endpoints.clone());
-        let client = Client::new(datastore::connect(&ConnectConfig::from_env(&variable))?);
+        let client = Client::new(connect(&plan.etcd)?);
         if shape.fabric.has_router() {
             no_mesh_of_others(&client, shape.fabric).await?;
         }
@@ -82,6 +81,16 @@ async fn no_mesh_of_others(client: &Client, fabric: Fabric) -> Result<()> {
         Ok(_) | Err(ClientError::DoesNotExist { .. }) => Ok(()),
         Err(error) => Err(error).context("look for BGPConfiguration default"),
     }
+}
+
+/// The datastore as a node sees it.
+///
+/// # Errors
+/// Its addresses are none.
+pub fn connect(etcd: &Etcd) -> Result<Arc<dyn Datastore>> {
+    let endpoints = etcd.endpoints().join(",");
+    let variable = |name: &str| (name == "ETCD_ENDPOINTS").then(|| endpoints.clone());
+    Ok(datastore::connect(&ConnectConfig::from_env(&variable))?)
 }
 
 async fn make(client: &Client, wanted: Wanted, note: &mut impl FnMut(Created) -> Result<()>) -> Result<()> {

@@ -3,12 +3,14 @@
 
 use super::directory::Directory;
 use super::failpoint::failpoint;
+use super::place::Place;
 use super::plan::{Etcd, NODE_PROGRAMS, Plan, Workload};
 use super::progress::Progress;
-use super::state::{Attached, Created, Phase, State};
+use super::state::{Attached, Created, Identity, Phase, State};
 use super::watch::{STEP, Watch};
-use super::{process, program, tool, workload};
+use super::{bootstrap, process, program, tool, workload};
 use anyhow::{Context, Result};
+use mvcc::{DeleteRequest, Op, Txn};
 use std::time::Duration;
 
 /// How long a datastore that is to be tidied up may take to answer.
@@ -69,13 +71,17 @@ fn leave_datastore(directory: &Directory, state: &State, progress: &mut Progress
         let planned = plan.workloads.iter().find(|workload| workload.name == known.name)?;
         Some((format!("detach {}", known.name), Left::Workload(planned, known)))
     });
+    let reports = state.processes.iter().filter_map(|started| {
+        let node = started.name.strip_prefix("felix-")?;
+        Some((format!("remove what {} reported", started.name), Left::Reports(node, started.identity)))
+    });
     let delete = state
         .created
         .iter()
         .map(|created| (format!("delete {} {}", created.kind, created.name), Left::Resource(created)));
     let mut all = true;
     let mut reached = false;
-    for (what, left) in detach.chain(delete) {
+    for (what, left) in detach.chain(reports).chain(delete) {
         watch.doing(format!("{what} in the given datastore"), STEP);
         // Asked first, and again after a failure: the time of many refusals is saved.
         if !reached && let Err(error) = reach_datastore(directory, state) {
@@ -100,6 +106,8 @@ fn leave_datastore(directory: &Directory, state: &State, progress: &mut Progress
 /// What the lab has put into a given datastore.
 enum Left<'a> {
     Workload(&'a Workload, &'a Attached),
+    /// Status keys of a node, whose agent must not write them again.
+    Reports(&'a str, Identity),
     Resource(&'a Created),
 }
 
@@ -109,6 +117,19 @@ impl Left<'_> {
             Left::Workload(planned, known) => {
                 let node = directory.place(&known.node)?;
                 workload::del(directory, &node, planned, known, &plan.etcd.cni_config())
+            }
+            Left::Reports(node, agent) => {
+                process::kill_one(*agent)?;
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let place = Place::of(directory.place(node)?.net().clone());
+                place.run(|| {
+                    runtime.block_on(async {
+                        let store = bootstrap::connect(&plan.etcd)?;
+                        let all = DeleteRequest::prefix(felix::status_prefix(node));
+                        store.txn(Txn { success: vec![Op::Delete(all)], ..Txn::default() }).await?;
+                        Ok(())
+                    })
+                })
             }
             Left::Resource(created) => {
                 let node = directory.place(&plan.nodes.first().context("no node")?.name)?;

@@ -137,10 +137,8 @@ pub fn kill_all(directory: &Path, namespaces: &BTreeSet<u64>) -> Result<usize> {
         for process in &found {
             // Looked at again right before: the number may have passed to a stranger.
             if alive(*process) {
-                match kill(Pid::from_raw(process.pid), Signal::SIGKILL) {
-                    Ok(()) | Err(Errno::ESRCH) => killed.insert((process.pid, process.start)),
-                    Err(errno) => bail!("cannot kill process {}: {}", process.pid, errno.desc()),
-                };
+                strike(*process)?;
+                killed.insert((process.pid, process.start));
             }
         }
         if begin.elapsed() > GONE {
@@ -148,6 +146,31 @@ pub fn kill_all(directory: &Path, namespaces: &BTreeSet<u64>) -> Result<usize> {
             bail!("still running though killed {} s ago: process {}", GONE.as_secs(), pids.join(", "));
         }
         std::thread::sleep(Duration::from_millis(3));
+    }
+}
+
+/// Kills one process and waits until it has gone; one that has gone is no error.
+///
+/// # Errors
+/// It cannot be killed, or takes too long.
+pub fn kill_one(process: Identity) -> Result<()> {
+    let begin = Instant::now();
+    while alive(process) {
+        strike(process)?;
+        // A child of ours stays a zombie until it is asked for.
+        let _ = waitpid(Pid::from_raw(process.pid), Some(WaitPidFlag::WNOHANG));
+        if begin.elapsed() > GONE {
+            bail!("still running though killed {} s ago: process {}", GONE.as_secs(), process.pid);
+        }
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    Ok(())
+}
+
+fn strike(process: Identity) -> Result<()> {
+    match kill(Pid::from_raw(process.pid), Signal::SIGKILL) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(errno) => bail!("cannot kill process {}: {}", process.pid, errno.desc()),
     }
 }
 

@@ -68,6 +68,12 @@ pub(super) fn report(now: jiff::Timestamp, uptime: Duration, first: bool) -> Str
     json!({"time": time, "uptime": uptime.as_secs_f64(), "first_update": first}).to_string()
 }
 
+/// What all status keys of a node begin with where FelixConfiguration and the environment name no OpenStack region
+/// (`datamodel.md` §5 of the contract).
+pub fn status_prefix(node: &str) -> String {
+    of_node(None, node)
+}
+
 fn of_node(region: Option<&str>, node: &str) -> String {
     let region = region.map_or_else(|| "no-region".to_owned(), |region| format!("region-{region}"));
     format!("/calico/felix/v2/{region}/host/{node}/")

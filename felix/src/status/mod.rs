@@ -14,6 +14,7 @@ use felix_calc::endpoint::{Endpoint, EndpointKey};
 use felix_config::settings;
 use felix_dataplane::Status;
 use files::Files;
+pub use keys::status_prefix;
 use reporter::Told;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
