@@ -64,6 +64,8 @@ pub struct Config {
     pub secrets: PathBuf,
     /// Where Felix says which endpoints are up.
     pub endpoint_status: PathBuf,
+    /// Where it reports, with the other parts of its process.
+    pub health: Health,
 }
 
 /// Why a speaker cannot run, or cannot go on.
@@ -88,10 +90,9 @@ pub enum RunError {
 /// # Errors
 /// What it cannot do without: the kernel, sockets, its local socket.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
-    let health = Health::default();
+    let health = config.health.clone();
     let reporter = health.register("bgpd", None);
-    // Somebody else of this process may have set metrics up, and tells them then.
-    let metrics = Metrics::install().ok();
+    let metrics = Metrics::of_process();
     let mut socket = LocalSocket::bind(&config.socket, health, metrics).await?;
     let (questions, asked) = mpsc::channel(QUESTIONS);
     socket.routes().add_service(proto::bgp_server::BgpServer::new(service::Service(questions)));

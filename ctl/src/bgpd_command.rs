@@ -7,6 +7,7 @@ use bgpd::{Config, RouterId};
 use datastore::Datastore;
 use datastore::directory::{DirectoryStore, FileProblem};
 use kernel::{Namespaces, SystemNamespaces};
+use observe::health::Health;
 use observe::shutdown::Shutdown;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub async fn run(args: &BgpdArgs, global: &Global, env: session::Environment<'_>
         router_id,
         secrets: args.secrets.clone(),
         endpoint_status: endpoint_status(env),
+        health: Health::default(),
     };
     bgpd::run(config, shutdown).await.map_err(|error| failed(&error))
 }
@@ -55,7 +57,7 @@ fn node_name(args: &BgpdArgs, env: session::Environment<'_>) -> Result<String, F
 }
 
 /// Where Felix puts the status files of endpoints (`felix.md` §8 of the contract).
-fn endpoint_status(env: session::Environment<'_>) -> PathBuf {
+pub fn endpoint_status(env: session::Environment<'_>) -> PathBuf {
     let prefix = env("CALICO_ENDPOINT_STATUS_PATH_PREFIX").filter(|path| !path.is_empty());
     PathBuf::from(prefix.unwrap_or_else(|| "/var/run/calico".to_owned())).join("endpoint-status")
 }

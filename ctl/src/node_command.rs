@@ -1,11 +1,13 @@
-//! `node status`: Calico's table of sessions, from our speaker or from a BIRD, whichever runs on this node.
+//! `node status`: Calico's table of sessions, from our speaker or from a BIRD, whichever runs on this node; `node run`.
 //! Source: `calicoctl.md` §7 and `bgp.md` §13 of the contract.
 
 mod bird;
+mod run;
 
-use crate::cli::NodeCommand;
+use crate::cli::{Global, NodeCommand};
 use crate::io::{Failure, Io};
 use crate::print::grid::{Align, grid};
+use crate::session;
 use bgpd::client::Client;
 use bgpd::proto::Peer;
 use jiff::Timestamp;
@@ -43,9 +45,15 @@ enum Sessions {
 ///
 /// # Errors
 /// Not root; no agent runs on this node.
-pub async fn run(command: &NodeCommand, io: &mut Io) -> Result<(), Failure> {
+pub async fn run(
+    command: &NodeCommand,
+    global: &Global,
+    env: session::Environment<'_>,
+    io: &mut Io,
+) -> Result<(), Failure> {
     match command {
         NodeCommand::Status { socket, output } => status(socket, output, io).await,
+        NodeCommand::Run(args) => run::run(args, global, env, io).await,
         NodeCommand::Unknown(_) => Ok(()),
     }
 }

@@ -65,6 +65,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// Where the CNI plugin finds the MTU of workloads.
     pub mtu_file: PathBuf,
+    /// Where it reports, with the other parts of its process.
+    pub health: Health,
 }
 
 /// Why an agent cannot run, or cannot go on.
@@ -90,9 +92,8 @@ pub enum RunError {
 /// # Errors
 /// What it cannot do without: a configuration that means something, the kernel, its local socket.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
-    let health = Health::default();
-    // Somebody else of this process may have set metrics up, and tells them then.
-    let metrics = Metrics::install().ok();
+    let health = config.health.clone();
+    let metrics = Metrics::of_process();
     let mut socket = LocalSocket::bind(&config.socket, health.clone(), metrics.clone()).await?;
     let (questions, asked) = mpsc::channel(QUESTIONS);
     socket.routes().add_service(proto::felix_server::FelixServer::new(service::Service(questions)));

@@ -26,11 +26,11 @@ const PLACES: [&str; 21] = [
     "mount namespace of a node",
     "mounts of a node",
     "waiting for the datastore",
-    "cluster information, default pools, nodes",
+    "what the agents must find",
+    "start agent-node-1",
+    "started agent-node-1",
+    "waiting for the agents",
     "pools",
-    "start bgpd-node-1",
-    "started bgpd-node-1",
-    "waiting for the BGP speakers",
     "attach w1",
     "namespace of w2",
     "attached w3",
@@ -504,7 +504,8 @@ fn a_speaker_that_dies_is_seen() {
     lab.up(&["--nodes", "2"]);
     let text = std::fs::read_to_string(lab.directory().join("state.json")).unwrap();
     let state: Value = serde_json::from_str(&text).unwrap();
-    let speaker = state["processes"].as_array().unwrap().iter().find(|p| p["name"] == "bgpd-node-2").unwrap();
+    let speaker =
+        state["processes"].as_array().unwrap().iter().find(|p| p["name"] == "agent-node-2").unwrap();
     kill(Pid::from_raw(speaker["pid"].as_i64().unwrap().try_into().unwrap()), Signal::SIGKILL).unwrap();
     wait_for("the lab to be unwell", Duration::from_secs(10), || {
         let status = lab.run(&["status"]);

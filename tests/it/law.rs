@@ -65,6 +65,21 @@ const ARROWS: &[(&str, &[&str])] = &[
             "observe",
         ],
     ),
+    ("node-startup", &["model"]),
+    (
+        "node",
+        &[
+            "node-startup",
+            "model",
+            "datastore",
+            "kernel",
+            "observe",
+            "felix",
+            "felix-config",
+            "bgpd",
+            "etcd-lite",
+        ],
+    ),
     // programs
     ("cni-plugin", &["cni-protocol"]),
     (
@@ -86,6 +101,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "felix-render",
             "felix",
             "felix-config",
+            "node",
+            "node-startup",
         ],
     ),
     ("tests", &["model", "mvcc", "datastore", "ipam", "ipam-plan", "kernel", "netfilter", "felix-calc"]),
@@ -108,6 +125,7 @@ const PURE: &[&str] = &[
     "felix-calc",
     "felix-render",
     "felix-config",
+    "node-startup",
 ];
 
 /// Third-party crates that mean I/O; none may lie below a pure crate.

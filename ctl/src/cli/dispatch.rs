@@ -2,6 +2,7 @@
 
 use super::{
     Admin, Asked, Command, ConfigArgs, DatastoreCommand, Global, House, IpamCommand, MigrateCommand,
+    NodeCommand,
 };
 use crate::bgp;
 use crate::bgpd_command;
@@ -65,6 +66,15 @@ pub fn dispatch(persona: Persona, asked: Asked, io: &mut Io) -> Result<ExitCode,
             runtime()?.block_on(why::run(&args, &global, &variable, io)).map(|()| ExitCode::SUCCESS)
         }
         Command::House(House::Cni { plugin }) => Ok(crate::cni::main(vec![plugin.into()])),
+        Command::Admin(Admin::Node { command: Some(NodeCommand::Run(args)) }) if !args.explain => {
+            let level = global.log_level.as_deref();
+            // where the command line does not say, the parameter LogSeverityScreen does
+            log_at(level.unwrap_or("info"), level.is_none());
+            let command = NodeCommand::Run(args);
+            runtime()?
+                .block_on(node_command::run(&command, &global, &variable, io))
+                .map(|()| ExitCode::SUCCESS)
+        }
         Command::Admin(command) => {
             start_log(persona, global.log_level.as_deref());
             runtime()?.block_on(Call { persona, global }.run(command, io)).map(|()| ExitCode::SUCCESS)
@@ -138,7 +148,7 @@ impl Call {
             }
             Admin::Ipam { command } => self.ipam(command, io).await,
             Admin::Node { command } => match command {
-                Some(command) => node_command::run(&command, io).await,
+                Some(command) => node_command::run(&command, &self.global, &variable, io).await,
                 None => Ok(()),
             },
             Admin::Datastore { command: None, serve } if serve.data_dir.is_some() => {

@@ -339,9 +339,61 @@ pub enum NodeCommand {
         #[arg(short, long, default_value = "ps", value_name = "FORMAT")]
         output: String,
     },
+    /// Be this node's agent: register the node, then policy, routes and BGP
+    Run(Box<NodeRunArgs>),
     /// An unknown word.
     #[command(external_subcommand)]
     Unknown(Vec<OsString>),
+}
+
+/// `node run`. The options are calicoctl's; each stands for one of Calico's variables.
+#[derive(Debug, Args)]
+pub struct NodeRunArgs {
+    /// Name of the node (NODENAME); else /var/lib/calico/nodename, or HOSTNAME
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// IPv4 address (IP): ADDRESS[/LENGTH], autodetect or none
+    #[arg(long, value_name = "IP")]
+    pub ip: Option<String>,
+    /// IPv6 address (IP6): ADDRESS[/LENGTH], autodetect or none
+    #[arg(long, value_name = "IP6")]
+    pub ip6: Option<String>,
+    /// AS number (AS)
+    #[arg(long = "as", value_name = "AS_NUM")]
+    pub as_number: Option<String>,
+    /// How the IPv4 address is found (IP_AUTODETECTION_METHOD)
+    #[arg(long, value_name = "METHOD")]
+    pub ip_autodetection_method: Option<String>,
+    /// How the IPv6 address is found (IP6_AUTODETECTION_METHOD)
+    #[arg(long, value_name = "METHOD")]
+    pub ip6_autodetection_method: Option<String>,
+    /// bird: routes are exchanged by BGP; none: they are not (CALICO_NETWORKING_BACKEND)
+    #[arg(long, value_name = "BACKEND")]
+    pub backend: Option<String>,
+    /// Make no default pools (NO_DEFAULT_POOLS)
+    #[arg(long)]
+    pub no_default_ippools: bool,
+    /// File with variables, a NAME=value a line; it need not exist. The environment wins over it
+    #[arg(long, default_value = "/etc/calico/calico.env", value_name = "PATH")]
+    pub file: PathBuf,
+    /// File with Felix's parameters; it need not exist
+    #[arg(long, default_value = "/etc/calico/felix.cfg", value_name = "PATH")]
+    pub felix_config: PathBuf,
+    /// Where passwords of BGP peers are: DIR/SECRET/KEY, as Secrets are mounted
+    #[arg(long, default_value = DEFAULT_SECRETS, value_name = "DIR")]
+    pub secrets: PathBuf,
+    /// etcd: as ETCD_ENDPOINTS or the file named by -c say; embedded: one in this process, for a node alone
+    #[arg(long, default_value = "etcd", value_name = "etcd|embedded")]
+    pub datastore: String,
+    /// Where the embedded datastore is
+    #[arg(long, default_value = node::DATA, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Print what would be decided, and why, and end
+    #[arg(long)]
+    pub explain: bool,
+    /// Where from.
+    #[command(flatten)]
+    pub config: ConfigArgs,
 }
 
 /// `bgpd`.

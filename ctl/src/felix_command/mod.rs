@@ -10,13 +10,14 @@ use felix::Config;
 use felix::client::{Client, ClientError, DEFAULT_SOCKET};
 use felix_config::{Connection, Local, Stored, resolve};
 use kernel::{Conntrack, Namespaces, Nftables, SystemNamespaces};
+use observe::health::Health;
 use observe::shutdown::Shutdown;
 use std::path::{Path, PathBuf};
 
 /// Where Calico's agent looks for its file unless told otherwise.
 const DEFAULT_FILE: &str = "/etc/calico/felix.cfg";
 /// Where the CNI plugin looks for the MTU of workloads.
-const MTU_FILE: &str = "/var/lib/calico/mtu";
+pub const MTU_FILE: &str = "/var/lib/calico/mtu";
 
 /// `felix`.
 #[derive(Debug, Args)]
@@ -89,7 +90,7 @@ pub struct AskArgs {
 /// # Errors
 /// Settings that cannot work; a socket or the kernel that cannot be opened.
 pub async fn run(args: &RunArgs, global: &Global, env: session::Environment<'_>) -> Result<(), Failure> {
-    let local = local(&args.file)?;
+    let local = local(environment(), &args.file)?;
     let node = node_name(args, &local, env)?;
     let connection = local.connection();
     if connection.datastore.as_deref().is_some_and(|kind| kind != "etcdv3") {
@@ -113,6 +114,7 @@ pub async fn run(args: &RunArgs, global: &Global, env: session::Environment<'_>)
         flows: Box::new(flows),
         socket: args.socket.clone(),
         mtu_file: MTU_FILE.into(),
+        health: Health::default(),
     };
     felix::run(config, shutdown).await.map_err(failed)
 }
@@ -130,7 +132,11 @@ pub async fn ask(command: &FelixCommand, io: &mut Io) -> Result<(), Failure> {
                     // What is stored is the agent's to tell; what is written here can be shown without it.
                     let note = "no agent answers here: values are of this environment and file alone\n";
                     io.err.write_all(note.as_bytes())?;
-                    felix::describe(&resolve(&local(Path::new(DEFAULT_FILE))?, &Stored::default(), ""))
+                    felix::describe(&resolve(
+                        &local(environment(), Path::new(DEFAULT_FILE))?,
+                        &Stored::default(),
+                        "",
+                    ))
                 }
                 Err(error) => return Err(refused(error)),
             };
@@ -180,11 +186,17 @@ fn refused(error: ClientError) -> Failure {
     Failure::Message(error.to_string())
 }
 
-/// Environment and file.
-fn local(file: &Path) -> Result<Local, Failure> {
-    // a name or value that is no text is no parameter's
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+/// The process's environment; a name or value that is no text is nobody's.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Felix's parameters among variables, and in a file that need not exist.
+///
+/// # Errors
+/// The file cannot be read, or a line of it says nothing.
+pub fn local(variables: impl IntoIterator<Item = (String, String)>, file: &Path) -> Result<Local, Failure> {
     let local = Local::new(variables);
     match std::fs::read_to_string(file) {
         Ok(text) => local.with_file(&text).map_err(|error| failed(format!("{}: {error}", file.display()))),

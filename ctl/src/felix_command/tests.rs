@@ -33,9 +33,9 @@ fn a_broken_file_is_named_with_its_line() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("felix.cfg");
     std::fs::write(&file, "[global]\nnonsense\n").unwrap();
-    let Err(Failure::Message(text)) = local(&file) else { panic!("it is taken") };
+    let Err(Failure::Message(text)) = local([], &file) else { panic!("it is taken") };
     assert!(text.contains("felix.cfg: line 2"), "{text}");
-    assert!(local(&directory.path().join("none")).is_ok());
+    assert!(local([], &directory.path().join("none")).is_ok());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::directory::Directory;
 use super::plan::Plan;
-use super::programs::{Program, Ready};
+use super::programs::Program;
 use anyhow::{Context, Result, bail};
 use bgpd::client::Client;
 use std::path::Path;
@@ -65,7 +65,7 @@ pub fn wait(directory: &Directory, plan: &Plan, speakers: &[Program]) -> Result<
         let mut up = 0;
         let mut missing = Vec::new();
         for program in speakers {
-            let Ready::Speaker(socket) = &program.ready else { continue };
+            let Some(socket) = program.ready.speaker() else { continue };
             let found = sessions(socket)?;
             up += found.up;
             if found.up < plan.sessions_of(&program.place) {

@@ -5,6 +5,7 @@ use super::directory::Directory;
 use super::failpoint::failpoint;
 use super::place::Place;
 use super::plan::{Etcd, NODE_PROGRAMS, Plan, Workload};
+use super::programs::AGENT;
 use super::progress::Progress;
 use super::state::{Attached, Created, Identity, Phase, State};
 use super::watch::{STEP, Watch};
@@ -72,7 +73,7 @@ fn leave_datastore(directory: &Directory, state: &State, progress: &mut Progress
         Some((format!("detach {}", known.name), Left::Workload(planned, known)))
     });
     let reports = state.processes.iter().filter_map(|started| {
-        let node = started.name.strip_prefix("felix-")?;
+        let node = started.name.strip_prefix(AGENT)?;
         Some((format!("remove what {} reported", started.name), Left::Reports(node, started.identity)))
     });
     let delete = state

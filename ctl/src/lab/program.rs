@@ -40,7 +40,8 @@ pub fn start(directory: &Directory, etcd: &Etcd, program: &Program) -> Result<Id
         Where::Host => process::start(command, &[], directory.path(), log),
         Where::Outside => directory.outside()?.run(|| process::start(command, &[], directory.path(), log)),
         Where::Node(node) => {
-            let environment = super::node_environment(etcd);
+            let mut environment = super::node_environment(etcd).to_vec();
+            environment.extend(program.environment.iter().cloned());
             directory.place(node)?.run(|| process::start(command, &environment, directory.path(), log))
         }
     }
@@ -82,7 +83,7 @@ pub fn wait_ready(
 pub fn health(directory: &Directory, ready: &Ready) -> Result<()> {
     match ready {
         Ready::Etcd(address) => health_of_etcd(&directory.outside()?, address),
-        Ready::Agent(socket) => agent(socket).map(drop),
+        Ready::Agent { felix, speaker } => agent(felix).and_then(|_| converge::sessions(speaker)).map(drop),
         Ready::Speaker(socket) => converge::sessions(socket).map(drop),
     }
 }

@@ -1,15 +1,15 @@
 //! The table of programs that run as long as the lab does.
 
 use super::plan::{
-    DATASTORE, ETCD_ADDRESS, ETCD_PORT, Etcd, NODE_PROGRAMS, OUTSIDE, Plan, ROUTER, relay_address,
+    DATASTORE, ETCD_ADDRESS, ETCD_PORT, Etcd, NODE_PROGRAMS, Node, OUTSIDE, Plan, ROUTER, relay_address,
 };
 use super::state::Identity;
 use std::path::{Path, PathBuf};
 
-/// Where an agent's socket lies, seen from its node.
-const AGENT_SOCKET: &str = "run/ocicat/felix.sock";
-/// Where a speaker's socket lies, seen from its node.
-const SPEAKER_SOCKET: &str = "run/ocicat/bgpd.sock";
+/// What the name of a node's agent begins with; the node's name follows.
+pub const AGENT: &str = "agent-";
+/// Added to the cluster's type.
+const CLUSTER_TYPE: &str = "ocicat";
 
 /// Where a program of the lab runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +27,13 @@ pub enum Where {
 pub enum Ready {
     /// It is an etcd, or leads to one, at this address as seen from the outside namespace.
     Etcd(String),
-    /// It is a node agent with this socket, as seen from the host.
-    Agent(PathBuf),
+    /// It is a node's agent, with these sockets of its parts, as seen from the host.
+    Agent {
+        /// Felix's.
+        felix: PathBuf,
+        /// The BGP speaker's.
+        speaker: PathBuf,
+    },
     /// It is a BGP speaker with this socket, as seen from the host.
     Speaker(PathBuf),
 }
@@ -37,7 +42,17 @@ impl std::fmt::Display for Ready {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Ready::Etcd(address) => f.write_str(address),
-            Ready::Agent(socket) | Ready::Speaker(socket) => write!(f, "{}", socket.display()),
+            Ready::Agent { felix: socket, .. } | Ready::Speaker(socket) => write!(f, "{}", socket.display()),
+        }
+    }
+}
+
+impl Ready {
+    /// The socket of its BGP speaker, where it has one.
+    pub fn speaker(&self) -> Option<&Path> {
+        match self {
+            Ready::Agent { speaker, .. } | Ready::Speaker(speaker) => Some(speaker),
+            Ready::Etcd(_) => None,
         }
     }
 }
@@ -53,6 +68,8 @@ pub struct Program {
     pub path: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
+    /// What its environment says besides what all of a node's programs are told.
+    pub environment: Vec<(&'static str, String)>,
     /// Who answers once it is ready.
     pub ready: Ready,
 }
@@ -72,7 +89,7 @@ impl Plan {
     pub fn programs(&self, directory: &Path, own: &Path) -> Vec<Program> {
         let mut all = self.datastore_programs(directory, own);
         all.extend(self.agents(directory));
-        all.extend(self.speakers(directory, own));
+        all.extend(self.router(directory, own));
         all
     }
 
@@ -92,6 +109,7 @@ impl Plan {
                         place: Where::Host,
                         path: own.to_path_buf(),
                         args: words.map(str::to_string).to_vec(),
+                        environment: Vec::new(),
                         ready: Ready::Etcd(listen),
                     }
                 })
@@ -99,42 +117,43 @@ impl Plan {
         }
     }
 
-    /// The agents: one a node.
+    /// The agents: one a node. Each finds its own addresses.
     pub fn agents(&self, directory: &Path) -> Vec<Program> {
-        let agent = |name: &str| Program {
-            name: format!("felix-{name}"),
-            place: Where::Node(name.to_string()),
-            path: Path::new(NODE_PROGRAMS).join("ocicat"),
-            args: ["felix", "--node", name].map(str::to_string).to_vec(),
-            ready: Ready::Agent(directory.join("nodes").join(name).join(AGENT_SOCKET)),
+        let agent = |node: &Node| {
+            let socket = |name: &str| directory.join("nodes").join(&node.name).join("run/ocicat").join(name);
+            let mut environment = vec![
+                ("NODENAME", node.name.clone()),
+                ("IP", "autodetect".to_owned()),
+                ("IP6", "autodetect".to_owned()),
+                ("CLUSTER_TYPE", CLUSTER_TYPE.to_owned()),
+            ];
+            environment.extend(node.as_number.map(|number| ("AS", number.to_string())));
+            Program {
+                name: format!("{AGENT}{}", node.name),
+                place: Where::Node(node.name.clone()),
+                path: Path::new(NODE_PROGRAMS).join("ocicat"),
+                args: ["node", "run"].map(str::to_string).to_vec(),
+                environment,
+                ready: Ready::Agent { felix: socket("felix.sock"), speaker: socket("bgpd.sock") },
+            }
         };
-        self.nodes.iter().map(|one| agent(&one.name)).collect()
+        self.nodes.iter().map(agent).collect()
     }
 
-    /// The BGP speakers: one a node, and that of the router.
-    pub fn speakers(&self, directory: &Path, own: &Path) -> Vec<Program> {
-        let node = |name: &str| Program {
-            name: format!("bgpd-{name}"),
-            place: Where::Node(name.to_string()),
-            path: Path::new(NODE_PROGRAMS).join("ocicat"),
-            args: ["bgpd", "--node", name].map(str::to_string).to_vec(),
-            ready: Ready::Speaker(directory.join("nodes").join(name).join(SPEAKER_SOCKET)),
-        };
-        let mut all: Vec<Program> = self.nodes.iter().map(|one| node(&one.name)).collect();
-        if self.shape.fabric.has_router() {
-            let socket = directory.join(ROUTER).join("bgpd.sock");
-            let resources = router_resources(directory).display().to_string();
-            let shown = socket.display().to_string();
-            let words = ["bgpd", "--node", ROUTER, "--resources", &resources, "--socket", &shown];
-            all.push(Program {
-                name: format!("bgpd-{ROUTER}"),
-                place: Where::Outside,
-                path: own.to_path_buf(),
-                args: words.map(str::to_string).to_vec(),
-                ready: Ready::Speaker(socket),
-            });
-        }
-        all
+    /// The BGP speaker of the router, in a fabric that has one.
+    pub fn router(&self, directory: &Path, own: &Path) -> Option<Program> {
+        let socket = directory.join(ROUTER).join("bgpd.sock");
+        let resources = router_resources(directory).display().to_string();
+        let shown = socket.display().to_string();
+        let words = ["bgpd", "--node", ROUTER, "--resources", &resources, "--socket", &shown];
+        self.shape.fabric.has_router().then(|| Program {
+            name: format!("bgpd-{ROUTER}"),
+            place: Where::Outside,
+            path: own.to_path_buf(),
+            args: words.map(str::to_string).to_vec(),
+            environment: Vec::new(),
+            ready: Ready::Speaker(socket),
+        })
     }
 }
 
@@ -164,6 +183,7 @@ fn store(directory: &Path, own: &Path) -> Program {
         place: Where::Outside,
         path: own.to_path_buf(),
         args: ["datastore", "--data-dir", &data, "--listen", &listen].map(str::to_string).to_vec(),
+        environment: Vec::new(),
         ready: Ready::Etcd(relay_address(0)),
     }
 }
@@ -196,20 +216,28 @@ mod tests {
     }
 
     #[test]
-    fn every_node_has_a_speaker_and_so_has_the_router() {
-        let names = |fabric| {
+    fn every_node_has_an_agent_and_the_router_a_speaker() {
+        let lines = |fabric| {
             let plan = Plan::new(Etcd::Own, Shape { nodes: 2, fabric });
-            let speakers = plan.speakers(Path::new("/lab"), Path::new("/b/ocicat"));
-            speakers.into_iter().map(|program| (program.name, program.args.join(" "))).collect::<Vec<_>>()
+            let mut all = plan.agents(Path::new("/lab"));
+            all.extend(plan.router(Path::new("/lab"), Path::new("/b/ocicat")));
+            let line = |program: Program| {
+                let variables = program.environment.iter().map(|(name, value)| format!("{name}={value} "));
+                format!("{} {}{}", program.name, variables.collect::<String>(), program.args.join(" "))
+            };
+            all.into_iter().map(line).collect::<Vec<_>>()
         };
+        let agent = "IP=autodetect IP6=autodetect CLUSTER_TYPE=ocicat";
         assert_eq!(
-            names(Fabric::Segment),
+            lines(Fabric::Segment),
             [
-                ("bgpd-node-1".to_string(), "bgpd --node node-1".to_string()),
-                ("bgpd-node-2".to_string(), "bgpd --node node-2".to_string())
+                format!("agent-node-1 NODENAME=node-1 {agent} node run"),
+                format!("agent-node-2 NODENAME=node-2 {agent} node run"),
             ]
         );
-        let router = "bgpd --node tor --resources /lab/tor/resources --socket /lab/tor/bgpd.sock";
-        assert_eq!(names(Fabric::Routed)[2], ("bgpd-tor".to_string(), router.to_string()));
+        let routed = lines(Fabric::Routed);
+        assert_eq!(routed[1], format!("agent-node-2 NODENAME=node-2 {agent} AS=65102 node run"));
+        let router = "bgpd-tor bgpd --node tor --resources /lab/tor/resources --socket /lab/tor/bgpd.sock";
+        assert_eq!(routed[2], router);
     }
 }

@@ -89,15 +89,14 @@ pub fn examine(directory: &Directory, watch: &Watch) -> Result<Option<Report>> {
                 about.push_str(&format!(", {address}"));
                 program::health(directory, &program.ready)
             }
-            (true, Ready::Agent(socket)) => program::agent(socket).map(|status| {
+            (true, Ready::Agent { felix, speaker }) => program::agent(felix).and_then(|status| {
                 about.push_str(&format!(", enforces revision {}", status.enforced_revision));
-            }),
-            (true, Ready::Speaker(socket)) => converge::sessions(socket).and_then(|sessions| {
-                about.push_str(&format!(", BGP: {sessions}"));
-                let missing = plan.sessions_of(&program.place).saturating_sub(sessions.up);
-                anyhow::ensure!(missing == 0, "sessions are down: {}", sessions.down.join(", "));
+                about.push_str(&sessions(speaker, plan.sessions_of(&program.place))?);
                 Ok(())
             }),
+            (true, Ready::Speaker(socket)) => {
+                sessions(socket, plan.sessions_of(&program.place)).map(|text| about.push_str(&text))
+            }
         };
         find(program.name, about, result);
     }
@@ -127,6 +126,13 @@ pub fn examine(directory: &Directory, watch: &Watch) -> Result<Option<Report>> {
         find(planned.name.clone(), about, result);
     }
     Ok(Some(Report { phase: state.phase, step: state.step, etcd: state.etcd, shape: state.shape, findings }))
+}
+
+/// What a speaker's sessions are like, where all that should be up are.
+fn sessions(socket: &Path, wanted: usize) -> Result<String> {
+    let sessions = converge::sessions(socket)?;
+    anyhow::ensure!(sessions.up >= wanted, "sessions are down: {}", sessions.down.join(", "));
+    Ok(format!(", BGP: {sessions}"))
 }
 
 fn link_is_up(netns: &Netns, name: &str) -> Result<()> {

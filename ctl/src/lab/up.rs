@@ -98,9 +98,8 @@ impl<'a> Making<'a> {
             )),
         }
         self.bootstrap()?;
+        let speakers = self.start_agents()?;
         self.apply_resources()?;
-        self.start_agents()?;
-        let speakers = self.start_speakers()?;
         for number in 0..self.plan.workloads.len() {
             self.attach(&runtime, number)?;
         }
@@ -131,29 +130,24 @@ impl<'a> Making<'a> {
         Ok(started)
     }
 
-    /// Starts the agents, and waits until they enforce what the datastore holds.
-    fn start_agents(&mut self) -> Result<()> {
-        let started = self.start_programs(self.plan.agents(self.directory.path()))?;
-        self.step("waiting for the agents")?;
-        for (program, identity) in &started {
-            program::wait_ready(self.directory, program, *identity, program::READY)?;
-        }
-        Ok(())
-    }
-
-    /// Starts the BGP speakers, the router's with its own resources, and waits until they answer.
-    fn start_speakers(&mut self) -> Result<Vec<Program>> {
+    /// Starts the agents, and the router's speaker with its own resources; waits until the nodes are registered and
+    /// enforce what the datastore holds.
+    fn start_agents(&mut self) -> Result<Vec<Program>> {
         let resources = programs::router_resources(self.directory.path());
         for (name, text) in fabric::of_router(&self.plan) {
             std::fs::create_dir_all(&resources)?;
             std::fs::write(resources.join(name), text)?;
         }
-        let speakers = self.plan.speakers(self.directory.path(), &self.needs.programs.ocicat);
-        let started = self.start_programs(speakers)?;
-        self.step("waiting for the BGP speakers")?;
+        let mut programs = self.plan.agents(self.directory.path());
+        programs.extend(self.plan.router(self.directory.path(), &self.needs.programs.ocicat));
+        let started = self.start_programs(programs)?;
+        self.step("waiting for the agents")?;
         for (program, identity) in &started {
             program::wait_ready(self.directory, program, *identity, program::READY)?;
         }
+        self.progress.say(
+            "agents run: nodes are registered; cluster information, tiers, default pools and configurations are there",
+        );
         Ok(started.into_iter().map(|(program, _)| program).collect())
     }
 
@@ -168,7 +162,7 @@ impl<'a> Making<'a> {
     }
 
     fn bootstrap(&mut self) -> Result<()> {
-        self.step("cluster information, default pools, nodes")?;
+        self.step("what the agents must find")?;
         let first = self.plan.nodes.first().context("a lab has a node")?;
         // The node's network, with our own files: the state file is not to be seen from a node.
         let place = Place::of(self.directory.place(&first.name)?.net().clone());
@@ -178,10 +172,7 @@ impl<'a> Making<'a> {
                 state.created.push(created);
                 state.save(directory.path())
             })
-        })?;
-        self.progress
-            .say("cluster information, tiers, default pools, configurations and node are in the datastore");
-        Ok(())
+        })
     }
 
     fn apply_resources(&mut self) -> Result<()> {

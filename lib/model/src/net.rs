@@ -22,6 +22,14 @@ impl Family {
         }
     }
 
+    /// For people: IPv4 or IPv6.
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        }
+    }
+
     /// 4 or 6, as in keys and texts.
     pub fn number(self) -> u8 {
         match self {

@@ -1,26 +1,24 @@
 //! Metrics of a process in the Prometheus text format, under the exact names the code gives.
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::sync::OnceLock;
+
+/// The recorder of this process, once one of its parts has asked for it.
+static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
 /// The recorder's reading side. Parts write with `metrics::counter!`, `gauge!`, `histogram!`.
 #[derive(Clone)]
 pub struct Metrics(PrometheusHandle);
 
-/// Metrics were set up before in this process.
-#[derive(Debug, thiserror::Error)]
-#[error("metrics are already set up")]
-pub struct MetricsError;
-
 impl Metrics {
-    /// Installs the process's recorder; once a process.
-    ///
-    /// # Errors
-    /// When one is installed already.
-    pub fn install() -> Result<Self, MetricsError> {
-        let recorder = PrometheusBuilder::new().build_recorder();
-        let handle = recorder.handle();
-        metrics::set_global_recorder(recorder).map_err(|_| MetricsError)?;
-        Ok(Self(handle))
+    /// The process's recorder, installed by whoever asks first; none where something that is not ours records already.
+    pub fn of_process() -> Option<Self> {
+        let installed = RECORDER.get_or_init(|| {
+            let recorder = PrometheusBuilder::new().build_recorder();
+            let handle = recorder.handle();
+            metrics::set_global_recorder(recorder).is_ok().then_some(handle)
+        });
+        installed.clone().map(Self)
     }
 
     /// Everything recorded so far, in the Prometheus text format.
@@ -41,13 +39,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_come_out_verbatim_and_a_second_recorder_is_refused() {
-        let metrics = Metrics::install().unwrap();
+    fn names_come_out_verbatim_and_all_parts_share_one_recorder() {
+        let metrics = Metrics::of_process().unwrap();
         metrics::counter!("felix_cluster_num_hosts").increment(3);
         metrics::gauge!("ipam_blocks", "node" => "n1").set(2.0);
         let text = metrics.render();
         assert!(text.contains("\nfelix_cluster_num_hosts 3"), "{text}");
         assert!(text.contains("ipam_blocks{node=\"n1\"} 2"), "{text}");
-        assert!(Metrics::install().is_err());
+        metrics::counter!("felix_cluster_num_hosts").increment(1);
+        assert!(Metrics::of_process().unwrap().render().contains("\nfelix_cluster_num_hosts 4"));
     }
 }

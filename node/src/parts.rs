@@ -1,0 +1,110 @@
+//! Which parts there are, and how each is started. Each opens its own sockets, on its own runtime.
+
+use crate::supervise::Part;
+use crate::{Config, EMBEDDED_LISTEN};
+use bgpd::RouterId;
+use datastore::ConnectConfig;
+use futures::future::LocalBoxFuture;
+use kernel::{Conntrack, Nftables};
+use observe::health::Health;
+use observe::shutdown::Shutdown;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What the parts are started with, each time.
+pub struct Given {
+    /// The agent's configuration.
+    pub config: Config,
+    /// How the datastore is reached.
+    pub connection: ConnectConfig,
+    /// What the BGP identifier is made of.
+    pub router_id: RouterId,
+    /// Where all report.
+    pub health: Health,
+}
+
+/// How the embedded datastore is reached.
+pub fn embedded_connection() -> ConnectConfig {
+    ConnectConfig::from_env(&|name| (name == "ETCD_ENDPOINTS").then(|| EMBEDDED_LISTEN.to_owned()))
+}
+
+/// The embedded datastore, in this directory.
+pub fn store(directory: PathBuf) -> Part {
+    part("datastore", move |shutdown| serve_store(directory.clone(), shutdown))
+}
+
+/// Policy and routes of workloads.
+pub fn felix(given: &Arc<Given>) -> Part {
+    let given = given.clone();
+    part("felix", move |shutdown| run_felix(given.clone(), shutdown))
+}
+
+/// Routes to and from others.
+pub fn bgpd(given: &Arc<Given>) -> Part {
+    let given = given.clone();
+    part("bgpd", move |shutdown| run_bgpd(given.clone(), shutdown))
+}
+
+fn part<F>(name: &'static str, run: impl Fn(Shutdown) -> F + Send + 'static) -> Part
+where
+    F: Future<Output = Result<(), String>> + 'static,
+{
+    let run = move |shutdown| -> LocalBoxFuture<'static, _> { Box::pin(run(shutdown)) };
+    Part { name, run: Box::new(run) }
+}
+
+fn words(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+async fn serve_store(directory: PathBuf, shutdown: Shutdown) -> Result<(), String> {
+    let address = EMBEDDED_LISTEN.trim_start_matches("http://");
+    let listener = tokio::net::TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("{EMBEDDED_LISTEN}: {error}; the embedded datastore listens there"))?;
+    let server = etcd_lite::Server::open(etcd_lite::Options::new(directory)).map_err(words)?;
+    let result = tokio::select! {
+        result = server.serve(listener, EMBEDDED_LISTEN, None) => result.map_err(words),
+        () = shutdown.wait() => Ok(()),
+    };
+    server.stop();
+    result
+}
+
+async fn run_felix(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> {
+    let config = &given.config;
+    let kernel = config.kernel.clone();
+    let nft = Nftables::open(kernel.netns()).map_err(words)?;
+    let flows = Conntrack::open(kernel.netns()).map_err(words)?;
+    let felix = felix::Config {
+        node: config.name.clone(),
+        local: config.felix.clone(),
+        store: datastore::connect(&given.connection).map_err(words)?,
+        source: "etcd".to_owned(),
+        kernel,
+        nft: Box::new(nft),
+        flows: Box::new(flows),
+        socket: config.run.join("felix.sock"),
+        mtu_file: config.mtu_file.clone(),
+        health: given.health.clone(),
+    };
+    felix::run(felix, shutdown).await.map_err(words)
+}
+
+async fn run_bgpd(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> {
+    let config = &given.config;
+    let bgpd = bgpd::Config {
+        node: config.name.clone(),
+        store: datastore::connect(&given.connection).map_err(words)?,
+        source: "etcd".to_owned(),
+        problems: None,
+        kernel: config.kernel.clone(),
+        programs_kernel: true,
+        socket: config.run.join("bgpd.sock"),
+        router_id: given.router_id,
+        secrets: config.secrets.clone(),
+        endpoint_status: config.endpoint_status.clone(),
+        health: given.health.clone(),
+    };
+    bgpd::run(bgpd, shutdown).await.map_err(words)
+}

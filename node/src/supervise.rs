@@ -1,0 +1,227 @@
+//! Parts beside each other: a thread and a runtime each. One that panics or ends is reported and started again, later
+//! each time; the others, and the kernel, do not notice.
+
+use futures::future::LocalBoxFuture;
+use observe::health::{Health, Report, Reporter};
+use observe::shutdown::Shutdown;
+use std::panic::AssertUnwindSafe;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How soon a part is started again, the first time.
+const SOON: Duration = Duration::from_millis(100);
+/// How late at most.
+const LATE: Duration = Duration::from_secs(10);
+/// A part that ran so long has recovered: the next start is soon again.
+const RECOVERED: Duration = Duration::from_secs(60);
+/// How long all parts may take to end.
+const END: Duration = Duration::from_secs(10);
+
+/// A part of the agent.
+pub struct Part {
+    /// Its name, as health and log have it.
+    pub name: &'static str,
+    /// Runs it until the token fires; called again for each start, on a current-thread runtime of its own. The error is
+    /// for people.
+    pub run: Box<dyn Fn(Shutdown) -> LocalBoxFuture<'static, Result<(), String>> + Send>,
+}
+
+/// Starts parts and waits for their end.
+pub struct Supervisor {
+    health: Health,
+    shutdown: Shutdown,
+    threads: Vec<(&'static str, JoinHandle<()>)>,
+}
+
+impl Supervisor {
+    /// No part runs yet. All of them end when `shutdown` fires.
+    pub fn new(health: Health, shutdown: Shutdown) -> Self {
+        Self { health, shutdown, threads: Vec::new() }
+    }
+
+    /// Starts a part.
+    ///
+    /// # Errors
+    /// The system has no thread for it; in words.
+    pub fn start(&mut self, part: Part) -> Result<(), String> {
+        let name = part.name;
+        let keeper = Keeper {
+            reporter: self.health.register(&format!("part {name}"), None),
+            shutdown: self.shutdown.clone(),
+            part,
+        };
+        keeper.reporter.report(Report::ok(), Instant::now());
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || keeper.keep());
+        self.threads.push((name, thread.map_err(|error| format!("no thread for {name}: {error}"))?));
+        Ok(())
+    }
+
+    /// Waits for all parts after the token fired, a bounded time.
+    pub async fn join(self) {
+        let until = Instant::now() + END;
+        for (name, thread) in self.threads {
+            while !thread.is_finished() {
+                if Instant::now() > until {
+                    tracing::warn!(part = name, "does not end; the process ends without it");
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+}
+
+struct Keeper {
+    part: Part,
+    reporter: Reporter,
+    shutdown: Shutdown,
+}
+
+impl Keeper {
+    fn keep(self) {
+        let mut wait = SOON;
+        while self.shutdown.reason().is_none() {
+            let begin = Instant::now();
+            let end = self.once();
+            if self.shutdown.reason().is_some() {
+                if let Err(reason) = end {
+                    tracing::warn!(part = self.part.name, reason, "ended with an error");
+                }
+                return;
+            }
+            if begin.elapsed() > RECOVERED {
+                wait = SOON;
+            }
+            let reason = end.err().unwrap_or_else(|| "it ended by itself".to_owned());
+            tracing::error!(
+                part = self.part.name,
+                reason,
+                again_in_ms = wait.as_millis(),
+                "is started again"
+            );
+            self.reporter
+                .report(Report::not_ready(format!("down, is started again: {reason}")), Instant::now());
+            self.pause(wait);
+            wait = (wait * 2).min(LATE);
+            self.reporter.report(Report::ok(), Instant::now());
+        }
+    }
+
+    /// One run of the part; a panic is one of its ends.
+    fn once(&self) -> Result<(), String> {
+        let run = AssertUnwindSafe(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .map_err(|error| format!("no runtime: {error}"))?;
+            // a token of its own: a part that ends fires it for what it started, not for the others
+            let own = Shutdown::default();
+            let (whole, child) = (self.shutdown.clone(), own.clone());
+            runtime.spawn(async move {
+                whole.wait().await;
+                child.trigger(whole.reason().unwrap_or_default());
+            });
+            let ran = runtime.block_on((self.part.run)(own));
+            // what it left running must not keep the thread
+            runtime.shutdown_timeout(Duration::from_secs(1));
+            ran
+        });
+        std::panic::catch_unwind(run)
+            .unwrap_or_else(|panic| Err(format!("it panicked: {}", words(panic.as_ref()))))
+    }
+
+    fn pause(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until && self.shutdown.reason().is_none() {
+            std::thread::sleep(
+                Duration::from_millis(20).min(until.saturating_duration_since(Instant::now())),
+            );
+        }
+    }
+}
+
+fn words(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn eventually(what: &str, condition: impl Fn() -> bool) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while !condition() {
+            assert!(Instant::now() < until, "not in time: {what}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn report(health: &Health, part: &str) -> Report {
+        let parts = health.parts(Instant::now());
+        parts.into_iter().find(|known| known.name == part).unwrap().report
+    }
+
+    /// A part that runs on after it was started `after` times, and does `before` until then.
+    fn part(
+        name: &'static str,
+        starts: &Arc<AtomicUsize>,
+        after: usize,
+        before: fn() -> Result<(), String>,
+    ) -> Part {
+        let starts = starts.clone();
+        let run = move |shutdown: Shutdown| -> LocalBoxFuture<'static, Result<(), String>> {
+            let number = starts.fetch_add(1, Ordering::SeqCst) + 1;
+            Box::pin(async move {
+                if number < after {
+                    // what ended part fires reaches nobody else
+                    shutdown.trigger("the part has ended");
+                    return before();
+                }
+                shutdown.wait().await;
+                Ok(())
+            })
+        };
+        Part { name, run: Box::new(run) }
+    }
+
+    #[test]
+    fn a_part_that_dies_is_started_again_and_the_others_do_not_notice() {
+        let (health, shutdown) = (Health::default(), Shutdown::default());
+        let mut supervisor = Supervisor::new(health.clone(), shutdown.clone());
+        let counts: [Arc<AtomicUsize>; 4] = Default::default();
+        let [steady, panics, ends, fails] = &counts;
+        supervisor.start(part("steady", steady, 0, || Ok(()))).unwrap();
+        supervisor.start(part("panics", panics, 3, || panic!("on purpose"))).unwrap();
+        supervisor.start(part("ends", ends, 2, || Ok(()))).unwrap();
+        supervisor.start(part("fails", fails, usize::MAX, || Err("no socket".into()))).unwrap();
+        eventually("both run again", || {
+            panics.load(Ordering::SeqCst) == 3 && ends.load(Ordering::SeqCst) == 2
+        });
+        eventually("they are well", || {
+            report(&health, "part panics").ready && report(&health, "part ends").ready
+        });
+        eventually("the third is told", || {
+            let report = report(&health, "part fails");
+            report.live && !report.ready && report.reason.contains("no socket")
+        });
+        assert_eq!(steady.load(Ordering::SeqCst), 1);
+        assert_eq!(shutdown.reason(), None);
+        shutdown.trigger("end");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(supervisor.join());
+        let before = fails.load(Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(fails.load(Ordering::SeqCst), before, "nothing is started any more");
+    }
+
+    #[test]
+    fn the_words_of_a_panic() {
+        let caught = |run: fn()| std::panic::catch_unwind(run).unwrap_err();
+        assert_eq!(words(caught(|| panic!("plain")).as_ref()), "plain");
+        assert_eq!(words(caught(|| panic!("number {}", 1)).as_ref()), "number 1");
+        assert_eq!(words(caught(|| std::panic::panic_any(7)).as_ref()), "without a word");
+    }
+}
