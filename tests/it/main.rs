@@ -15,6 +15,7 @@ mod lab;
 mod law;
 mod layout;
 mod leaks;
+mod node_process;
 mod parallel_add;
 mod policy;
 mod requests;
