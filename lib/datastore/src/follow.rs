@@ -3,21 +3,39 @@
 //! Lists what has to be listed, keeps a watch a root open, and answers compaction, broken streams and replaced stores
 //! with a new list or a new watch. It never gives up and never fails: a store that is away only means that nothing
 //! comes, while consumers keep the last consistent state.
+//!
+//! Roots can be followed each for itself ([`Follow::new`]) or together ([`Follow::together`]): lists of one revision, then
+//! one watch. The first asks the store for nothing else; with the second what consumers know is the state of one revision.
 
 use crate::pages::Pages;
 use crate::{Datastore, StoreError};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, BoxStream, SelectAll, StreamExt};
-use mvcc::{Event, KeyRange, RangeRequest, RangeResponse, WatchRequest, WatchResponse};
+use mvcc::{Event, KeyRange, RangeRequest, RangeResponse, Revision, WatchRequest, WatchResponse};
 use std::sync::Arc;
 use std::time::Duration;
-use syncer::{Next, Output, Page, RootId, Syncer};
+use syncer::{Next, NextTogether, Output, Page, RootId, Syncer};
 
 /// Pauses between attempts, doubling from the first to the longest, unless the caller says otherwise.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// What a watch covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watched {
+    /// One root.
+    Root(RootId),
+    /// Everything from the first root to the last.
+    All,
+}
+
 /// A watch's message, or `None` when its stream ended.
-type Message = (RootId, Option<Result<WatchResponse, StoreError>>);
+type Message = (Watched, Option<Result<WatchResponse, StoreError>>);
+
+/// What has to be asked for before the next message can come.
+enum Ask {
+    List(RootId, RangeRequest),
+    Watch(Watched, KeyRange, Revision),
+}
 
 /// A list of a root, and the request for its next page.
 struct Listing {
@@ -31,8 +49,12 @@ pub struct Follow {
     store: Arc<dyn Datastore>,
     syncer: Syncer,
     watches: SelectAll<BoxStream<'static, Message>>,
-    /// Roots whose watch is open.
-    open: Vec<RootId>,
+    /// Where one watch covers all roots: its range.
+    hull: Option<KeyRange>,
+    /// Watches that are open.
+    open: Vec<Watched>,
+    /// The revision at which the rest of the roots is listed; 0 for the newest.
+    listed_at: Revision,
     /// The list under way; its request goes on while nobody waits for it.
     listing: Option<Listing>,
     /// Consumers were told part of a list, and not yet the rest.
@@ -54,7 +76,25 @@ impl std::fmt::Debug for Follow {
 impl Follow {
     /// Follows these ranges, which must not overlap. Nothing is sent before [`Follow::next`].
     pub fn new(store: Arc<dyn Datastore>, roots: impl IntoIterator<Item = KeyRange>) -> Self {
+        Self::of(store, roots, None)
+    }
+
+    /// The same with one watch over all there is between them, so that consumers see what is written in the order in which
+    /// it is written. Where the store does not let its user see what lies between, each root is watched for itself.
+    pub fn together(store: Arc<dyn Datastore>, roots: impl IntoIterator<Item = KeyRange>) -> Self {
+        let roots: Vec<KeyRange> = roots.into_iter().collect();
+        let hull = hull(&roots);
+        Self::of(store, roots, hull)
+    }
+
+    fn of(
+        store: Arc<dyn Datastore>,
+        roots: impl IntoIterator<Item = KeyRange>,
+        hull: Option<KeyRange>,
+    ) -> Self {
         Self {
+            hull,
+            listed_at: 0,
             store,
             syncer: Syncer::new(roots),
             watches: SelectAll::new(),
@@ -109,37 +149,81 @@ impl Follow {
             let answer = (&mut listing.request).await;
             return self.page(answer);
         }
-        let waiting = self.syncer.roots().find(|(root, _)| !self.open.contains(root));
-        if let Some((root, range)) = waiting {
-            let range = range.clone();
-            match self.syncer.next(root) {
-                Some(Next::Watch { from }) => {
-                    let messages = self.store.watch(WatchRequest::new(range, from)).await?;
-                    let messages = messages.map(move |message| (root, Some(message)));
-                    self.watches.push(messages.chain(stream::once(async move { (root, None) })).boxed());
-                    self.open.push(root);
-                }
-                _ => self.ask(root, Pages::new(&RangeRequest::new(range))),
+        match self.wanted() {
+            Some(Ask::List(root, request)) => {
+                self.ask(root, Pages::new(&request));
+                return Ok(None);
             }
-            return Ok(None);
+            Some(Ask::Watch(watched, range, from)) => {
+                self.listed_at = 0;
+                let request = WatchRequest { prev_kv: false, ..WatchRequest::new(range, from) };
+                let messages = match self.store.watch(request).await {
+                    Err(StoreError::Unauthorized(reason)) if watched == Watched::All => {
+                        self.watch_each(&reason);
+                        return Ok(None);
+                    }
+                    messages => messages?.map(move |message| (watched, Some(message))),
+                };
+                self.watches.push(messages.chain(stream::once(async move { (watched, None) })).boxed());
+                self.open.push(watched);
+                return Ok(None);
+            }
+            None => {}
         }
         match self.watches.next().await {
-            Some((root, Some(Ok(message)))) => {
-                let output = self.syncer.watched(root, message);
+            Some((watched, Some(Ok(message)))) => {
+                let output = match watched {
+                    Watched::Root(root) => self.syncer.watched(root, message),
+                    Watched::All => self.syncer.watched_together(message),
+                };
                 Ok((!output.changes.is_empty()).then_some(output))
             }
-            Some((root, Some(Err(StoreError::Compacted { .. })))) => {
-                self.syncer.lost(root);
+            Some((watched, Some(Err(StoreError::Compacted { .. })))) => {
+                match watched {
+                    Watched::Root(root) => self.syncer.lost(root),
+                    Watched::All => self.syncer.lost_together(),
+                }
+                Ok(None)
+            }
+            Some((Watched::All, Some(Err(StoreError::Unauthorized(reason))))) => {
+                self.watch_each(&reason);
                 Ok(None)
             }
             Some((_, Some(Err(error)))) => Err(error),
-            Some((root, None)) => {
-                self.open.retain(|open| *open != root);
+            Some((watched, None)) => {
+                self.open.retain(|open| *open != watched);
                 Ok(None)
             }
             // no roots: nothing will ever come
             None => futures::future::pending().await,
         }
+    }
+
+    /// What has to be asked for next, if anything.
+    fn wanted(&self) -> Option<Ask> {
+        let list = |root, revision| {
+            let request = RangeRequest::new(self.syncer.range(root)?.clone());
+            Some(Ask::List(root, RangeRequest { revision, ..request }))
+        };
+        if let Some(hull) = &self.hull {
+            return match self.syncer.next_together() {
+                _ if self.open.contains(&Watched::All) => None,
+                NextTogether::List(root) => list(root, self.listed_at),
+                NextTogether::Watch { from } => Some(Ask::Watch(Watched::All, hull.clone(), from)),
+            };
+        }
+        let closed = |(root, _): &(RootId, _)| !self.open.contains(&Watched::Root(*root));
+        let (root, range) = self.syncer.roots().find(closed)?;
+        match self.syncer.next(root)? {
+            Next::List => list(root, 0),
+            Next::Watch { from } => Some(Ask::Watch(Watched::Root(root), range.clone(), from)),
+        }
+    }
+
+    /// One watch for all is not allowed.
+    fn watch_each(&mut self, reason: &str) {
+        tracing::info!(reason, "what lies between may not be watched: each range is watched for itself");
+        self.hull = None;
     }
 
     /// Asks for the next page of a root's list.
@@ -156,7 +240,10 @@ impl Follow {
         let answer = match answer {
             Ok(answer) => answer,
             // the history its pages are read from is gone
-            Err(StoreError::Compacted { .. }) if !first => return Ok(None),
+            Err(StoreError::Compacted { .. }) if !first || self.listed_at != 0 => {
+                self.listed_at = 0;
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
         let last = pages.took(&answer);
@@ -169,10 +256,13 @@ impl Follow {
                 self.syncer.store_replaced();
                 self.watches = SelectAll::new();
                 self.open.clear();
+                self.listed_at = 0;
                 return Ok(None);
             }
         };
-        if !last {
+        if last {
+            self.listed_at = pages.revision();
+        } else {
             self.ask(root, pages);
         }
         let tell = !output.changes.is_empty() || output.became_in_sync || (last && self.half);
@@ -181,4 +271,14 @@ impl Follow {
         }
         Ok(tell.then_some(output))
     }
+}
+
+/// The range from the beginning of the first to the end of the last; `None` where there is none.
+fn hull(roots: &[KeyRange]) -> Option<KeyRange> {
+    let end = |root: &KeyRange| root.end.clone().unwrap_or_else(|| [&root.key[..], &[0]].concat().into());
+    // a single zero byte means "to the last key"
+    let open = roots.iter().any(|root| root.end.as_deref() == Some(&[0]));
+    let key = roots.iter().map(|root| root.key.clone()).min()?;
+    let last = if open { bytes::Bytes::from_static(&[0]) } else { roots.iter().map(end).max()? };
+    Some(KeyRange { key, end: Some(last) })
 }

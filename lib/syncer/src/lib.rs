@@ -12,6 +12,7 @@
 //!   deletions included; a list that changed nothing is no change. It comes page by page, however large it is;
 //!   [`Output::more`] says while it is under way.
 //! * [`Output::became_in_sync`] is said once, when every root has been listed.
+//! * [`Syncer::revision`] says up to which revision they know everything.
 //! * In the end the consumers' state is that of the store, in whatever order and how often things arrived.
 //!
 //! The syncer keeps keys and revisions, no values.
@@ -19,4 +20,4 @@
 mod root;
 mod syncer;
 
-pub use syncer::{Change, Next, Output, Page, RootId, StaleList, Status, Syncer};
+pub use syncer::{Change, Next, NextTogether, Output, Page, RootId, StaleList, Status, Syncer};

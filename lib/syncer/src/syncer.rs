@@ -34,6 +34,18 @@ pub enum Next {
     },
 }
 
+/// The same where one watch covers all roots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextTogether {
+    /// List this root, then ask again.
+    List(RootId),
+    /// Watch everything from this revision on.
+    Watch {
+        /// First revision to report.
+        from: Revision,
+    },
+}
+
 /// How far the stream is. Source: `datamodel.md` §7 of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -106,10 +118,36 @@ impl Syncer {
         self.roots.iter().enumerate().map(|(index, root)| (RootId(index), &root.range))
     }
 
+    /// A root's range; `None` for a root that is none.
+    pub fn range(&self, root: RootId) -> Option<&KeyRange> {
+        self.roots.get(root.0).map(|root| &root.range)
+    }
+
     /// What to do for a root; `None` for a root that is none.
     pub fn next(&self, root: RootId) -> Option<Next> {
         let root = self.roots.get(root.0)?;
         Some(if root.wants_list { Next::List } else { Next::Watch { from: root.floor + 1 } })
+    }
+
+    /// What to do for all roots where one watch covers them: list them one after another, best at one revision, then watch
+    /// everything between them; see [`Syncer::watched_together`].
+    pub fn next_together(&self) -> NextTogether {
+        match self.roots.iter().position(|root| root.wants_list) {
+            Some(index) => NextTogether::List(RootId(index)),
+            None => NextTogether::Watch { from: self.revision() + 1 },
+        }
+    }
+
+    /// Consumers were told everything that was written up to this revision: the least that is true of every root, 0
+    /// before all were listed. Of a root they may know more; where all roots were listed at one revision and one watch
+    /// covers them ([`Syncer::watched_together`]), what they know is the store's state of just this revision.
+    pub fn revision(&self) -> Revision {
+        self.roots.iter().map(|root| root.floor).min().unwrap_or_default()
+    }
+
+    /// The newest revision that was heard of, of any root.
+    pub fn newest(&self) -> Revision {
+        self.roots.iter().map(|root| root.floor.max(root.paged)).max().unwrap_or_default()
     }
 
     /// How far the stream is. Once in sync it stays so: what a later list brings comes as one difference.
@@ -172,6 +210,21 @@ impl Syncer {
         Output { changes, ..Output::default() }
     }
 
+    /// A message of a watch that covers all roots, which was opened where [`Syncer::next_together`] said, or before. Keys
+    /// of no root are passed over.
+    pub fn watched_together(&mut self, message: WatchResponse) -> Output {
+        let mut changes = Vec::new();
+        for event in message.events {
+            if let Some(root) = self.roots.iter_mut().find(|root| root.range.contains(&event.kv.key)) {
+                root.event(event, &mut changes);
+            }
+        }
+        for root in self.roots.iter_mut().filter(|root| root.listed) {
+            root.reached(message.revision);
+        }
+        Output { changes, ..Output::default() }
+    }
+
     /// Writes of this process, with the revision of their transaction in `kv.mod_revision`. They need not wait for the
     /// watch; when it reports them, or something older, nothing happens.
     pub fn wrote(&mut self, events: impl IntoIterator<Item = Event>) -> Output {
@@ -190,6 +243,11 @@ impl Syncer {
         if let Some(root) = self.roots.get_mut(root.0) {
             root.wants_list = true;
         }
+    }
+
+    /// The watch that covers all roots cannot go on.
+    pub fn lost_together(&mut self) {
+        self.roots.iter_mut().for_each(|root| root.wants_list = true);
     }
 
     /// The store was replaced or restored from a backup: its revisions do not follow on those known. Every root has to

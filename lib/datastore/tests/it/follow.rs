@@ -332,3 +332,69 @@ async fn a_long_list_comes_in_pages_and_goes_on_while_nobody_waits() {
     assert_eq!(slow.ranges.load(Ordering::Relaxed), 3, "two pages of one root, one of the other");
     assert_eq!(state, stored(&memory).await);
 }
+
+/// What the store held at a revision.
+async fn stored_at(store: &dyn Datastore, revision: i64) -> State {
+    let mut state = State::new();
+    for range in roots() {
+        let answer = store.range(RangeRequest { revision, ..RangeRequest::new(range) }).await.unwrap();
+        state.extend(answer.kvs.iter().map(|kv| (text(&kv.key), text(&kv.value))));
+    }
+    state
+}
+
+#[tokio::test]
+async fn roots_followed_together_are_the_state_of_one_revision() {
+    for subject in subjects() {
+        let (store, name) = (Arc::clone(&subject.store), subject.name);
+        for number in 0..700 {
+            put(&*store, &format!("/a/{number:05}"), "1").await;
+        }
+        let first = put(&*store, "/b/y", "1").await;
+        let mut follow = Follow::together(Arc::clone(&store), roots());
+        let mut state = State::new();
+        // while the first root is listed the second one changes
+        apply(&mut state, follow.next().await);
+        put(&*store, "/b/z", "1").await;
+        while follow.syncer().status() != Status::InSync {
+            apply(&mut state, follow.next().await);
+        }
+        assert_eq!(
+            (follow.syncer().revision(), state.len()),
+            (first, 701),
+            "{name}: all lists are of one revision"
+        );
+        for number in 0..40 {
+            let root = if number % 2 == 0 { "a" } else { "b" };
+            put(&*store, &format!("/{root}/{number}"), "2").await;
+            put(&*store, "/elsewhere", "3").await;
+            delete(&*store, &format!("/a/{number:05}")).await;
+        }
+        let last = put(&*store, "/b/last", "2").await;
+        while follow.syncer().revision() < last {
+            apply(&mut state, follow.next().await);
+            assert_eq!(state, stored_at(&*store, follow.syncer().revision()).await, "{name}");
+        }
+        assert_eq!(follow.syncer().newest(), last, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn lists_of_one_revision_begin_anew_when_it_is_compacted() {
+    let memory = MemoryStore::new();
+    put(&memory, "/a/x", "1").await;
+    put(&memory, "/b/y", "1").await;
+    let mut follow = Follow::together(Arc::new(memory.clone()), roots());
+    let mut state = State::new();
+    apply(&mut state, follow.next().await);
+    put(&memory, "/a/x", "2").await;
+    put(&memory, "/b/y", "2").await;
+    memory.compact(memory.inspect(mvcc::Store::revision)).unwrap();
+    catch_up(&mut follow, &mut state, &memory).await;
+    // and so do they when the watch has lost its place
+    for round in 0..20 {
+        put(&memory, "/b/y", &round.to_string()).await;
+    }
+    memory.compact(memory.inspect(mvcc::Store::revision)).unwrap();
+    catch_up(&mut follow, &mut state, &memory).await;
+}

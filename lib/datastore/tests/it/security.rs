@@ -3,13 +3,14 @@
 use crate::etcd::Etcd;
 use crate::options;
 use datastore::etcd::{EtcdOptions, EtcdStore, Tls};
-use datastore::{Bootstrap, Client, ConnectConfig, Datastore, ListOptions, StoreError, connect};
+use datastore::{Bootstrap, Client, ConnectConfig, Datastore, Follow, ListOptions, StoreError, connect};
 use futures::StreamExt;
 use model::{Kind, Resource};
 use mvcc::{KeyRange, Op, PutRequest, RangeRequest, Txn, WatchRequest};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use syncer::Change;
 
 fn read(path: &PathBuf) -> String {
     std::fs::read_to_string(path).unwrap()
@@ -129,6 +130,46 @@ async fn users_and_what_they_may() {
     };
     let refused = tokio::time::timeout(Duration::from_secs(10), forbidden.next()).await.unwrap().unwrap();
     assert!(matches!(refused, Err(StoreError::Unauthorized(_))), "{refused:?}");
+}
+
+/// As on a site that lets each node read the kinds it needs and nothing else.
+#[tokio::test]
+async fn roots_are_followed_each_for_itself_where_the_rest_may_not_be_read() {
+    let server = with_users();
+    let root = ["--user", "root:secret"];
+    for arguments in [
+        &["role", "grant-permission", "--prefix=true", "reader", "read", "/a/"][..],
+        &["role", "grant-permission", "--prefix=true", "reader", "read", "/c/"],
+    ] {
+        server.must(&[&root[..], arguments].concat());
+    }
+    let login = |name: &str, password: &str| {
+        let user = Some((name.to_owned(), password.to_owned()));
+        EtcdStore::new(&EtcdOptions { user, ..options(&[server.url()]) }).unwrap()
+    };
+    let (writer, reader) = (login("root", "secret"), login("guest", "word"));
+    let put = async |key: &'static str| {
+        let op = Op::Put(PutRequest::new(key, "1"));
+        writer.txn(Txn { success: vec![op], ..Txn::default() }).await.unwrap().revision
+    };
+    put("/a/1").await;
+    put("/b/1").await;
+    let mut follow = Follow::together(Arc::new(reader), ["/a/", "/c/"].map(KeyRange::prefix));
+    let mut told = Vec::new();
+    let mut last = 0;
+    for key in ["/c/1", "/b/2", "/a/2", "/c/2"] {
+        last = put(key).await;
+        while !told.contains(&key.to_owned()) && !key.starts_with("/b/") {
+            let next = tokio::time::timeout(Duration::from_secs(20), follow.next()).await.unwrap();
+            for change in next.changes {
+                let Change::Put(kv) = change else { panic!("{change:?}") };
+                told.push(String::from_utf8(kv.key.to_vec()).unwrap());
+            }
+        }
+    }
+    assert_eq!(told, ["/a/1", "/c/1", "/a/2", "/c/2"]);
+    // of the one root nothing newer was heard than its own last change
+    assert_eq!((follow.syncer().revision(), follow.syncer().newest()), (last - 1, last));
 }
 
 #[tokio::test]

@@ -211,6 +211,22 @@ impl Consumer {
     }
 }
 
+impl Consumer {
+    /// Whether it holds each key as it was at a revision or later.
+    fn knows(&self, every: &[Event], revision: Revision) -> bool {
+        let mut possible: BTreeMap<&Bytes, Vec<Option<Revision>>> = BTreeMap::new();
+        for Event { kind, kv, .. } in every {
+            let states = possible.entry(&kv.key).or_insert_with(|| vec![None]);
+            if kv.mod_revision <= revision {
+                states.clear();
+            }
+            states.push((*kind == EventKind::Put).then_some(kv.mod_revision));
+        }
+        let held = |key| self.state.get(key).map(|kv| kv.mod_revision);
+        possible.into_iter().all(|(key, states)| states.contains(&held(key)))
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     /// A list of the root, at a revision between what was seen and the newest, in pages of so many keys; all of them, or
@@ -328,6 +344,7 @@ proptest! {
                 }
                 Step::Lost(root) => syncer.lost(RootId(root)),
             }
+            prop_assert!(consumer.knows(&every, syncer.revision()), "{} {:?}", syncer.revision(), syncer);
         }
         for (root, range) in ranges.iter().enumerate() {
             let root = RootId(root);
@@ -377,5 +394,47 @@ proptest! {
         let expected: BTreeMap<_, _> =
             list(&store, &KeyRange::prefix("/"), 0).into_iter().map(|kv| (kv.key.clone(), kv)).collect();
         prop_assert_eq!(consumer.state, expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// Roots that are listed at one revision and watched together are one state at every moment.
+    #[test]
+    fn together_consumers_hold_the_state_of_one_revision(
+        writes in prop::collection::vec((0..8u8, prop::bool::weighted(0.35)), 1..40),
+        rounds in prop::collection::vec((0..100usize, 0..100usize, 0..100usize), 1..6),
+    ) {
+        let store = history(&writes);
+        let newest = store.revision();
+        let ranges = [KeyRange::prefix("/a/"), KeyRange::prefix("/b/")];
+        let mut syncer = Syncer::new(ranges.clone());
+        let mut consumer = Consumer::default();
+        let part = |of: Revision, hundredths| i64::try_from(share(usize::try_from(of).unwrap(), hundredths)).unwrap();
+        for (list_at, back, watch) in rounds {
+            let seen = syncer.revision().max(1);
+            let at = seen + part(newest - seen, list_at);
+            while let NextTogether::List(root) = syncer.next_together() {
+                for page in pages(&store, &ranges[root.0], at, 3, true) {
+                    consumer.take(syncer.listed(root, page).unwrap());
+                }
+            }
+            let NextTogether::Watch { from } = syncer.next_together() else { unreachable!() };
+            prop_assert_eq!(from, at + 1);
+            // as after a reconnect that begins further back
+            let all = messages(&store, &KeyRange::prefix("/"), (from - part(from, back)).max(1));
+            for message in all.iter().take(share(all.len(), watch) + 1) {
+                consumer.take(syncer.watched_together(message.clone()));
+                let revision = syncer.revision();
+                let stored: BTreeMap<Bytes, KeyValue> = ranges
+                    .iter()
+                    .flat_map(|range| list(&store, range, revision))
+                    .map(|kv| (kv.key.clone(), kv))
+                    .collect();
+                prop_assert_eq!(&consumer.state, &stored, "at revision {}", revision);
+            }
+            syncer.lost_together();
+        }
     }
 }
