@@ -2,7 +2,7 @@
 
 use crate::local::Local;
 use crate::problem::Problem;
-use crate::settings::is_acted_on;
+use crate::settings::{asks_for_nothing, is_acted_on};
 use crate::stored::{Stored, Texts};
 use model::felix::{Row, Setting, Settings, find, parameters};
 use std::collections::BTreeMap;
@@ -106,6 +106,7 @@ pub fn resolve(local: &Local, stored: &Stored, node: &str) -> Configuration {
             && !value.text.is_empty()
             && !is_acted_on(&value.row.name)
             && *settings.get(&value.row.name) != value.row.default()
+            && !asks_for_nothing(&value.row.name, &value.text)
         {
             problems.push(Problem::NotActedOn {
                 name: value.row.name.clone(),

@@ -80,6 +80,10 @@ pub struct Observe {
     pub watchdog: Duration,
     /// `logSeverityScreen`
     pub log_level: String,
+    /// `logFilePath`, where a source sets it; none for no file.
+    pub log_file: Option<PathBuf>,
+    /// `logSeverityFile`
+    pub log_level_file: String,
 }
 
 /// Where a server listens.
@@ -109,6 +113,21 @@ pub fn is_acted_on(name: &str) -> bool {
         asked
     });
     ASKED.contains(name)
+}
+
+/// What Calico's agent does and this one never does, each with the value that says not to: a source that says so has what it
+/// wants.
+const NEVER_DONE: [(&str, &str); 5] = [
+    ("UsageReportingEnabled", "false"),
+    ("XDPEnabled", "false"),
+    ("PrometheusGoMetricsEnabled", "false"),
+    ("PrometheusWireGuardMetricsEnabled", "false"),
+    ("LogSeveritySys", "none"),
+];
+
+/// Whether a value of a parameter that is not acted on asks for nothing that the agent does not do anyway.
+pub(crate) fn asks_for_nothing(name: &str, text: &str) -> bool {
+    NEVER_DONE.iter().any(|(known, never)| *known == name && text.eq_ignore_ascii_case(never))
 }
 
 impl Settings {
@@ -244,11 +263,14 @@ fn observe(reader: &Reader<'_>) -> Observe {
         _ => None,
     };
     let watchdog = reader.duration("DataplaneWatchdogTimeout").max(LEAST_WATCHDOG);
+    let file = reader.optional_text("LogFilePath");
     Observe {
         health: listen("HealthEnabled", "HealthHost", "HealthPort"),
         metrics: listen("PrometheusMetricsEnabled", "PrometheusMetricsHost", "PrometheusMetricsPort"),
         watchdog: overridden.unwrap_or(watchdog),
         log_level: reader.text("LogSeverityScreen").to_owned(),
+        log_file: file.filter(|_| reader.given("LogFilePath")).map(PathBuf::from),
+        log_level_file: reader.text("LogSeverityFile").to_owned(),
     }
 }
 

@@ -1,12 +1,12 @@
-//! Logging of a process: standard error or a file, text or JSON.
+//! Logging of a process: standard error and a file, each with a level of its own; text or JSON.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tracing::Level;
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
-use tracing_subscriber::layer::SubscriberExt;
+pub use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::writer::{BoxMakeWriter, MakeWriter};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::{Registry, reload};
 
 /// Shape of a log line.
@@ -28,7 +28,7 @@ pub struct LogConfig {
     pub level: LevelFilter,
     /// Append to this file besides standard error; its directory is made when missing.
     pub file: Option<PathBuf>,
-    /// Resources may change the level ([`set_level`]); otherwise what was given here stays.
+    /// Resources may change levels and file ([`set_level`], [`set_file`]); otherwise what was given here stays.
     pub adjustable: bool,
 }
 
@@ -74,48 +74,84 @@ pub fn parse_level(word: &str) -> Result<LevelFilter, String> {
 /// # Errors
 /// When the file cannot be opened or logging is already set up.
 pub fn init(config: &LogConfig) -> Result<(), LogError> {
-    let mut file = None;
-    if let Some(path) = &config.file {
-        file = Some(open(path).map_err(|source| LogError::File { path: path.clone(), source })?);
-    }
-    let writer = match file {
-        Some(file) => BoxMakeWriter::new(Tee::new(file)),
-        None => BoxMakeWriter::new(std::io::stderr),
-    };
-    let (subscriber, level) = subscriber(config, writer);
+    let (subscriber, log) = subscriber(config, BoxMakeWriter::new(std::io::stderr))?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)?;
     if config.adjustable {
         // set only once: whoever came second was refused above
-        let _ = ADJUSTABLE.set(level);
+        let _ = ADJUSTABLE.set(log);
     }
     Ok(())
 }
 
-/// Shows another level from now on, if the process's logging was set up as adjustable.
+/// Shows another level on standard error from now on, if the process's logging was set up as adjustable.
 pub fn set_level(level: LevelFilter) {
-    if let Some(adjustable) = ADJUSTABLE.get() {
+    if let Some(log) = ADJUSTABLE.get() {
         // fails only without a subscriber, which lives as long as the process
-        let _ = adjustable.reload(level);
+        let _ = log.screen.reload(level);
     }
 }
 
-/// The level in force, to be changed.
+/// Appends what is of this level to a file from now on, or to none, if the process's logging was set up as adjustable.
+///
+/// # Errors
+/// The file cannot be opened; the one before is closed all the same.
+pub fn set_file(path: Option<&Path>, level: LevelFilter) -> Result<(), LogError> {
+    match ADJUSTABLE.get() {
+        Some(log) => log.set_file(path, level),
+        None => Ok(()),
+    }
+}
+
+/// A level in force, to be changed.
 type Adjustable = reload::Handle<LevelFilter, Registry>;
 
-static ADJUSTABLE: OnceLock<Adjustable> = OnceLock::new();
+static ADJUSTABLE: OnceLock<Log> = OnceLock::new();
+
+/// What can be changed of a process's logging.
+struct Log {
+    screen: Adjustable,
+    of_file: Adjustable,
+    file: SharedFile,
+}
+
+impl Log {
+    fn set_file(&self, path: Option<&Path>, level: LevelFilter) -> Result<(), LogError> {
+        let opened = path.map(open).transpose();
+        let level = if matches!(opened, Ok(Some(_))) { level } else { LevelFilter::OFF };
+        let refused = |source| LogError::File { path: path.unwrap_or(Path::new("")).to_owned(), source };
+        let (file, result) = match opened {
+            Ok(file) => (file, Ok(())),
+            Err(error) => (None, Err(refused(error))),
+        };
+        *self.file.lock() = file;
+        let _ = self.of_file.reload(level);
+        result
+    }
+}
 
 fn subscriber(
     config: &LogConfig,
     writer: BoxMakeWriter,
-) -> (Box<dyn tracing::Subscriber + Send + Sync>, Adjustable) {
-    let (level, adjustable) = reload::Layer::new(config.level);
-    let shown = tracing_subscriber::registry().with(level);
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
-    let subscriber: Box<dyn tracing::Subscriber + Send + Sync> = match config.format {
-        Format::Text => Box::new(shown.with(lines)),
-        Format::Json => Box::new(shown.with(lines.json().flatten_event(true))),
+) -> Result<(Box<dyn tracing::Subscriber + Send + Sync>, Log), LogError> {
+    let (screen, set_screen) = reload::Layer::new(config.level);
+    let (of_file, set_of_file) = reload::Layer::new(LevelFilter::OFF);
+    let log = Log { screen: set_screen, of_file: set_of_file, file: SharedFile::default() };
+    let lines = |writer: BoxMakeWriter| {
+        let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
+        match config.format {
+            Format::Text => lines.boxed(),
+            Format::Json => lines.json().flatten_event(true).boxed(),
+        }
     };
-    (subscriber, adjustable)
+    let layers = vec![
+        lines(writer).with_filter(screen).boxed(),
+        lines(BoxMakeWriter::new(log.file.clone())).with_filter(of_file).boxed(),
+    ];
+    let subscriber = Box::new(tracing_subscriber::registry().with(layers));
+    if config.file.is_some() {
+        log.set_file(config.file.as_deref(), config.level)?;
+    }
+    Ok((subscriber, log))
 }
 
 fn open(path: &Path) -> std::io::Result<std::fs::File> {
@@ -125,41 +161,36 @@ fn open(path: &Path) -> std::io::Result<std::fs::File> {
     std::fs::OpenOptions::new().create(true).append(true).open(path)
 }
 
-/// Writes each line to standard error and to a file; a full disk must not silence standard error.
-struct Tee(Mutex<std::fs::File>);
+/// The log file, where there is one.
+#[derive(Debug, Clone, Default)]
+struct SharedFile(Arc<Mutex<Option<std::fs::File>>>);
 
-impl Tee {
-    fn new(file: std::fs::File) -> Self {
-        Self(Mutex::new(file))
+impl SharedFile {
+    fn lock(&self) -> MutexGuard<'_, Option<std::fs::File>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<'a> tracing_subscriber::fmt::MakeWriter<'a> for Tee {
-    type Writer = TeeWriter<'a>;
+impl<'a> MakeWriter<'a> for SharedFile {
+    type Writer = FileWriter<'a>;
 
-    fn make_writer(&'a self) -> TeeWriter<'a> {
-        TeeWriter(&self.0)
+    fn make_writer(&'a self) -> FileWriter<'a> {
+        FileWriter(self.lock())
     }
 }
 
-struct TeeWriter<'a>(&'a Mutex<std::fs::File>);
+struct FileWriter<'a>(MutexGuard<'a, Option<std::fs::File>>);
 
-impl std::io::Write for TeeWriter<'_> {
+impl std::io::Write for FileWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.write_all(bytes)?;
-        Ok(bytes.len())
-    }
-
-    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        let to_file = match self.0.lock() {
-            Ok(mut file) => file.write_all(bytes),
-            Err(poisoned) => poisoned.into_inner().write_all(bytes),
-        };
-        std::io::stderr().write_all(bytes).and(to_file)
+        match self.0.as_mut() {
+            Some(file) => file.write(bytes),
+            None => Ok(bytes.len()),
+        }
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        std::io::stderr().flush()
+        Ok(())
     }
 }
 
@@ -186,38 +217,47 @@ mod tests {
         assert!(error.contains("loud") && error.contains("warning"), "{error}");
     }
 
-    #[test]
-    fn a_file_lies_in_a_directory_that_is_made() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("a/b/cni.log");
-        let file = open(&path).unwrap();
-        let tee = Tee::new(file);
-        use std::io::Write;
-        use tracing_subscriber::fmt::MakeWriter;
-        tee.make_writer().write_all(b"first\n").unwrap();
-        tee.make_writer().write_all(b"second\n").unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "first\nsecond\n");
+    /// A log of a file at `path`, in the place of standard error.
+    fn log(config: &LogConfig, path: &Path) -> (Box<dyn tracing::Subscriber + Send + Sync>, Log) {
+        let file = Mutex::new(open(path).unwrap());
+        subscriber(config, BoxMakeWriter::new(file)).unwrap()
+    }
+
+    fn lines(path: &Path) -> Vec<String> {
+        std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
     }
 
     #[test]
-    fn the_level_can_be_changed() {
+    fn standard_error_and_file_have_levels_of_their_own_that_can_be_changed() {
         let directory = tempfile::tempdir().unwrap();
         for format in [Format::Text, Format::Json] {
-            let path = directory.path().join(format!("{format:?}"));
-            let file = Mutex::new(open(&path).unwrap());
+            let screen = directory.path().join(format!("{format:?}"));
+            let [first, second] = ["first", "second"]
+                .map(|name| directory.path().join(format!("{format:?}-in/a/directory/{name}")));
             let config = LogConfig { format, ..LogConfig::default() };
-            let (subscriber, level) = subscriber(&config, BoxMakeWriter::new(file));
+            let (subscriber, log) = log(&config, &screen);
             tracing::subscriber::with_default(subscriber, || {
                 tracing::debug!("one");
                 tracing::info!("two");
-                level.reload(LevelFilter::DEBUG).unwrap();
+                log.screen.reload(LevelFilter::DEBUG).unwrap();
                 tracing::debug!("three");
-                level.reload(LevelFilter::WARN).unwrap();
-                tracing::info!("four");
+                log.screen.reload(LevelFilter::WARN).unwrap();
+                log.set_file(Some(&first), LevelFilter::DEBUG).unwrap();
+                tracing::debug!("four");
+                log.set_file(Some(&second), LevelFilter::WARN).unwrap();
+                tracing::info!("five");
+                tracing::warn!("six");
+                log.set_file(None, LevelFilter::DEBUG).unwrap();
+                tracing::warn!("seven");
             });
-            let text = std::fs::read_to_string(&path).unwrap();
-            assert_eq!(text.lines().count(), 2, "{text}");
-            assert!(text.contains("two") && text.contains("three"), "{text}");
+            let has = |path: &Path, words: &[&str]| {
+                let lines = lines(path);
+                assert_eq!(lines.len(), words.len(), "{lines:?}");
+                assert!(lines.iter().zip(words).all(|(line, word)| line.contains(word)), "{lines:?}");
+            };
+            has(&screen, &["two", "three", "six", "seven"]);
+            has(&first, &["four"]);
+            has(&second, &["six"]);
         }
     }
 

@@ -58,7 +58,9 @@ fn every_parameter_acted_on_makes_a_difference() {
         ("Ipv6Support", "false"),
         ("IptablesNATOutgoingInterfaceFilter", "eth+"),
         ("LogActionRateLimit", "10/minute"),
+        ("LogFilePath", "/var/log/elsewhere"),
         ("LogPrefix", "ours"),
+        ("LogSeverityFile", "DEBUG"),
         ("LogSeverityScreen", "DEBUG"),
         ("MTUIfacePattern", "^ens"),
         ("NATOutgoingAddress", "192.0.2.7"),
@@ -131,4 +133,24 @@ fn words_numbers_and_rates_mean_what_calico_means() {
     assert_eq!((found.status.path, found.observe.watchdog), (None, Duration::from_secs(20)));
     let excluded = settings(&[("NATOutgoingExclusions", "IPPoolsAndHostIPs")]);
     assert!(excluded.rules.nat_excludes_hosts && excluded.calc.masquerade_spares_hosts);
+}
+
+#[test]
+fn a_log_file_is_written_only_where_somebody_says_so() {
+    assert_eq!(settings(&[]).observe.log_file, None);
+    assert_eq!(settings(&[("LogFilePath", "none")]).observe.log_file, None);
+    let given = settings(&[("LogFilePath", "/var/log/calico/felix.log")]).observe;
+    assert_eq!(given.log_file, Some(PathBuf::from("/var/log/calico/felix.log")));
+}
+
+/// Nobody is warned who switches off what is not there.
+#[test]
+fn what_is_never_done_may_be_switched_off() {
+    for (name, never) in NEVER_DONE {
+        assert!(model::felix::find(name).is_some() && !is_acted_on(name), "{name}");
+        settings(&[(name, never)]);
+    }
+    let given = [("FELIX_XDPEnabled".to_owned(), "true".to_owned())];
+    let told = resolve(&Local::new(given), &Stored::default(), "node-1");
+    assert_eq!(told.problems, [], "the default");
 }
