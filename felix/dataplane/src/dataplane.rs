@@ -7,7 +7,7 @@
 
 use crate::endpoints::{self, Endpoints, Status};
 use crate::links::Links;
-use crate::nft::{NftDriver, Step};
+use crate::nft::{Affected, NftDriver, Step};
 use crate::routes::MAIN;
 use crate::routes::neighbours::Neighbours;
 use crate::routes::table::RouteTable;
@@ -22,7 +22,7 @@ use futures::future::FutureExt;
 use futures::stream::{BoxStream, StreamExt};
 use kernel::{EventGroups, Flows, Kernel, KernelError, KernelEvent, NftKernel, RouteFilter};
 use model::net::Cidr;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +52,8 @@ pub struct Dataplane {
     hardware: BTreeMap<Cidr, (u32, IpAddr)>,
     sysctls: Sysctls,
     endpoints: Endpoints,
+    /// Whom it concerned last that the kernel refuses something.
+    affected: Affected,
     /// Links, addresses, routes and neighbours have to be listed.
     wants_look: bool,
     looks: Retries<()>,
@@ -60,6 +62,8 @@ pub struct Dataplane {
     guarded: bool,
     /// What was told is the store's state of this revision.
     told: Option<i64>,
+    /// Something was told that is of no revision yet.
+    changed: bool,
     enforced: Option<i64>,
 }
 
@@ -101,11 +105,13 @@ impl Dataplane {
             hardware: BTreeMap::new(),
             sysctls,
             endpoints: Endpoints::default(),
+            affected: Affected::default(),
             wants_look: false,
             looks: Retries::default(),
             forgetting: Retries::default(),
             guarded: false,
             told: None,
+            changed: true,
             enforced: None,
         };
         dataplane.look().await?;
@@ -133,6 +139,7 @@ impl Dataplane {
 
     /// What the calculation says; [`Dataplane::apply`] carries it out.
     pub fn on_changes(&mut self, changes: &Changes) {
+        self.changed = true;
         self.renderer.apply(changes);
         for (key, endpoint) in &changes.endpoints {
             let endpoint = endpoint.as_ref().map(|local| &local.endpoint);
@@ -150,8 +157,11 @@ impl Dataplane {
     }
 
     /// Everything told so far is what the store held at this revision, whole. Before it was said once nothing is put into
-    /// the kernel.
+    /// the kernel. Where nothing else was told since the last time, what is enforced is of this revision too.
     pub fn told(&mut self, revision: i64) {
+        if !std::mem::take(&mut self.changed) && self.enforced == self.told {
+            self.enforced = Some(revision);
+        }
         self.told = Some(revision);
     }
 
@@ -432,7 +442,14 @@ impl Dataplane {
         // what waits for a look or an answer may concern anybody
         let settled = self.nft.is_settled();
         let hosts = self.renderer.host_interfaces();
-        let refused: BTreeSet<String> = self.nft.refused().map(|(object, _)| object).collect();
+        let affected = self.nft.affected();
+        if affected != self.affected {
+            self.affected = affected;
+            self.endpoints.all_dirty();
+        }
+        let Affected { all, chains, keys } = &self.affected;
+        let concerned = self.renderer.endpoints_of(chains, keys);
+        let is_affected = |key: &EndpointKey| *all || concerned.contains(key);
         let (links, routes, sysctls, settings) = (&self.links, &self.routes, &self.sysctls, &self.settings);
         let is_up = |name: &str| links.named(name).is_some_and(|(_, link)| link.up);
         let wanted = &self.wanted;
@@ -444,12 +461,15 @@ impl Dataplane {
                     && is_up(name)
                     && sysctls.is_applied(name)
                     && (!settings.route_sync || wanted.addresses_of(key).all(reached))
-                    && !refused.iter().any(|object| object.contains(name));
+                    && !is_affected(key);
                 if works { Status::Up } else { Status::Down }
             }
             Endpoint::Host(host) => {
                 let about = hosts.iter().filter(|(_, of)| *of == key);
-                endpoints::of_host(host, about.map(|(name, _)| is_up(name)))
+                match endpoints::of_host(host, about.map(|(name, _)| is_up(name))) {
+                    Status::Up if is_affected(key) => Status::Down,
+                    status => status,
+                }
             }
         });
     }

@@ -205,16 +205,30 @@ impl Faulty {
     }
 }
 
-/// nf_tables that takes everything and tells nothing, beside the in-memory kernel.
+/// nf_tables that takes everything but what it is told to refuse, and tells nothing, beside the in-memory kernel.
 #[derive(Default)]
-pub struct Accepting(u64);
+pub struct Accepting {
+    rules: u64,
+    /// Changes of the chain or set of this name are refused.
+    pub refuses: Arc<Mutex<Option<String>>>,
+}
 
 impl NftKernel for Accepting {
     fn commit(&mut self, changes: &[Change], _: Option<u32>) -> Result<Vec<NewRule>, CommitError> {
+        let refuses = self.refuses.lock().unwrap().clone();
+        let about = |change: &Change| match change {
+            Change::AddRule(rule, _) => Some(rule.chain.clone()),
+            Change::AddElements { set, .. } | Change::DeleteElements { set, .. } => Some(set.clone()),
+            _ => None,
+        };
+        let refused = changes.iter().position(|change| refuses.is_some() && about(change) == refuses);
+        if let Some(change) = refused {
+            return Err(CommitError::Refused(vec![Refused { change, errno: 12, words: None }]));
+        }
         let rules = changes.iter().enumerate().filter(|(_, change)| matches!(change, Change::AddRule(..)));
         let new = |(change, _)| {
-            self.0 += 1;
-            NewRule { change, handle: self.0 }
+            self.rules += 1;
+            NewRule { change, handle: self.rules }
         };
         Ok(rules.map(new).collect())
     }

@@ -9,6 +9,7 @@ use felix_calc::{BlockRoute, endpoint::LocalEndpoint};
 use kernel::memory::{Fault, MemoryKernel, World};
 use kernel::{IpNet, LinkRef, Op, Route, VethPair};
 use std::future::Future;
+use std::sync::Mutex;
 
 pub(super) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -64,6 +65,8 @@ struct Rig {
     /// As somebody else has it.
     other: MemoryKernel,
     flows: Forgets,
+    /// The chain or set of which nf_tables refuses changes.
+    refuses: Arc<Mutex<Option<String>>>,
     dataplane: Dataplane,
 }
 
@@ -83,9 +86,10 @@ impl Rig {
     async fn on(world: World) -> Self {
         let flows = Forgets::default();
         let (nft, settings) = (Box::new(Accepting::default()), Settings::default());
+        let refuses = nft.refuses.clone();
         let kernel = Arc::new(world.host());
         let dataplane = Dataplane::open(kernel, nft, Box::new(flows.clone()), settings).await.unwrap();
-        Self { other: world.host(), world, flows, dataplane }
+        Self { other: world.host(), world, flows, refuses, dataplane }
     }
 
     async fn interface(&mut self, name: &str) {
@@ -154,6 +158,15 @@ fn nothing_is_written_before_the_state_is_whole() {
         rig.dataplane.told(5);
         rig.settle().await;
         assert_eq!(rig.dataplane.enforced(), Some(5));
+        rig.dataplane.told(7);
+        assert_eq!(rig.dataplane.enforced(), Some(7), "nothing else is wanted than at the revision before");
+        rig.dataplane.on_changes(&workload("a", "cali1", &["10.0.0.2"]));
+        rig.dataplane.told(8);
+        assert_eq!(rig.dataplane.enforced(), Some(7));
+        rig.dataplane.told(9);
+        assert_eq!(rig.dataplane.enforced(), Some(7), "the kernel has not taken the change");
+        rig.settle().await;
+        assert_eq!(rig.dataplane.enforced(), Some(9));
         assert!(rig.world.log().len() > before);
     });
 }
@@ -308,6 +321,54 @@ fn a_host_endpoint_has_the_status_of_its_interface() {
         rig.other.apply(vec![set("eth0", false)], false).await;
         rig.settle().await;
         assert_eq!(rig.dataplane.take_statuses(), [of("known", Status::Down)]);
+    });
+}
+
+/// A workload with one profile.
+fn with_profile(name: &str, interface: &str, address: &str, profile: &str) -> Changes {
+    let changes = workload(name, interface, &[address]);
+    let Some(Endpoint::Workload(plain)) = changes.endpoints[0].1.as_ref().map(|local| &*local.endpoint)
+    else {
+        panic!("{changes:?}")
+    };
+    let of = Workload { profiles: [profile.into()].into(), ..plain.clone() };
+    endpoint(key(name), Some(Endpoint::Workload(of)))
+}
+
+#[test]
+fn who_shares_a_chain_that_is_refused_is_down() {
+    run(async {
+        let mut rig = Rig::new().await;
+        let workloads = [
+            ("a", "cali1", "10.0.0.1", "shared"),
+            ("b", "cali10", "10.0.0.2", "shared"),
+            ("c", "cali2", "10.0.0.3", "other"),
+        ];
+        for (name, interface, address, profile) in workloads {
+            rig.interface(interface).await;
+            rig.give(with_profile(name, interface, address, profile), 1).await;
+        }
+        let told = |rig: &mut Rig| {
+            let mut told = rig.dataplane.take_statuses();
+            told.sort();
+            told
+        };
+        assert_eq!(told(&mut rig), ["a", "b", "c"].map(|name| (key(name), Some(Status::Up))));
+        // none of them is told anew: only what they share changes
+        let allow = model::v3::Rule { action: model::v3::Action::Allow, ..model::v3::Rule::default() };
+        let spec = model::v3::ProfileSpec { ingress: vec![allow], ..model::v3::ProfileSpec::default() };
+        let profile = Arc::new(felix_calc::policy::Profile::compile(&spec).unwrap());
+        *rig.refuses.lock().unwrap() = Some("profile-shared/ingress".into());
+        let changes = Changes { profiles: vec![("shared".into(), Some(profile))], ..Changes::default() };
+        rig.dataplane.on_changes(&changes);
+        rig.dataplane.told(2);
+        rig.dataplane.apply().await;
+        assert_eq!(told(&mut rig), ["a", "b"].map(|name| (key(name), Some(Status::Down))));
+        assert_eq!(rig.dataplane.enforced(), Some(1));
+        *rig.refuses.lock().unwrap() = None;
+        rig.settle().await;
+        assert_eq!(told(&mut rig), ["a", "b"].map(|name| (key(name), Some(Status::Up))));
+        assert_eq!(rig.dataplane.enforced(), Some(2));
     });
 }
 

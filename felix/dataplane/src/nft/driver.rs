@@ -4,6 +4,7 @@
 //! batch names the generation it was planned for, so that the kernel refuses one that was planned before somebody else's
 //! change. When a batch failed and what became of it is not certain, all is read again.
 
+use super::affected::Affected;
 use super::look::{self, Touched};
 use super::plan::{Batch, Planner};
 use super::state::{ObjectId, Ruleset};
@@ -146,6 +147,14 @@ impl NftDriver {
     /// What the kernel refuses, with its words.
     pub fn refused(&self) -> impl Iterator<Item = (String, &str)> {
         self.refused.iter().map(|(object, words)| (object.to_string(), words.as_str()))
+    }
+
+    /// Whom it concerns that the kernel refuses something.
+    pub fn affected(&self) -> Affected {
+        match self.refused.is_empty() {
+            true => Affected::default(),
+            false => Affected::by(self.refused.keys(), &self.ruleset),
+        }
     }
 
     /// When the next step may have something to do; `None` when an event or an update comes first.

@@ -5,7 +5,9 @@
 //! * [`plan`]: the next batch.
 //! * [`look`]: what is there, read back.
 //! * [`driver`]: batches, events and looks, one step at a time.
+//! * [`affected`]: whom a refusal concerns.
 
+pub mod affected;
 pub mod chain;
 pub mod driver;
 pub mod elements;
@@ -13,6 +15,7 @@ pub mod look;
 pub mod plan;
 pub mod state;
 
+pub use affected::Affected;
 pub use driver::{NftDriver, Step};
 
 #[cfg(test)]

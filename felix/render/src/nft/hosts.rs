@@ -170,6 +170,21 @@ impl Hosts {
         self.interfaces.iter().filter(|(name, _)| !of_workload(name)).filter_map(find).collect()
     }
 
+    /// The endpoints whose packets pass one of these chains, or that have one of these interfaces.
+    pub fn of_chains(
+        &self,
+        chains: &BTreeSet<Arc<str>>,
+        interfaces: &BTreeSet<String>,
+        settings: &Settings,
+    ) -> BTreeSet<EndpointKey> {
+        let passes =
+            |interface: &str| Point::ALL.into_iter().any(|point| chains.contains(&point.chain(interface)));
+        let resolved = self.resolved(settings).into_iter();
+        let own = resolved.filter(|(interface, _)| interfaces.contains(&**interface) || passes(interface));
+        let all = self.for_all().filter(|_| passes(ALL)).map(|(key, _)| key.clone());
+        own.map(|(_, key)| key).chain(all).collect()
+    }
+
     /// The endpoint for all interfaces that have none of their own.
     pub fn for_all(&self) -> Option<(&EndpointKey, &Arc<LocalEndpoint>)> {
         let is_all = |endpoint: &LocalEndpoint| {

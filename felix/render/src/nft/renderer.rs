@@ -17,7 +17,7 @@ use felix_calc::endpoint::EndpointKey;
 use felix_calc::static_sets::{HOSTS, MASQUERADED_POOLS, POOLS};
 use model::net::{Cidr, Family};
 use netfilter::nft::Family as Table;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -89,6 +89,16 @@ impl Renderer {
     /// The host endpoint for all interfaces that have none of their own.
     pub fn host_for_all(&self) -> Option<&EndpointKey> {
         self.hosts.for_all().map(|(key, _)| key)
+    }
+
+    /// The endpoints whose packets pass one of these chains, or that have one of these interfaces.
+    pub fn endpoints_of(
+        &self,
+        chains: &BTreeSet<Arc<str>>,
+        interfaces: &BTreeSet<String>,
+    ) -> BTreeSet<EndpointKey> {
+        let hosts = self.hosts.of_chains(chains, interfaces, &self.settings);
+        hosts.into_iter().chain(self.workloads.of_chains(chains, interfaces).cloned()).collect()
     }
 
     /// What the calculation says.

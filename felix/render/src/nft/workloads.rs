@@ -103,6 +103,22 @@ impl Workloads {
         self.hairpin.keys().for_each(|address| self.render_hairpin(*address, target));
     }
 
+    /// The endpoints whose packets pass one of these chains, or whose interface is one of these.
+    pub fn of_chains<'a>(
+        &'a self,
+        chains: &'a BTreeSet<Arc<str>>,
+        interfaces: &'a BTreeSet<String>,
+    ) -> impl Iterator<Item = &'a EndpointKey> {
+        let concerned = move |interface: &str| {
+            let own = chain_names(interface);
+            let limits = own.iter().map(|chain| limit_chain(chain));
+            interfaces.contains(interface)
+                || own.iter().cloned().chain(limits).any(|own| chains.contains(&own))
+        };
+        let claims = self.by_interface.iter().filter(move |(interface, _)| concerned(interface));
+        claims.flat_map(|(_, claims)| claims.keys())
+    }
+
     /// The endpoint that has an interface.
     fn winner(&self, interface: &Arc<str>) -> Option<(EndpointKey, Arc<LocalEndpoint>)> {
         let (key, endpoint) = self.by_interface.get(interface)?.first_key_value()?;
@@ -111,10 +127,7 @@ impl Workloads {
 
     fn render(&self, interface: &Arc<str>, target: &mut Target<'_>) {
         let owner = Owner::Workload(interface.clone());
-        let (to, from): (Arc<str>, Arc<str>) = (
-            format!("to-{}", super::names::piece(interface)).into(),
-            format!("from-{}", super::names::piece(interface)).into(),
-        );
+        let [to, from] = chain_names(interface);
         let winner = self.winner(interface);
         let Some((key, endpoint, workload)) =
             winner.as_ref().and_then(|(key, endpoint)| Some((key, endpoint, workload(endpoint)?)))
@@ -213,6 +226,16 @@ impl Workloads {
     }
 }
 
+/// The chains of packets to and from an interface's workload.
+fn chain_names(interface: &str) -> [Arc<str>; 2] {
+    ["to", "from"].map(|way| format!("{way}-{}", super::names::piece(interface)).into())
+}
+
+/// The chain that counts packets before one of those sees them.
+fn limit_chain(chain: &str) -> Arc<str> {
+    format!("{chain}/limit").into()
+}
+
 fn put_translation(owner: Owner, address: IpAddr, found: Option<(&str, Element)>, target: &mut Target<'_>) {
     let family = family_of(address);
     match found.filter(|_| target.settings.floating_ips && target.families.contains(&family)) {
@@ -240,7 +263,7 @@ fn count(pairs: &mut Pairs, key: IpAddr, value: IpAddr, begins: bool) {
 /// At most so many packets a second, those of known connections among them: so it comes before all else.
 fn packet_limit(piece: &mut Piece, map: &str, chain: &str, limit: Limit, interface: &str, subject: &str) {
     let Some((rate, burst)) = limit.packets else { return };
-    let name: Arc<str> = format!("{chain}/limit").into();
+    let name = limit_chain(chain);
     let over = Expression::Limit { rate, unit: 1, burst, bytes: false, over: true };
     piece
         .chain(&name, vec![rule([over], [drop()], &format!("{subject}, more than {rate} packets a second"))]);
