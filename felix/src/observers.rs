@@ -3,7 +3,9 @@
 use felix_config::settings::{Listen, MAIN_LOOP, Observe};
 use observe::health::{Health, Report, Reporter};
 use observe::http::{Pages, serve};
+use observe::log::{LevelFilter, parse_level, set_file, set_level};
 use observe::metrics::Metrics;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
@@ -17,6 +19,8 @@ pub(crate) struct Observers {
     main_loop: Option<(Duration, Reporter)>,
     graph: Reporter,
     servers: [Server; 2],
+    /// The log file in force, and its level.
+    log_file: Option<(PathBuf, String)>,
 }
 
 #[derive(Default)]
@@ -28,7 +32,7 @@ struct Server {
 impl Observers {
     pub(crate) fn new(health: Health, metrics: Option<Metrics>) -> Self {
         let graph = health.register("CalculationGraph", None);
-        Self { health, metrics, main_loop: None, graph, servers: Default::default() }
+        Self { health, metrics, main_loop: None, graph, servers: Default::default(), log_file: None }
     }
 
     /// Listens where these settings say.
@@ -39,15 +43,28 @@ impl Observers {
             self.main_loop =
                 Some((settings.watchdog, self.health.register(MAIN_LOOP, Some(settings.watchdog))));
         }
-        if let Ok(level) = observe::log::parse_level(&settings.log_level) {
-            observe::log::set_level(level);
+        if let Ok(level) = parse_level(&settings.log_level) {
+            set_level(level);
         }
+        self.set_log_file(settings);
         let metrics = self.metrics.clone().map(Pages::Metrics);
         let pages =
             [(&settings.health, Some(Pages::Health(self.health.clone()))), (&settings.metrics, metrics)];
         for (server, (listen, pages)) in self.servers.iter_mut().zip(pages) {
             server.set(listen.as_ref(), pages);
         }
+    }
+
+    fn set_log_file(&mut self, settings: &Observe) {
+        let wanted = settings.log_file.clone().map(|path| (path, settings.log_level_file.clone()));
+        if wanted == self.log_file {
+            return;
+        }
+        let level = parse_level(&settings.log_level_file).unwrap_or(LevelFilter::INFO);
+        if let Err(error) = set_file(settings.log_file.as_deref(), level) {
+            tracing::warn!(%error, "LogFilePath: nothing is written there");
+        }
+        self.log_file = wanted;
     }
 
     /// How often [`Observers::beat`] has to be called at least.

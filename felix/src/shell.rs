@@ -44,8 +44,6 @@ pub(crate) struct Shell {
     observers: Observers,
     mtu: MtuFile,
     tell: Tell,
-    /// The newest revision heard of.
-    known: i64,
     in_sync: bool,
     /// A list is half read.
     half: bool,
@@ -86,7 +84,7 @@ impl Shell {
         mtu.set_pattern(&settings.host.mtu_interfaces);
         let mut shell = Self {
             start: Instant::now(),
-            follow: Follow::new(config.store.clone(), Feed::roots().into_iter().map(KeyRange::prefix)),
+            follow: Follow::together(config.store.clone(), Feed::roots().into_iter().map(KeyRange::prefix)),
             feed: Feed::new(&config.node, settings.calc.clone()),
             board: Board::new(&config.node, &settings.status, config.store),
             tell: Tell::new(&config.node),
@@ -96,7 +94,6 @@ impl Shell {
             dataplane,
             observers,
             mtu,
-            known: 0,
             in_sync: false,
             half: false,
             left: 0,
@@ -119,7 +116,10 @@ impl Shell {
             match self.wait(&mut questions, &shutdown).await {
                 Happened::Datastore(output) => self.take(output),
                 Happened::Kernel => self.apply().await,
-                Happened::Asked(question) => self.answer(question),
+                Happened::Asked(question) => {
+                    self.keep_up();
+                    self.answer(question);
+                }
                 Happened::Beat => self.beat(),
                 Happened::Work => {}
                 Happened::End => return Ok(()),
@@ -159,18 +159,16 @@ impl Shell {
 
     fn take_one(&mut self, output: Output) {
         if output.became_in_sync {
-            tracing::info!(revision = self.known, "the datastore has been read");
+            tracing::info!(revision = self.follow.syncer().revision(), "the datastore has been read");
         }
         self.in_sync |= output.became_in_sync;
         self.half = output.more;
         self.news = true;
         for change in output.changes {
-            let (key, value, revision) = match change {
-                Change::Put(pair) => (pair.key, Some(pair.value), pair.mod_revision),
-                Change::Delete { key, revision } => (key, None, revision),
-            };
-            self.known = self.known.max(revision);
-            self.feed.push(key, value);
+            match change {
+                Change::Put(pair) => self.feed.push(pair.key, Some(pair.value)),
+                Change::Delete { key, .. } => self.feed.push(key, None),
+            }
         }
     }
 
@@ -206,7 +204,14 @@ impl Shell {
             self.board.on_changes(&changes);
         }
         self.began = true;
-        self.dataplane.told(self.known);
+        self.dataplane.told(self.follow.syncer().revision());
+    }
+
+    /// What was written since and is not about this node's state makes no news, but what is in force is of its revision too.
+    fn keep_up(&mut self) {
+        if self.began && self.current.is_ready() && !self.news && !self.half && self.left == 0 {
+            self.dataplane.told(self.follow.syncer().revision());
+        }
     }
 
     fn settings_changed(&mut self) {
@@ -229,7 +234,8 @@ impl Shell {
             let found = self.dataplane.host_mtu(|link| mtu.counts(link));
             self.mtu.write(found);
             let refused = self.dataplane.refused().count();
-            self.tell.applied(begun.elapsed(), self.dataplane.enforced(), self.known, refused);
+            self.tell.applied(begun.elapsed(), refused);
+            self.tell.revisions(self.dataplane.enforced(), self.follow.syncer().newest());
         }
     }
 
@@ -246,6 +252,8 @@ impl Shell {
 
     fn beat(&mut self) {
         self.observers.beat(self.in_sync, self.waiting());
+        self.keep_up();
+        self.tell.revisions(self.dataplane.enforced(), self.follow.syncer().newest());
         self.tell.waits(self.waiting());
         self.beat_at = Instant::now() + self.observers.interval().max(Duration::from_millis(100));
     }

@@ -8,6 +8,7 @@ use felix_calc::report::{Report, title};
 use felix_calc::{Changes, Feed};
 use felix_dataplane::Status;
 use metrics::{counter, gauge, histogram};
+use model::{Key, Kind};
 use std::time::Duration;
 
 /// What was said, so that it is said once.
@@ -60,6 +61,12 @@ impl Tell {
             gauge!("felix_pools_not_carried")
                 .set(count(|report| matches!(report, Report::NotCarried { .. })));
         }
+        for (key, reports) in &changes.reports {
+            if let Key::Resource { kind: Kind::IPPool, name, .. } = key {
+                let carried = !reports.iter().any(|report| matches!(report, Report::NotCarried { .. }));
+                gauge!("felix_pool_not_carried", "pool" => name.clone()).set(if carried { 0.0 } else { 1.0 });
+            }
+        }
         counter!("felix_calc_graph_output_events")
             .increment(u64::try_from(events(changes)).unwrap_or(u64::MAX));
         let counts = feed.counts();
@@ -75,14 +82,17 @@ impl Tell {
         }
     }
 
-    pub(super) fn applied(&mut self, time: Duration, enforced: Option<i64>, known: i64, refused: usize) {
+    pub(super) fn applied(&self, time: Duration, refused: usize) {
         histogram!("felix_int_dataplane_apply_time_seconds").record(time.as_secs_f64());
+        gauge!("felix_kernel_refuses").set(number(refused));
+    }
+
+    pub(super) fn revisions(&mut self, enforced: Option<i64>, known: i64) {
         // Exact up to 2^53, which no store's revision comes near.
         #[allow(clippy::cast_precision_loss)]
         let revision = |revision: i64| revision as f64;
         gauge!("felix_known_revision").set(revision(known));
         gauge!("felix_enforced_revision").set(revision(enforced.unwrap_or_default()));
-        gauge!("felix_kernel_refuses").set(number(refused));
         self.enforced = enforced;
     }
 }
@@ -116,7 +126,7 @@ impl Shell {
             source: self.source.clone(),
             in_sync: self.in_sync,
             waiting: self.waiting().unwrap_or_default().to_owned(),
-            known_revision: self.known,
+            known_revision: self.follow.syncer().newest(),
             enforced_revision: self.dataplane.enforced().unwrap_or_default(),
             counts: Some(Counts {
                 nodes: count(counts.nodes),

@@ -24,8 +24,8 @@ pub(super) struct Files {
     unswept: bool,
 }
 
-/// The file of an endpoint that is up; none of a host's.
-pub(super) fn of(endpoint: &Endpoint) -> Option<File> {
+/// The file of an endpoint that is up; none of a host's. `peer` is the BGPPeer that is about it.
+pub(super) fn of(endpoint: &Endpoint, peer: Option<&str>) -> Option<File> {
     let Endpoint::Workload(workload) = endpoint else { return None };
     let id = &workload.id;
     let name = [&id.orchestrator, &id.workload, &id.endpoint].map(|part| escape(part)).join(" ");
@@ -43,6 +43,9 @@ pub(super) fn of(endpoint: &Endpoint) -> Option<File> {
         if !nets.is_empty() {
             content.insert(field.to_owned(), Value::Array(nets));
         }
+    }
+    if let Some(peer) = peer {
+        content.insert("bgpPeerName".to_owned(), json!(peer));
     }
     Some((name, Value::Object(content).to_string()))
 }
@@ -174,14 +177,15 @@ mod tests {
     #[test]
     fn a_file_is_named_and_filled_as_upstreams() {
         let (_, both) = endpoint("default/web1", &["10.64.0.2", "fd00::2"]);
-        assert_eq!(of(&both).unwrap(), (
+        assert_eq!(of(&both, None).unwrap(), (
             "cni default%2Fweb1 eth0".to_owned(),
             r#"{"ifaceName":"caliweb1","mac":"0a:00:00:00:01:6f","ipv4Nets":["10.64.0.2/32"],"ipv6Nets":["fd00::2/128"]}"#
                 .to_owned()
         ));
         let (_, none) = endpoint("a b", &[]);
-        assert_eq!(of(&none).unwrap().0, "cni a%20b eth0");
-        assert!(!of(&none).unwrap().1.contains("Nets"));
+        assert_eq!(of(&none, Some("peer-1")).unwrap().0, "cni a%20b eth0");
+        let content = of(&none, Some("peer-1")).unwrap().1;
+        assert_eq!(content, r#"{"ifaceName":"caliweb1","mac":"0a:00:00:00:01:6f","bgpPeerName":"peer-1"}"#);
     }
 
     #[test]
@@ -201,12 +205,12 @@ mod tests {
         files.set_directory(Some(directory.path()));
         let (key, up) = endpoint("default/web1", &["10.64.0.2"]);
         let mut work = BTreeMap::new();
-        files.set(&key, of(&up), &mut work);
+        files.set(&key, of(&up, None), &mut work);
         files.write(work);
         assert_eq!(list(), ["cni default%2Fweb1 eth0"]);
         let (_, moved) = endpoint("default/web2", &["10.64.0.3"]);
         let mut work = BTreeMap::new();
-        files.set(&key, of(&moved), &mut work);
+        files.set(&key, of(&moved, None), &mut work);
         files.write(work);
         assert_eq!(list(), ["cni default%2Fweb2 eth0"]);
         let content = std::fs::read_to_string(place.join("cni default%2Fweb2 eth0")).unwrap();

@@ -27,6 +27,8 @@ pub(crate) struct Board {
     settings: settings::Status,
     endpoints: BTreeMap<EndpointKey, Arc<Endpoint>>,
     statuses: BTreeMap<EndpointKey, Status>,
+    /// BGPPeers that are about local workloads.
+    peers: BTreeMap<EndpointKey, Arc<str>>,
     /// Endpoints whose file may be wrong.
     dirty: BTreeSet<EndpointKey>,
     files: Files,
@@ -43,6 +45,7 @@ impl Board {
             settings: settings.clone(),
             endpoints: BTreeMap::new(),
             statuses: BTreeMap::new(),
+            peers: BTreeMap::new(),
             dirty: BTreeSet::new(),
             files: Files::default(),
             told,
@@ -62,6 +65,13 @@ impl Board {
             match endpoint {
                 Some(local) => drop(self.endpoints.insert(key.clone(), local.endpoint.clone())),
                 None => drop(self.endpoints.remove(key)),
+            }
+            self.dirty.insert(key.clone());
+        }
+        for (key, peer) in &changes.bgp_peers {
+            match peer {
+                Some(peer) => drop(self.peers.insert(key.clone(), peer.clone())),
+                None => drop(self.peers.remove(key)),
             }
             self.dirty.insert(key.clone());
         }
@@ -89,7 +99,9 @@ impl Board {
         let mut files: BTreeMap<String, Option<String>> = BTreeMap::new();
         for key in std::mem::take(&mut self.dirty) {
             let is_up = self.statuses.get(&key) == Some(&Status::Up);
-            let file = self.endpoints.get(&key).filter(|_| is_up).and_then(|endpoint| files::of(endpoint));
+            let peer = self.peers.get(&key).map(|peer| &**peer);
+            let endpoint = self.endpoints.get(&key).filter(|_| is_up);
+            let file = endpoint.and_then(|endpoint| files::of(endpoint, peer));
             self.files.set(&key, file, &mut files);
         }
         self.files.write(files);
