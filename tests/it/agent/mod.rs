@@ -1,10 +1,14 @@
 //! The node agent, run as a program in a node's namespaces (`ocicat_tests::agent`).
 //!
 //! * [`scenarios`]: what Calico's agent left for the same input.
+//! * [`status`]: files, log lines, and the revision in force.
 //! * [`verdicts`]: real packets against the oracle, the agent doing everything.
+//! * [`pools`]: no path in clear where an encapsulation is not carried; whose cluster routes are.
 //! * [`restart`]: a death and a start under traffic; any history ends where a fresh start ends.
 
+mod pools;
 mod restart;
 mod scenarios;
+mod status;
 mod traffic;
 mod verdicts;

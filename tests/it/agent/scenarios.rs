@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 #[test]
-#[ignore = "not every scenario was looked at yet: run it with --ignored"]
 fn what_the_agent_leaves_is_what_was_recorded() {
     let chosen = std::env::var("OCICAT_GOLDEN").unwrap_or_default();
     let recordings: Vec<Recording> = scenario::all()

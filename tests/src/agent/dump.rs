@@ -22,11 +22,11 @@ const COMMANDS: [&str; 6] = [
 /// What of a link an agent decides or must leave alone; the rest is the machine's.
 const OF_LINK: [&str; 5] = ["ifname", "mtu", "address", "flags", "inet6_addr_gen_mode"];
 
-/// Reads a recorded `routes.txt`.
+/// Reads a recorded `routes.txt`; `meant` makes each object of a section what it is meant to be with ours.
 ///
 /// # Errors
 /// A line is no JSON.
-pub fn recorded(text: &str) -> Result<Dump> {
+pub fn recorded(text: &str, mut meant: impl FnMut(&str, &mut Value)) -> Result<Dump> {
     let mut dump = Dump::new();
     let mut section = None;
     for line in text.lines() {
@@ -39,11 +39,7 @@ pub fn recorded(text: &str) -> Result<Dump> {
         }
         let Some(section) = &section else { continue };
         let mut object: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
-        // Routes to workloads have protocol boot upstream, which `ip -j` leaves out. Ours have felix's, 80, so that nobody
-        // takes them for those of a plugin.
-        if section.contains("route") && object["protocol"].is_null() && object["metric"] == 1024 {
-            object["protocol"] = Value::from("80");
-        }
+        meant(section, &mut object);
         dump.entry(section.clone()).or_default().extend(normal(section, object));
     }
     Ok(dump)

@@ -15,6 +15,11 @@ pub struct Members {
     pub ports: BTreeSet<String>,
 }
 
+/// Characters of an id: its letter, `-`, and a hash of 28 bytes.
+const ID: usize = 40;
+/// Characters of it that upstream's names have room for, behind `cali40`.
+const RECORDED_ID: usize = 25;
+
 /// By family (4 or 6) and id, `:` written as `-`.
 pub type Sets = BTreeMap<(u8, String), Members>;
 
@@ -106,13 +111,10 @@ pub fn here() -> Result<Sets> {
         if set["table"] != "ocicat" || !(name.starts_with("s-") || name.starts_with("n-")) {
             continue;
         }
-        // an id has 27 characters of hash behind its letter; a length may follow
-        let (id, length) = match name.rsplit_once('-') {
-            Some((id, length)) if id.len() > 2 && length.len() <= 3 && length.parse::<u8>().is_ok() => {
-                (id, Some(length))
-            }
-            _ => (name, None),
-        };
+        let (id, rest) = name.split_at(name.len().min(ID));
+        let id = id.get(..RECORDED_ID).unwrap_or(id);
+        // the length of its prefixes may follow, and how much room it has
+        let length = rest.split('-').find(|part| part.parse::<u8>().is_ok());
         let members = sets.entry((family, id.to_owned())).or_default();
         for element in set["elem"].as_array().into_iter().flatten() {
             let value = if element["elem"].is_object() { &element["elem"]["val"] } else { element };
