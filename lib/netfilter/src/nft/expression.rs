@@ -170,12 +170,12 @@ pub enum Expression {
         addresses: Option<(Register, Register)>,
         /// Lowest and highest port.
         ports: Option<(Register, Register)>,
-        /// `NF_NAT_RANGE_*` beside those the kernel sets itself.
+        /// `NF_NAT_RANGE_*` beside those that follow from addresses and ports.
         flags: u32,
     },
     /// Source translation to the address of the outgoing link.
     Masquerade {
-        /// `NF_NAT_RANGE_*`.
+        /// `NF_NAT_RANGE_*` beside the one that follows from ports.
         flags: u32,
         /// Lowest and highest port.
         ports: Option<(Register, Register)>,

@@ -128,8 +128,10 @@ impl Expression {
                 }
             }
             Expression::Masquerade { flags, ports } => {
-                if *flags != 0 {
-                    w.be32(1, *flags);
+                // unlike for other translation the kernel leaves it to us to say that the ports count
+                let flags = flags | if ports.is_some() { PROTO_SPECIFIED } else { 0 };
+                if flags != 0 {
+                    w.be32(1, flags);
                 }
                 write_range(w, (2, 3), *ports);
             }
@@ -265,7 +267,7 @@ impl Expression {
                 ports: read_range(a, (5, 6)),
                 flags: nat_flags(a.be32(7)),
             },
-            "masq" => Expression::Masquerade { flags: a.be32(1).unwrap_or(0), ports: read_range(a, (2, 3)) },
+            "masq" => Expression::Masquerade { flags: nat_flags(a.be32(1)), ports: read_range(a, (2, 3)) },
             "fib" => Expression::Fib {
                 to: register(1)?,
                 result: FibResult::from_number(a.be32(2)?)?,
@@ -337,9 +339,12 @@ fn read_range(a: Attributes<'_>, kinds: (u16, u16)) -> Option<(Register, Registe
     Some((low, high))
 }
 
-/// Without the two flags the kernel sets by itself where addresses or ports are given.
+/// `NF_NAT_RANGE_MAP_IPS`: addresses are given.
+const MAP_IPS: u32 = 1;
+/// `NF_NAT_RANGE_PROTO_SPECIFIED`: ports are given.
+const PROTO_SPECIFIED: u32 = 2;
+
+/// Without the two flags that follow from what is given.
 fn nat_flags(flags: Option<u32>) -> u32 {
-    const MAP_IPS: u32 = 1;
-    const PROTO_SPECIFIED: u32 = 2;
     flags.unwrap_or(0) & !(MAP_IPS | PROTO_SPECIFIED)
 }
