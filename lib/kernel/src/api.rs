@@ -253,6 +253,11 @@ pub enum KernelError {
 }
 
 impl KernelError {
+    /// Whether a question or its answer got lost, which may be asked again.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self, KernelError::Socket(_))
+    }
+
     /// The errno, where there is one.
     pub fn errno(&self) -> Option<i32> {
         match self {

@@ -51,14 +51,20 @@ impl Conntrack {
         what: &str,
         request: impl FnOnce(u32) -> Vec<u8>,
     ) -> Result<Vec<Connection>, KernelError> {
+        socket::clear(&self.socket)?;
         let asked = self.sequence;
         self.sequence = self.sequence.wrapping_add(1);
         socket::send(&self.socket, &request(asked))?;
-        let mut found = Vec::new();
+        let (mut found, mut ended) = (Vec::new(), false);
         socket::drain(&self.socket, |reply| match &reply {
+            Reply::Done { sequence, .. } if *sequence == asked => {
+                ended = true;
+                Ok(())
+            }
             Reply::Ack { sequence, errno, words } if *sequence == asked && *errno != 0 => {
                 // without a module nothing is tracked
                 if *errno == Errno::EOPNOTSUPP as i32 || *errno == Errno::ENOENT as i32 {
+                    ended = true;
                     return Ok(());
                 }
                 Err(refused(*errno, what, *words))
@@ -68,7 +74,7 @@ impl Conntrack {
                 Ok(())
             }
         })?;
-        Ok(found)
+        if ended { Ok(found) } else { Err(socket::endless(what)) }
     }
 
     fn delete(&mut self, connections: &[Connection]) -> Result<usize, KernelError> {

@@ -1,13 +1,14 @@
 //! The real kernel, over a route-family netlink socket.
 //!
-//! Two sockets a [`Netlink`], opened inside its namespace and used from any task afterwards: one for questions, through
-//! `netlink-proto`, and one for changes, sent by the datagram (`batch`). One batch or dump is under way at a time,
+//! Two sockets a [`Netlink`], opened inside its namespace and used from any task afterwards: one for questions
+//! (`questions`), and one for changes, sent by the datagram (`batch`). One batch or dump is under way at a time,
 //! because the kernel runs one dump a socket and answers of several batches could overflow the receive buffer.
 
 mod batch;
 mod decode;
 mod encode;
 mod events;
+mod questions;
 mod sysctl;
 
 pub(crate) use encode::check_name;
@@ -17,16 +18,16 @@ use crate::api::{
     RouteFilter,
 };
 use crate::netns::Netns;
+use crate::socket::LOST_TRIES;
 use batch::Sender;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_proto::ConnectionHandle;
-use netlink_proto::sys::{AsyncSocket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::errno::Errno;
+use questions::Questions;
 use std::sync::Arc;
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -45,36 +46,26 @@ type Answer = Option<(i32, Option<String>)>;
 #[derive(Debug)]
 pub struct Netlink {
     netns: Netns,
-    handle: ConnectionHandle<RouteNetlinkMessage>,
     sender: Sender,
-    /// Held while replies are outstanding; the sequence number of the next change.
-    turn: Mutex<u32>,
+    /// Held while replies are outstanding.
+    turn: Mutex<Turn>,
+}
+
+/// Who has it may ask, or change something.
+#[derive(Debug)]
+struct Turn {
+    /// The sequence number of the next change.
+    sequence: u32,
+    questions: Questions,
 }
 
 impl Netlink {
-    /// Opens a socket inside `netns`; to be called within a tokio runtime with I/O enabled, which then drives
-    /// the socket. Takes the time of a thread's life, some 50 µs.
+    /// Opens the sockets inside `netns`. Takes the time of a thread's life, some 50 µs.
     pub fn open(netns: &Netns) -> Result<Self, KernelError> {
-        let runtime = tokio::runtime::Handle::try_current()
-            .map_err(|_| KernelError::Socket("opened outside a tokio runtime".to_string()))?;
-        let (connection, handle, sender) = netns
-            .run(|| -> std::io::Result<_> {
-                // The socket registers with the runtime of the caller, and belongs to the helper's namespace.
-                let _entered = runtime.enter();
-                let (mut connection, handle, _) = netlink_proto::new_connection(NETLINK_ROUTE)?;
-                connection.set_forward_ack(true);
-                connection.set_forward_done(true);
-                connection.socket_mut().socket_mut().bind_auto()?;
-                let socket = connection.socket_mut().socket_ref();
-                // Dumps are filtered in the kernel, errors explain themselves and do not repeat the request.
-                socket.set_netlink_get_strict_chk(true)?;
-                socket.set_ext_ack(true)?;
-                socket.set_cap_ack(true)?;
-                Ok((connection, handle, Sender::open()?))
-            })?
+        let (sender, questions) = netns
+            .run(|| -> std::io::Result<_> { Ok((Sender::open()?, Questions::open()?)) })?
             .map_err(|error| KernelError::Socket(error.to_string()))?;
-        runtime.spawn(connection);
-        Ok(Self { netns: netns.clone(), handle, sender, turn: Mutex::new(1) })
+        Ok(Self { netns: netns.clone(), sender, turn: Mutex::new(Turn { sequence: 1, questions }) })
     }
 
     /// Opens a socket in the namespace of the calling thread.
@@ -82,17 +73,8 @@ impl Netlink {
         Self::open(&Netns::current()?)
     }
 
-    async fn turn(&self) -> MutexGuard<'_, u32> {
+    async fn turn(&self) -> MutexGuard<'_, Turn> {
         self.turn.lock().await
-    }
-
-    /// Sends messages as one datagram and collects every reply to them, acknowledgements included.
-    async fn exchange(&self, messages: Vec<Message>) -> Result<Vec<Message>, KernelError> {
-        let replies = self
-            .handle
-            .request_batch(messages, SocketAddr::new(0, 0))
-            .map_err(|error| KernelError::Socket(error.to_string()))?;
-        Ok(replies.collect().await)
     }
 
     /// One result for each of `ops`, which are sent as one datagram.
@@ -123,13 +105,21 @@ impl Netlink {
         request: RouteNetlinkMessage,
         what: &str,
     ) -> Result<Vec<RouteNetlinkMessage>, KernelError> {
-        let _turn = self.turn().await;
+        let mut turn = self.turn().await;
+        // what is lost is asked for again: a look at everything is many questions
+        let mut lost = 0;
         for _ in 0..DUMP_TRIES {
             let message = framed(request.clone(), NLM_F_REQUEST | NLM_F_DUMP);
-            let mut torn = false;
+            let answer = match turn.questions.ask(message).await {
+                Ok(answer) => answer,
+                Err(error) if error.is_lost() && lost < LOST_TRIES => {
+                    lost += 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let mut found = Vec::new();
-            for reply in self.exchange(vec![message]).await? {
-                torn |= reply.header.flags & NLM_F_DUMP_INTR != 0;
+            for reply in answer.messages {
                 match reply.payload {
                     NetlinkPayload::InnerMessage(inner) => found.push(inner),
                     NetlinkPayload::Done(done) if done.code < 0 => {
@@ -142,7 +132,7 @@ impl Netlink {
                     _ => {}
                 }
             }
-            if !torn {
+            if !answer.torn {
                 return Ok(found);
             }
         }
@@ -161,7 +151,7 @@ impl Kernel for Netlink {
 
     fn apply(&self, ops: Vec<Op>, stop_on_error: bool) -> BoxFuture<'_, Vec<Result<(), KernelError>>> {
         Box::pin(async move {
-            let mut sequence = self.turn().await;
+            let mut turn = self.turn().await;
             let mut results = Vec::with_capacity(ops.len());
             // The kernel goes on to the next message of a datagram after a failed one; where it must not,
             // each is sent only after the one before has been acknowledged.
@@ -172,7 +162,7 @@ impl Kernel for Netlink {
                 if !results.is_empty() {
                     tokio::task::yield_now().await;
                 }
-                results.extend(self.send(chunk, &mut sequence));
+                results.extend(self.send(chunk, &mut turn.sequence));
             }
             results.resize_with(ops.len(), || Err(KernelError::Skipped));
             results
@@ -183,11 +173,11 @@ impl Kernel for Netlink {
         let request = encode::get_link(name);
         let what = format!("look up link {name}");
         Box::pin(async move {
-            let _turn = self.turn().await;
-            // The acknowledgement ends the exchange even where the answer cannot be read.
-            let replies = self.exchange(vec![framed(request?, NLM_F_REQUEST | NLM_F_ACK)]).await?;
+            let mut turn = self.turn().await;
+            // The acknowledgement ends the answer even where the rest of it cannot be read.
+            let answer = turn.questions.ask(framed(request?, NLM_F_REQUEST | NLM_F_ACK)).await?;
             let mut found = None;
-            for reply in replies {
+            for reply in answer.messages {
                 match reply.payload {
                     NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
                         found = decode::link(&link)

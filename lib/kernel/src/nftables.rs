@@ -6,7 +6,7 @@
 use crate::api::KernelError;
 use crate::multicast::{self, filter::Filter};
 use crate::netns::Netns;
-use crate::socket;
+use crate::socket::{self, LOST_TRIES};
 use futures::stream::{BoxStream, Stream, StreamExt};
 use netfilter::nft::{self, Batch, Change, Object, Presence, Query, Rule};
 use netfilter::wire::{Replies, Reply};
@@ -170,6 +170,8 @@ impl Nftables {
         let batch = batch.finish();
         self.sequence = batch.next;
         self.expect_rules(changes);
+        // an answer to a batch before says nothing about this one
+        socket::clear(&self.socket)?;
         self.send(&batch.bytes)?;
         let mut refused = Vec::new();
         let mut new_rules = Vec::new();
@@ -218,9 +220,14 @@ impl Nftables {
     /// # Errors
     /// See there.
     pub fn read(&mut self, query: &Query) -> Result<Vec<Object>, KernelError> {
+        // what is lost is asked for again: a look at everything is many questions
+        let mut lost = 0;
         for _ in 0..DUMP_TRIES {
-            if let Some(objects) = self.try_read(query)? {
-                return Ok(objects);
+            match self.try_read(query) {
+                Ok(Some(objects)) => return Ok(objects),
+                Ok(None) => {}
+                Err(error) if error.is_lost() && lost < LOST_TRIES => lost += 1,
+                Err(error) => return Err(error),
             }
         }
         Err(KernelError::Refused {
@@ -232,19 +239,24 @@ impl Nftables {
 
     /// `None` when what was listed changed meanwhile.
     fn try_read(&mut self, query: &Query) -> Result<Option<Vec<Object>>, KernelError> {
+        socket::clear(&self.socket)?;
         let request = self.sequence;
         self.sequence = self.sequence.wrapping_add(1);
         self.send(&query.request(request))?;
         let (mut found, mut whole) = (Vec::new(), true);
+        // all others are lists, which the kernel ends
+        let mut ended = matches!(query, Query::Generation);
         socket::drain(&self.socket, |reply| {
             match &reply {
                 Reply::Data { sequence, .. } if *sequence == request => {
                     found.extend(nft::read(&reply).map(|(_, object)| object));
                 }
-                Reply::Done { sequence, interrupted } if *sequence == request => whole = !interrupted,
+                Reply::Done { sequence, interrupted } if *sequence == request => {
+                    (whole, ended) = (!interrupted, true);
+                }
                 Reply::Ack { sequence, errno, words } if *sequence == request && *errno != 0 => {
                     if *errno == Errno::EINTR as i32 {
-                        whole = false;
+                        (whole, ended) = (false, true);
                         return Ok(());
                     }
                     return Err(KernelError::Refused {
@@ -257,6 +269,9 @@ impl Nftables {
             }
             Ok::<(), KernelError>(())
         })?;
+        if !ended {
+            return Err(socket::endless(format_args!("{query:?}")));
+        }
         Ok(whole.then_some(found))
     }
 

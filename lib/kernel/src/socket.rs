@@ -7,6 +7,9 @@ use netfilter::wire::{Replies, Reply};
 use netlink_sys::{Socket, SocketAddr};
 use nix::libc::MSG_DONTWAIT;
 
+/// How often a question is asked again that got lost.
+pub(crate) const LOST_TRIES: usize = 2;
+
 /// No answer is longer: dumps come in pages of at most 32 KiB.
 const DATAGRAM: usize = 64 << 10;
 
@@ -29,6 +32,16 @@ pub(crate) fn send(socket: &Socket, bytes: &[u8]) -> Result<(), KernelError> {
         return Ok(());
     }
     Err(KernelError::Socket(format!("{sent} of {} bytes were sent", bytes.len())))
+}
+
+/// Takes what is left of an answer that was given up: the kernel makes one list a socket at a time.
+pub(crate) fn clear(socket: &Socket) -> Result<(), KernelError> {
+    drain(socket, |_| Ok(()))
+}
+
+/// An answer without its end: what is there of it is not all of it.
+pub(crate) fn endless(what: impl std::fmt::Display) -> KernelError {
+    KernelError::Socket(format!("{what}: the end of the kernel's answer is lost"))
 }
 
 /// Hands over every message that waits. After a failure of `each` the rest is still taken from the queue, so that the

@@ -7,7 +7,7 @@ use crate::netns::Netns;
 use futures::stream::Stream;
 use netlink_packet_core::{NetlinkBuffer, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_proto::sys::protocols::NETLINK_ROUTE;
+use netlink_sys::protocols::NETLINK_ROUTE;
 use rtnetlink::MulticastGroup;
 use std::collections::VecDeque;
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{EventGroups, KernelEvent, NETNS_DIR};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -55,6 +55,44 @@ fn helpers_enter_and_the_caller_stays() {
     assert!(!path.exists());
     Netns::delete_at(&path).unwrap();
     assert!(blue.run(|| Netns::current().unwrap().is_same(&blue)).unwrap(), "an open one outlives its name");
+}
+
+/// A list that nobody waits for any more is no part of the next one.
+#[test]
+fn a_question_that_is_given_up_harms_no_other() {
+    if !root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("given-up");
+    let netns = Netns::create_at(&path).unwrap();
+    let _name = Named(path);
+    block_on(async {
+        let kernel = Netlink::open(&netns).unwrap();
+        let pair = |n: usize| {
+            Op::AddVeth(VethPair {
+                name: format!("a{n}"),
+                mac: None,
+                peer_name: format!("b{n}"),
+                peer_mac: None,
+                peer_netns: None,
+                mtu: 1400,
+                queues: 1,
+            })
+        };
+        let results = kernel.apply((0..100).map(pair).collect(), false).await;
+        results.into_iter().for_each(|result| result.unwrap());
+        for polls in 0..6 {
+            let mut asked = Box::pin(kernel.links());
+            for _ in 0..polls {
+                if futures::poll!(&mut asked).is_ready() {
+                    break;
+                }
+            }
+            drop(asked);
+            assert_eq!(kernel.links().await.unwrap().len(), 201);
+        }
+    });
 }
 
 #[test]
@@ -179,7 +217,10 @@ fn sockets_of_one_runtime_serve_many_tasks() {
 }
 
 #[test]
-fn outside_a_runtime_opening_is_an_error_not_a_panic() {
-    let error = Netns::current().and_then(|netns| Netlink::open(&netns)).unwrap_err().to_string();
+fn outside_a_runtime_following_is_an_error_not_a_panic() {
+    let kernel = Netns::current().and_then(|netns| Netlink::open(&netns)).unwrap();
+    let groups = EventGroups { links: true, ..EventGroups::default() };
+    let followed = kernel.events(groups).now_or_never().expect("nothing to wait for");
+    let error = followed.err().expect("an error").to_string();
     assert!(error.contains("outside a tokio runtime"), "{error}");
 }
