@@ -56,6 +56,9 @@ pub struct Dataplane {
     affected: Affected,
     /// Links, addresses, routes and neighbours have to be listed.
     wants_look: bool,
+    /// They were listed once. What is wanted depends on links: before they are known nothing is, and what a life before
+    /// left is not touched.
+    looked: bool,
     looks: Retries<()>,
     forgetting: Retries<()>,
     /// Packets have been judged.
@@ -80,7 +83,7 @@ impl Dataplane {
     /// Looks at the kernel, and changes nothing yet. Within a tokio runtime.
     ///
     /// # Errors
-    /// The kernel cannot be followed or listed.
+    /// The kernel cannot be followed. When it cannot be listed, that is tried again.
     pub async fn open(
         kernel: Arc<dyn Kernel>,
         nft: Box<dyn NftKernel>,
@@ -106,7 +109,8 @@ impl Dataplane {
             sysctls,
             endpoints: Endpoints::default(),
             affected: Affected::default(),
-            wants_look: false,
+            wants_look: true,
+            looked: false,
             looks: Retries::default(),
             forgetting: Retries::default(),
             guarded: false,
@@ -114,7 +118,7 @@ impl Dataplane {
             changed: true,
             enforced: None,
         };
-        dataplane.look().await?;
+        dataplane.look_if_wanted().await;
         Ok(dataplane)
     }
 
@@ -221,7 +225,7 @@ impl Dataplane {
     pub async fn apply(&mut self) {
         self.look_if_wanted().await;
         self.links_changed();
-        if self.told.is_none() {
+        if self.told.is_none() || !self.looked {
             return;
         }
         self.nft.update(self.renderer.take());
@@ -304,7 +308,7 @@ impl Dataplane {
         let main = RouteFilter { table: Some(MAIN), ..RouteFilter::default() };
         let routes = self.kernel.routes(main).await?;
         let neighbours = self.kernel.neighbours(None).await?;
-        self.wants_look = false;
+        (self.wants_look, self.looked) = (false, true);
         let now = self.now();
         self.links.replace(&links, &addresses, now);
         // the lists are newer than what the links lost

@@ -128,6 +128,8 @@ pub struct Plan {
     pub fault: Option<(usize, Fault)>,
     /// How often.
     pub times: usize,
+    /// Reads do not count, and do not fail.
+    pub commits_alone: bool,
     /// Commits that were carried out.
     pub commits: Vec<usize>,
     /// Called after each commit that was carried out.
@@ -146,11 +148,14 @@ impl Faulty {
         (Self { inner, plan: plan.clone() }, plan)
     }
 
-    fn strikes(&self) -> Option<Fault> {
+    fn strikes(&self, read: bool) -> Option<Fault> {
         let mut plan = self.plan.lock().unwrap();
+        if read && plan.commits_alone {
+            return None;
+        }
         plan.count += 1;
         let (at, fault) = plan.fault?;
-        let strikes = plan.count > at && plan.count <= at + plan.times;
+        let strikes = plan.count > at && plan.count <= at.saturating_add(plan.times);
         strikes.then_some(fault)
     }
 }
@@ -161,7 +166,7 @@ fn failed() -> KernelError {
 
 impl NftKernel for Faulty {
     fn commit(&mut self, changes: &[Change], generation: Option<u32>) -> Result<Vec<NewRule>, CommitError> {
-        match self.strikes() {
+        match self.strikes(false) {
             Some(Fault::Lost) => return Err(failed().into()),
             Some(Fault::Stale) => return Err(CommitError::Stale),
             Some(Fault::Refused(place)) => {
@@ -181,11 +186,11 @@ impl NftKernel for Faulty {
     }
 
     fn read(&mut self, query: &Query) -> Result<Vec<Object>, KernelError> {
-        if self.strikes().is_some() { Err(failed()) } else { self.inner.read(query) }
+        if self.strikes(true).is_some() { Err(failed()) } else { self.inner.read(query) }
     }
 
     fn generation(&mut self) -> Result<u32, KernelError> {
-        if self.strikes().is_some() { Err(failed()) } else { self.inner.generation() }
+        if self.strikes(true).is_some() { Err(failed()) } else { self.inner.generation() }
     }
 
     fn events_of_others(&self) -> Result<BoxStream<'static, NftEvent>, KernelError> {

@@ -3,7 +3,7 @@
 
 use super::model::{Wanted, actual, judgement, updates};
 use super::{apply, random_model, settle};
-use crate::nft::NftDriver;
+use crate::nft::{NftDriver, Step};
 use crate::testing::{Fault, Faulty, Space, as_root};
 use kernel::Nftables;
 use std::collections::BTreeSet;
@@ -97,5 +97,38 @@ fn the_first_look_may_fail() {
             apply(&mut driver, &Wanted::default(), &states[1], &mut Duration::ZERO.clone());
             assert_eq!(judgement(&actual(&mut space.nftables())), judgement(&states[1]), "{at}");
         }
+    });
+}
+
+/// While batches fail and looks do not, the pauses grow all the same, and it is said once.
+#[test]
+fn batches_that_fail_again_and_again_are_tried_less_and_less_often() {
+    as_root(async {
+        let space = Space::new();
+        let (faulty, plan) = Faulty::new(space.nftables());
+        {
+            let mut plan = plan.lock().unwrap();
+            (plan.fault, plan.times, plan.commits_alone) = (Some((0, Fault::Lost)), usize::MAX, true);
+        }
+        let mut driver = NftDriver::open(Box::new(faulty)).unwrap();
+        driver.update(updates(&Wanted::default(), &states()[0]));
+        let mut now = Duration::ZERO;
+        let mut pauses = Vec::new();
+        for _ in 0..200 {
+            if driver.step(now) == Step::More {
+                continue;
+            }
+            let next = driver.next_try().expect("another try").max(now + Duration::from_millis(1));
+            pauses.push(next - now);
+            now = next;
+            if pauses.len() == 12 {
+                break;
+            }
+        }
+        assert!(pauses.len() == 12 && pauses.last() > pauses.first(), "{pauses:?}");
+        assert!(pauses.last() >= Some(&Duration::from_secs(5)), "{pauses:?}");
+        plan.lock().unwrap().fault = None;
+        settle(&mut driver, &mut now);
+        assert_eq!(judgement(&actual(&mut space.nftables())), judgement(&states()[0]));
     });
 }
