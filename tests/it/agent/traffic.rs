@@ -61,10 +61,10 @@ impl Traffic {
     fn listen(&mut self) {
         let count = self.kinds.len() as u32;
         for (place, ear) in self.ears.iter().enumerate() {
-            // an error that quotes the packet is heard where the packet came from
+            // an answer that repeats the packet is heard where the packet came from
             let kinds = &self.kinds;
             let arrived = |number: &u32| kinds[(number % count) as usize].forth == (place == 1);
-            self.heard.extend(ear.heard().into_iter().filter(arrived));
+            self.heard.extend(ear.heard().into_iter().map(|heard| heard.number).filter(arrived));
         }
     }
 

@@ -7,8 +7,9 @@ use ocicat_tests::policy::cluster::{Cluster, NODE};
 use ocicat_tests::policy::matching::Coverage;
 use ocicat_tests::policy::object::text;
 use ocicat_tests::policy::oracle::Oracle;
-use ocicat_tests::policy::packets::{self, Passage};
+use ocicat_tests::policy::packets;
 use ocicat_tests::policy::stage::Stage;
+use ocicat_tests::policy::{services, trial};
 use ocicat_tests::random::{Random, seed};
 use ocicat_tests::sandbox;
 use serde_json::Value;
@@ -18,33 +19,18 @@ use std::sync::Mutex;
 const CLUSTERS: u64 = 12;
 const PACKETS: usize = 120;
 
-/// Messages that begin a flow for connection tracking.
-fn begins_a_flow(passage: &Passage) -> bool {
-    passage.packet.icmp.is_none_or(|(kind, _)| matches!(kind, 8 | 13 | 128 | 139))
-}
-
-/// Sends packets to a node whose agent is ready; verdicts that are not the oracle's, and how many there were.
-fn judge(cluster: &Cluster, stage: &mut Stage, random: &mut Random) -> anyhow::Result<(Vec<String>, usize)> {
-    let oracle = Oracle::new(NODE, cluster.resources.clone());
+/// Sends packets to a node whose agent is ready, beside a proxy of services; verdicts that are not the oracle's, and how many
+/// there were.
+fn judge(
+    cluster: &Cluster,
+    stage: &mut Stage,
+    random: &mut Random,
+    coverage: &mut Coverage,
+) -> anyhow::Result<(Vec<String>, usize)> {
+    stage.serve(cluster)?;
+    let oracle = Oracle::new(NODE, cluster.resources.clone()).beside(services::all(cluster));
     let some = std::iter::repeat_with(|| packets::passage(cluster, random)).take(PACKETS).flatten();
-    let passages: Vec<Passage> = some.filter(begins_a_flow).filter(|one| stage.is_new(&one.packet)).collect();
-    let mut coverage = Coverage::default();
-    let outcomes: Vec<_> = passages.iter().map(|one| oracle.passage(one, &mut coverage)).collect();
-    let wanted: Vec<bool> = outcomes.iter().map(|outcome| outcome.arrives).collect();
-    let arrived = stage.send(&passages, &wanted)?;
-    let mut wrong = Vec::new();
-    for ((passage, outcome), arrived) in passages.iter().zip(&outcomes).zip(arrived) {
-        if outcome.arrives != arrived {
-            let by = |arrives| if arrives { "arrives" } else { "dropped" };
-            let (oracle, kernel) = (by(outcome.arrives), by(arrived));
-            wrong.push(format!(
-                "{}\n  oracle: {oracle} by {}, kernel: {kernel}",
-                packets::describe(passage),
-                outcome.why
-            ));
-        }
-    }
-    Ok((wrong, passages.len()))
+    trial::judge(&oracle, stage, some, coverage)
 }
 
 /// Runs each piece of work in a sandbox, two at a time; fails with what is wrong.
@@ -83,6 +69,7 @@ fn all<T: Send + Sync>(
 fn packets_through_a_running_agent_meet_the_oracles_verdicts() {
     let base = seed();
     let seeds: Vec<u64> = (0..CLUSTERS).map(|index| base.wrapping_add(index)).collect();
+    let coverage = Mutex::new(Coverage::default());
     let count = all(seeds, |seed| {
         let cluster = if seed % 4 == 0 { Cluster::with_hosts(*seed) } else { Cluster::new(*seed) };
         let node = Node::without_resources()?;
@@ -91,11 +78,16 @@ fn packets_through_a_running_agent_meet_the_oracles_verdicts() {
         }
         let mut stage = Stage::set(&cluster)?;
         let agent = Agent::start(NAME, &node.server().url(), &[])?;
-        let (wrong, count) = judge(&cluster, &mut stage, &mut Random::new(*seed))?;
+        let mut found = Coverage::default();
+        let (wrong, count) = judge(&cluster, &mut stage, &mut Random::new(*seed), &mut found)?;
+        coverage.lock().unwrap().add(&found);
         let wrong = wrong.into_iter().map(|text| format!("cluster {seed}: {text}\n{}", agent.log()));
         Ok((wrong.collect(), count))
     });
     println!("{count} packets");
+    for (name, count) in &coverage.into_inner().unwrap().events {
+        println!("{name}: {count}");
+    }
     assert!(count >= 700, "only {count} packets");
 }
 
@@ -121,7 +113,7 @@ fn packets_in_the_recorded_scenarios_meet_the_oracles_verdicts() {
         let mut stage = Stage::set(&cluster)?;
         let environment: Vec<_> = scenario.agent_environment.clone().into_iter().collect();
         let _agent = Agent::start(NAME, &node.server().url(), &environment)?;
-        let (wrong, count) = judge(&cluster, &mut stage, &mut Random::new(11))?;
+        let (wrong, count) = judge(&cluster, &mut stage, &mut Random::new(11), &mut Coverage::default())?;
         Ok((wrong.into_iter().map(|text| format!("{}: {text}", scenario.case)).collect(), count))
     });
     println!("{count} packets in {scenarios} scenarios");

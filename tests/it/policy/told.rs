@@ -4,12 +4,14 @@ use bytes::Bytes;
 use felix_calc::endpoint::{EndpointKey, LocalEndpoint};
 use felix_calc::policy::Profile;
 use felix_calc::sets::{Member, SetChange};
-use felix_calc::{Changes, Feed, Options};
+use felix_calc::{Changes, Feed};
+use felix_config::{Local, Settings, Stored, resolve};
 use felix_render::evaluate::{self, Sets};
 use felix_render::form::{self, Program};
 use model::net::Cidr;
+use model::{Kind, Resource};
 use ocicat_tests::policy::cluster::{Cluster, NODE};
-use ocicat_tests::policy::object::identity;
+use ocicat_tests::policy::object::{identity, text};
 use ocicat_tests::policy::oracle::{Direction, Scope, Verdict};
 use ocicat_tests::policy::packets::Packet;
 use ocicat_tests::random::Random;
@@ -20,9 +22,22 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// What the configuration of a cluster comes to.
+pub fn settings(cluster: &Cluster) -> Settings {
+    let mut stored = Stored::default();
+    for one in cluster.resources.iter().filter(|one| text(one, "kind") == "FelixConfiguration") {
+        let object = one.as_object().cloned().unwrap_or_default();
+        let resource = Resource::from_object(Kind::FelixConfiguration, object);
+        stored.set(identity(one).2, Some(Arc::new(resource)));
+    }
+    let configuration = resolve(&Local::default(), &stored, NODE);
+    assert!(configuration.problems.is_empty(), "{:?}", configuration.problems);
+    Settings::of(&configuration)
+}
+
 /// What is said about a cluster, its objects coming in any order, and in two parts.
 pub fn changes(cluster: &Cluster, random: &mut Random) -> [Changes; 2] {
-    let mut feed = Feed::new(NODE, Options::default());
+    let mut feed = Feed::new(NODE, settings(cluster).calc);
     let mut pairs: Vec<_> = cluster.stored().collect();
     for place in (1..pairs.len()).rev() {
         pairs.swap(place, random.below(place as u64 + 1) as usize);

@@ -2,8 +2,10 @@
 
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::policy::cluster::{Cluster, NODE};
-use ocicat_tests::policy::object::{text, texts};
-use ocicat_tests::policy::packets::{self, Passage, interface_of};
+use ocicat_tests::policy::object::{list, text, texts};
+use ocicat_tests::policy::oracle::Oracle;
+use ocicat_tests::policy::packets::{self, Packet, Passage, interface_of};
+use ocicat_tests::policy::passage::begins_a_flow;
 use ocicat_tests::policy::stage::{self, Stage};
 use ocicat_tests::process::run;
 use ocicat_tests::random::Random;
@@ -13,16 +15,15 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-/// Messages that begin a flow for connection tracking; others it calls invalid.
-pub fn begins_a_flow(passage: &Passage) -> bool {
-    passage.packet.icmp.is_none_or(|(kind, _)| matches!(kind, 8 | 13 | 128 | 139))
-}
-
 /// What an agent would do beside rules: routes to workloads, neighbours, forwarding.
 pub fn by_hand(cluster: &Cluster) -> anyhow::Result<()> {
     let mut routes = String::new();
+    let oracle = Oracle::new(NODE, cluster.resources.clone());
+    let floats = oracle.setting("floatingIPs").as_str() == Some("Enabled");
     for endpoint in cluster.local_workloads() {
-        for net in texts(&endpoint["spec"], "ipNetworks") {
+        let external = list(&endpoint["spec"], "ipNATs").map(|nat| text(nat, "externalIP"));
+        let external: Vec<&str> = external.filter(|_| floats).collect();
+        for net in texts(&endpoint["spec"], "ipNetworks").chain(external) {
             let six = if net.contains(':') { "-6 " } else { "" };
             routes.push_str(&format!("{six}route add {net} dev {}\n", interface_of(endpoint)));
             let neighbour = format!(
@@ -50,18 +51,24 @@ fn every_kind_of_packet_arrives_and_a_rule_stops_it() {
         let mut stage = Stage::set(&cluster)?;
         by_hand(&cluster)?;
         let mut random = Random::new(7);
+        let oracle = Oracle::new(NODE, cluster.resources.clone());
+        let places = |packet: &Packet| oracle.place_of(packet.destination);
         let passages: Vec<Passage> = std::iter::repeat_with(|| packets::passage(&cluster, &mut random))
             .take(300)
             .flatten()
-            .filter(begins_a_flow)
+            .filter(|passage| begins_a_flow(&passage.packet))
             // the kernel itself drops what seems to come from its own address
             .filter(|passage| !packets::is_spoofed(&cluster, passage))
+            // nobody translates
+            .filter(|passage| places(&passage.packet) == Some(passage.to.clone()))
             .collect();
-        let passages: Vec<_> = passages.into_iter().filter(|one| stage.is_new(&one.packet)).collect();
+        let passages: Vec<_> = passages.into_iter().filter(|one| stage.is_new(&[one.packet])).collect();
         let arrived = stage.send(&passages, &vec![true; passages.len()])?;
         let mut kinds: BTreeMap<(u8, u8), u32> = BTreeMap::new();
         for (passage, arrived) in passages.iter().zip(arrived) {
-            assert!(arrived, "{}", packets::describe(passage));
+            let arrived = arrived.unwrap_or_else(|| panic!("{}", packets::describe(passage)));
+            let port = passage.packet.ports.map(|(source, _)| source);
+            assert_eq!((arrived.source, arrived.port), (passage.packet.source, port));
             *kinds.entry((passage.packet.version(), passage.packet.protocol)).or_default() += 1;
         }
         println!("packets by version and protocol: {kinds:?}");
@@ -78,7 +85,7 @@ fn every_kind_of_packet_arrives_and_a_rule_stops_it() {
         rules.push('}');
         run_nft(&rules)?;
         let arrived = stage.send(&passages, &vec![false; passages.len()])?;
-        assert!(!arrived.contains(&true), "a rule that drops all does not");
+        assert!(arrived.iter().all(Option::is_none), "a rule that drops all does not");
         let counter = run_nft("list counter inet stop bad")?;
         assert!(counter.contains("packets 0 "), "connection tracking calls some invalid: {counter}");
         Ok(())

@@ -1,6 +1,6 @@
 //! Made-up clusters, as they are stored: one seed, every feature of policy.
 
-use super::object::{identity, text};
+use super::object::{identity, text, texts};
 use super::rules::{
     ACCOUNT_SELECTORS, ACCOUNTS, NAMESPACE_SELECTORS, NETS_V4, NETS_V6, Owner, PORT_NAMES, PORTS, SELECTORS,
     rule,
@@ -16,7 +16,7 @@ pub const HOST_INTERFACES: [(&str, &[&str]); 2] =
     [("eth0", &["192.0.2.11", "2001:db8::11"]), ("eth1", &["198.51.100.11", "2001:db8:1::11"])];
 
 /// Who is beyond an interface: neighbours on the link, workloads of other nodes, the world.
-pub const OUTSIDERS: [(&str, &str); 13] = [
+pub const OUTSIDERS: [(&str, &str); 15] = [
     ("eth0", "192.0.2.12"),
     ("eth0", "10.64.1.2"),
     ("eth0", "10.64.1.3"),
@@ -26,11 +26,19 @@ pub const OUTSIDERS: [(&str, &str); 13] = [
     ("eth0", "fd5f:64:1::2"),
     ("eth0", "fd5f:64:1::3"),
     ("eth0", "2001:db8:ff::7"),
+    // of the networks of services, and no service
+    ("eth0", "10.96.0.99"),
+    ("eth0", "fd96::99"),
     ("eth1", "198.51.100.12"),
     ("eth1", "198.18.0.9"),
     ("eth1", "2001:db8:1::12"),
     ("eth1", "2001:db8:2::9"),
 ];
+
+/// Sources that some workloads may send from beside their own. Nobody has them: who has an address does not take packets
+/// from it.
+const FOREIGN_SOURCES: [&str; 4] =
+    ["203.0.113.32/27", "10.64.1.8/29", "2001:db8:ff::20/123", "fd5f:64:1::8/125"];
 
 const NAMESPACES: [&str; 3] = ["one", "two", "three"];
 
@@ -190,12 +198,34 @@ impl Maker<'_> {
         {
             self.add("Node", None, name, json!({}), json!({"bgp": {"ipv4Address": v4, "ipv6Address": v6}}));
         }
-        for (name, cidr, block) in [("four", "10.64.0.0/16", 26), ("six", "fd5f:64::/48", 122)] {
+        let uses = [json!(["Workload", "Tunnel"]), json!(["LoadBalancer"])];
+        for (name, cidr, block, chance) in [
+            ("four", "10.64.0.0/16", 26, 100),
+            ("six", "fd5f:64::/48", 122, 100),
+            // beyond the node
+            ("aside", "203.0.113.128/25", 26, 40),
+            ("apart", "198.18.0.0/16", 26, 40),
+            ("six-aside", "2001:db8:ff::/64", 122, 40),
+        ] {
+            if !self.random.chance(chance) {
+                continue;
+            }
+            let workloads = chance == 100;
             let spec = json!({
                 "cidr": cidr, "blockSize": block, "ipipMode": "Never", "vxlanMode": "Never",
-                "nodeSelector": "all()", "allowedUses": ["Workload", "Tunnel"], "assignmentMode": "Automatic",
+                "nodeSelector": "all()", "allowedUses": if workloads { &uses[0] } else { self.random.pick(&uses) },
+                "assignmentMode": "Automatic", "natOutgoing": self.random.chance(if workloads { 60 } else { 20 }),
+                "disabled": !workloads && self.random.chance(50),
             });
             self.add("IPPool", None, name, json!({}), spec);
+        }
+        if self.random.chance(60) {
+            let mut spec = json!({"serviceClusterIPs": [{"cidr": "10.96.0.0/16"}, {"cidr": "fd96::/112"}]});
+            if self.random.chance(30) {
+                spec["serviceLoadBalancerIPs"] = json!([{"cidr": "203.0.113.200/32"}]);
+                spec["serviceExternalIPs"] = json!([{"cidr": "198.18.0.0/24"}]);
+            }
+            self.add("BGPConfiguration", None, "default", json!({}), spec);
         }
         self.add("ClusterInformation", None, "default", json!({}), json!({"datastoreReady": true}));
     }
@@ -303,6 +333,9 @@ impl Maker<'_> {
             }
             let mut spec =
                 json!({"ipNetworks": addresses, "mac": format!("0a:00:00:00:{subnet:02x}:{host:02x}")});
+            if local {
+                self.translation(&mut spec, host);
+            }
             let mut profiles = vec![json!(format!("kns.{namespace}"))];
             let account = *self.random.pick(&ACCOUNTS);
             if self.random.chance(60) {
@@ -335,6 +368,29 @@ impl Maker<'_> {
         if self.random.chance(10) {
             // of a container that has no network yet
             self.resources.push(workload("one", NODE, "none", json!({"app": "web"}), json!({})));
+        }
+    }
+
+    /// Floating addresses of a workload, and foreign ones it may send from.
+    fn translation(&mut self, spec: &mut Value, host: u64) {
+        let own: Vec<String> = texts(spec, "ipNetworks").map(str::to_owned).collect();
+        let mut nats = Vec::new();
+        for internal in own.iter().filter_map(|net| Some(net.split_once('/')?.0)) {
+            if self.random.chance(40) {
+                let external = if internal.contains(':') {
+                    format!("2001:db8:ff::{:x}", 64 + host)
+                } else {
+                    format!("203.0.113.{}", 64 + host)
+                };
+                nats.push(json!({"internalIP": internal, "externalIP": external}));
+            }
+        }
+        if !nats.is_empty() {
+            spec["ipNATs"] = Value::Array(nats);
+        }
+        let foreign = self.random.some(&FOREIGN_SOURCES, 20);
+        if !foreign.is_empty() {
+            spec["allowSpoofedSourcePrefixes"] = json!(foreign);
         }
     }
 
@@ -545,6 +601,23 @@ impl Maker<'_> {
             let ports =
                 self.random.pick(&[json!([etcd]), json!([etcd, {"protocol": "UDP", "port": 5353}])]).clone();
             spec.insert("failsafeOutboundHostPorts".to_owned(), ports);
+        }
+        for (name, chance, values) in [
+            ("floatingIPs", 70, &[json!("Enabled"), json!("Enabled"), json!("Disabled")][..]),
+            ("workloadSourceSpoofing", 50, &[json!("Any"), json!("Any"), json!("Disabled")]),
+            ("serviceLoopPrevention", 50, &[json!("Drop"), json!("Reject"), json!("Disabled")]),
+            ("natOutgoingExclusions", 40, &[json!("IPPoolsAndHostIPs"), json!("IPPoolsOnly")]),
+            ("externalNodesList", 30, &[json!(["198.51.100.12/32"])]),
+            ("natPortRange", 25, &[json!("20000:20999")]),
+            ("natOutgoingAddress", 20, &[json!("192.0.2.77")]),
+            ("iptablesNATOutgoingInterfaceFilter", 15, &[json!("eth0")]),
+            ("nftablesFilterDenyAction", 20, &[json!("Reject")]),
+            ("disableConntrackInvalidCheck", 15, &[json!(true)]),
+            ("allowVXLANPacketsFromWorkloads", 15, &[json!(true)]),
+        ] {
+            if self.random.chance(chance) {
+                spec.insert(name.to_owned(), self.random.pick(values).clone());
+            }
         }
         if !spec.is_empty() {
             self.add("FelixConfiguration", None, "default", json!({}), Value::Object(spec));

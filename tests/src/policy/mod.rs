@@ -8,10 +8,12 @@
 //! ```
 //!
 //! * [`selector`] reads and evaluates selectors; [`object`] looks up what is stored; [`matching`] holds a rule against a packet.
-//! * [`oracle`] orders tiers and policies and gives the verdict of one endpoint; [`passage`] leads a packet through the host.
+//! * [`oracle`] orders tiers and policies and gives the verdict of one endpoint; [`passage`] leads a packet through the host;
+//!   [`translation`] knows what becomes of its addresses.
 //! * [`cluster`], [`rules`] and [`packets`] make up what is asked, biased to what is interesting; [`fields`] is one case a
 //!   match field, in which that field alone decides.
-//! * [`stage`] sets a cluster's node up in namespaces and sends the packets.
+//! * [`services`] is what another program of the node translates.
+//! * [`stage`] sets a cluster's node up in namespaces and sends the packets; [`trial`] compares what becomes of them.
 //!
 //! The oracle is naive on purpose: it holds the JSON that is stored, evaluates every selector against every labelled thing
 //! that has the packet's address, and knows of no index, no set and no difference. It shares nothing with `felix/calc`,
@@ -26,4 +28,7 @@ pub mod packets;
 pub mod passage;
 pub mod rules;
 pub mod selector;
+pub mod services;
 pub mod stage;
+pub mod translation;
+pub mod trial;

@@ -4,6 +4,7 @@ use super::matching::{Coverage, NAMESPACE, SERVICE_ACCOUNT};
 use super::object::{identity, labels, list, prefix, protocol, text, texts};
 use super::packets::Packet;
 use super::selector::{Labels, Selector};
+use super::services::Service;
 use model::net::Cidr;
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -78,15 +79,28 @@ pub struct Oracle {
     resources: Vec<Value>,
     pub(super) items: Vec<Item>,
     read: RefCell<HashMap<String, Rc<Selector>>>,
+    /// Another program of the node translates these.
+    pub(super) services: Vec<Service>,
 }
 
 impl Oracle {
     /// About these resources. Invalid ones are not among them: they count as absent.
     pub fn new(node: &str, resources: Vec<Value>) -> Self {
-        let mut oracle =
-            Self { node: node.to_owned(), resources, items: Vec::new(), read: RefCell::default() };
+        let mut oracle = Self {
+            node: node.to_owned(),
+            resources,
+            items: Vec::new(),
+            read: RefCell::default(),
+            services: Vec::new(),
+        };
         oracle.items = oracle.resources.iter().filter_map(|resource| oracle.item(resource)).collect();
         oracle
+    }
+
+    /// Beside a program that translates services.
+    pub fn beside(mut self, services: Vec<Service>) -> Self {
+        self.services = services;
+        self
     }
 
     /// The stored resources of a kind.
@@ -263,7 +277,12 @@ impl Oracle {
     pub fn has_policies(&self, endpoint: &Value, scope: Scope) -> bool {
         [Direction::Ingress, Direction::Egress]
             .into_iter()
-            .any(|direction| !self.tiers(endpoint, scope, direction).is_empty())
+            .any(|direction| self.governs(endpoint, scope, direction))
+    }
+
+    /// Whether any policy of this scope is about one direction of the endpoint.
+    pub fn governs(&self, endpoint: &Value, scope: Scope, direction: Direction) -> bool {
+        !self.tiers(endpoint, scope, direction).is_empty()
     }
 
     /// What an endpoint says about a packet in one direction.

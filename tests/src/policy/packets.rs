@@ -81,11 +81,35 @@ fn places(cluster: &Cluster, family: Family) -> Vec<(Place, Vec<IpAddr>)> {
     all
 }
 
-/// A packet between two places of the node that are not the same. `None` where the node has no two places of a family.
+/// A packet between two places of the node, to an address of the other, or to one that is translated on the way. `None`
+/// where the node has no two places of a family.
 pub fn passage(cluster: &Cluster, random: &mut Random) -> Option<Passage> {
     let family = if random.chance(60) { Family::V4 } else { Family::V6 };
     let places = places(cluster, family);
     let (from, sources) = random.pick(&places).clone();
+    let mut source = *random.pick(&sources);
+    if let Place::Workload(..) = from {
+        let foreign = foreign_sources(cluster, &from, family, random);
+        if !foreign.is_empty() && random.chance(15) {
+            source = *random.pick(&foreign);
+        } else if random.chance(5) {
+            // the address of somebody else
+            let (_, others) = random.pick(&places);
+            source = *random.pick(others);
+        }
+    }
+    let of_family = |(_, address): &(Place, IpAddr)| model::net::family_of(*address) == family;
+    let floating: Vec<_> = floating(cluster).filter(of_family).collect();
+    if !floating.is_empty() && random.chance(15) {
+        let (to, external) = random.pick(&floating).clone();
+        return Some(Passage { from, to, packet: packet(source, external, cluster, random) });
+    }
+    if random.chance(8)
+        && let Some((to, packet)) = service(cluster, source, &places, random)
+        && to != from
+    {
+        return Some(Passage { from, to, packet });
+    }
     let others: Vec<_> = places
         .iter()
         .filter(|(place, _)| *place != from)
@@ -97,14 +121,49 @@ pub fn passage(cluster: &Cluster, random: &mut Random) -> Option<Passage> {
         return None;
     }
     let (to, destinations) = (*random.pick(&others)).clone();
-    let mut source = *random.pick(&sources);
-    if matches!(from, Place::Workload(..)) && random.chance(5) {
-        // the address of somebody else
-        let (_, others) = random.pick(&places);
-        source = *random.pick(others);
-    }
     let packet = packet(source, *random.pick(&destinations), cluster, random);
     Some(Passage { from, to, packet })
+}
+
+/// Floating addresses of the node's workloads.
+fn floating(cluster: &Cluster) -> impl Iterator<Item = (Place, IpAddr)> {
+    cluster.local_workloads().flat_map(|endpoint| {
+        let (_, namespace, name) = identity(endpoint);
+        let place = Place::Workload(namespace.to_owned(), name.to_owned());
+        let external = |nat: &Value| prefix(text(nat, "externalIP")).map(|net| net.addr());
+        list(&endpoint["spec"], "ipNATs").filter_map(external).map(move |address| (place.clone(), address))
+    })
+}
+
+/// Addresses a workload may ask to send from, beside its own.
+fn foreign_sources(cluster: &Cluster, from: &Place, family: Family, random: &mut Random) -> Vec<IpAddr> {
+    let is = |endpoint: &&Value| {
+        let (_, namespace, name) = identity(endpoint);
+        *from == Place::Workload(namespace.to_owned(), name.to_owned())
+    };
+    let endpoint = cluster.local_workloads().find(is).into_iter();
+    let nets = endpoint
+        .flat_map(|endpoint| texts(&endpoint["spec"], "allowSpoofedSourcePrefixes"))
+        .filter_map(prefix)
+        .filter(|net| net.family() == family);
+    nets.map(|net| within(&net, random)).collect()
+}
+
+/// A packet to a service of a family, and where it goes.
+fn service(
+    cluster: &Cluster,
+    source: IpAddr,
+    places: &[(Place, Vec<IpAddr>)],
+    random: &mut Random,
+) -> Option<(Place, Packet)> {
+    let mut all = super::services::all(cluster);
+    all.retain(|service| service.target.0.is_ipv4() == source.is_ipv4());
+    let service = (!all.is_empty()).then(|| *random.pick(&all))?;
+    let own = places.iter().find(|(place, _)| *place == Place::Host).map(|(_, own)| *random.pick(own));
+    let to = places.iter().find(|(_, addresses)| addresses.contains(&service.target.0))?.0.clone();
+    let protocol = *random.pick(&[6, 17]);
+    let ports = Some((20000 + u16::try_from(random.below(20000)).ok()?, service.port));
+    Some((to, Packet { source, destination: service.address.or(own)?, protocol, ports, icmp: None }))
 }
 
 /// Whether a workload sends with an address that is not its own.

@@ -7,6 +7,7 @@ use super::matching::Coverage;
 use super::object::{identity, list, prefix, protocol, text, texts};
 use super::oracle::{Direction, Oracle, Scope, Verdict};
 use super::packets::{Packet, Passage, Place};
+use super::translation::Seen;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
@@ -17,14 +18,46 @@ pub struct Outcome {
     pub arrives: bool,
     /// What decided.
     pub why: String,
+    /// As policy sees it: behind the translation of destinations.
+    pub packet: Packet,
+    /// How it looks behind the node, if it gets there.
+    pub seen: Seen,
 }
 
-fn dropped(why: impl Into<String>) -> Outcome {
-    Outcome { arrives: false, why: why.into() }
+/// Whether it gets on, and why.
+type Answer = (bool, String);
+
+fn dropped(why: impl Into<String>) -> Answer {
+    (false, why.into())
 }
 
-fn arrives(why: impl Into<String>) -> Outcome {
-    Outcome { arrives: true, why: why.into() }
+fn arrives(why: impl Into<String>) -> Answer {
+    (true, why.into())
+}
+
+/// A packet inside the node.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flow<'a> {
+    /// As it was sent.
+    pub sent: &'a Packet,
+    /// As it is behind the translation of destinations.
+    pub packet: &'a Packet,
+    /// Through which of the host's interfaces it came; `None` for a workload's, or the host itself.
+    pub into: Option<&'a str>,
+    /// Connection tracking does not look at it.
+    pub untracked: bool,
+}
+
+impl Flow<'_> {
+    /// Whether it fits no connection and begins none: errors about nothing.
+    fn is_invalid(&self) -> bool {
+        !self.untracked && !begins_a_flow(self.packet)
+    }
+}
+
+/// Whether connection tracking takes a packet as the first of a connection.
+pub fn begins_a_flow(packet: &Packet) -> bool {
+    packet.icmp.is_none_or(|(kind, _)| matches!(kind, 8 | 13 | 128 | 139))
 }
 
 /// How one hook's host endpoint left a packet.
@@ -39,68 +72,87 @@ enum Left {
 }
 
 impl Oracle {
-    /// What becomes of a packet that begins a flow.
+    /// What becomes of a packet of no known flow.
     pub fn passage(&self, passage: &Passage, coverage: &mut Coverage) -> Outcome {
-        let packet = &passage.packet;
+        let sent = &passage.packet;
         let into = match &passage.from {
-            Place::Host => return self.host_sends(passage, coverage),
-            Place::Workload(namespace, name) => {
-                let Some(endpoint) = self.workload(namespace, name) else {
-                    return dropped("no such endpoint");
-                };
-                if !owns(endpoint, packet.source) {
-                    coverage.event("spoofed source");
-                    return dropped("the source is not the workload's");
-                }
-                None
-            }
             Place::Beyond(interface) => Some(*interface),
+            _ => None,
         };
-        // untracked, then before DNAT; a packet that one accepts is not asked about by the next
-        let mut accepted = false;
-        if let Some(interface) = into {
-            match self.untracked(interface, Direction::Ingress, packet, coverage) {
-                Left::Dropped => return dropped("untracked policy"),
-                left => accepted = left == Left::Accepted,
-            }
+        let untracked = match &passage.from {
+            Place::Workload(..) => Left::Undecided,
+            Place::Beyond(interface) => self.untracked(interface, Direction::Ingress, sent, coverage),
+            Place::Host => match self.way_out(sent.destination) {
+                Some(interface) => self.untracked(interface, Direction::Egress, sent, coverage),
+                None => Left::Undecided,
+            },
+        };
+        let is_untracked = untracked == Left::Accepted;
+        let translates = !is_untracked && begins_a_flow(sent);
+        let packet = if translates { self.to_target(sent, coverage) } else { *sent };
+        let flow = Flow { sent, packet: &packet, into, untracked: is_untracked };
+        let unchanged = Seen::unchanged(&packet);
+        let ends = |(arrives, why): Answer, seen| Outcome { arrives, why, packet, seen };
+        if let Place::Workload(namespace, name) = &passage.from
+            && !self.workload(namespace, name).is_some_and(|endpoint| self.may_send(endpoint, sent, coverage))
+        {
+            return ends(dropped("the source is not the workload's"), unchanged);
         }
+        if untracked == Left::Dropped {
+            return ends(dropped("untracked policy"), unchanged);
+        }
+        let Some(to) = self.place_of(packet.destination) else {
+            return ends(dropped("nobody has this address"), unchanged);
+        };
+        let answer = match (&passage.from, &to) {
+            (Place::Host, _) => self.host_sends(&flow, &to, coverage),
+            _ => self.arrives_here(&flow, &passage.from, &to, coverage),
+        };
+        let seen = match to {
+            Place::Host => unchanged,
+            _ if !translates => unchanged,
+            _ => self.from_host(&packet, &to, coverage),
+        };
+        if to != passage.to {
+            return ends(dropped("it goes elsewhere"), seen);
+        }
+        ends(answer, seen)
+    }
+
+    /// A packet that comes in, before the node knows where it goes, and then there.
+    fn arrives_here(&self, flow: &Flow<'_>, from: &Place, to: &Place, coverage: &mut Coverage) -> Answer {
+        // a packet that untracked policy accepts is not asked about before its destination is translated
+        let mut accepted = flow.untracked;
         if !accepted {
-            match self.before_dnat(into, packet, coverage) {
+            match self.before_dnat(flow, coverage) {
                 Left::Dropped => return dropped("preDNAT policy"),
                 left => accepted = left == Left::Accepted,
             }
         }
-        match &passage.to {
-            Place::Host => self.to_host(passage, into, accepted, coverage),
-            _ => self.forwarded(passage, into, accepted, coverage),
+        match to {
+            Place::Host => self.to_host(flow, from, accepted, coverage),
+            _ => self.forwarded(flow, from, to, accepted, coverage),
         }
     }
 
-    fn host_sends(&self, passage: &Passage, coverage: &mut Coverage) -> Outcome {
-        let interface = match &passage.to {
+    fn host_sends(&self, flow: &Flow<'_>, to: &Place, coverage: &mut Coverage) -> Answer {
+        match to {
             // what the host sends to its own workloads is not policed
-            Place::Workload(..) => return arrives("host to its workload"),
-            Place::Host => return arrives("host to itself"),
-            Place::Beyond(interface) => *interface,
-        };
-        let packet = &passage.packet;
-        match self.untracked(interface, Direction::Egress, packet, coverage) {
-            Left::Dropped => return dropped("untracked policy"),
-            Left::Accepted => return arrives("untracked policy"),
-            Left::Undecided => {}
+            Place::Workload(..) => arrives("host to its workload"),
+            Place::Host => arrives("host to itself"),
+            Place::Beyond(_) if flow.untracked => arrives("untracked policy"),
+            Place::Beyond(interface) => {
+                if flow.sent != flow.packet {
+                    coverage.event("translated from the host to outside");
+                }
+                self.normal(Some(interface), Direction::Egress, flow, coverage)
+            }
         }
-        self.normal(Some(interface), Direction::Egress, packet, coverage)
     }
 
-    fn to_host(
-        &self,
-        passage: &Passage,
-        into: Option<&str>,
-        accepted: bool,
-        coverage: &mut Coverage,
-    ) -> Outcome {
-        let packet = &passage.packet;
-        if let Place::Workload(namespace, name) = &passage.from {
+    fn to_host(&self, flow: &Flow<'_>, from: &Place, accepted: bool, coverage: &mut Coverage) -> Answer {
+        let packet = flow.packet;
+        if let Place::Workload(namespace, name) = from {
             if packet.protocol == 58
                 && packet.icmp.is_some_and(|(kind, _)| matches!(kind, 130..=133 | 135 | 136))
             {
@@ -108,7 +160,7 @@ impl Oracle {
                 return arrives("neighbour discovery");
             }
             let Some(endpoint) = self.workload(namespace, name) else { return dropped("no such endpoint") };
-            if self.leaves_workload(endpoint, packet, coverage) == Verdict::Deny {
+            if self.leaves_workload(endpoint, flow, coverage) == Verdict::Deny {
                 return dropped("the workload's egress");
             }
             let action = self.setting("defaultEndpointToHostAction");
@@ -130,46 +182,73 @@ impl Oracle {
         if accepted {
             return arrives("accepted before routing");
         }
-        self.normal(into, Direction::Ingress, packet, coverage)
+        self.normal(flow.into, Direction::Ingress, flow, coverage)
     }
 
     fn forwarded(
         &self,
-        passage: &Passage,
-        into: Option<&str>,
+        flow: &Flow<'_>,
+        from: &Place,
+        to: &Place,
         accepted: bool,
         coverage: &mut Coverage,
-    ) -> Outcome {
-        let packet = &passage.packet;
-        if !accepted && self.forward(into, Direction::Ingress, packet, coverage) == Verdict::Deny {
+    ) -> Answer {
+        if !accepted && self.forward(flow.into, Direction::Ingress, flow, coverage) == Verdict::Deny {
             return dropped("forward policy, inbound");
         }
-        if let Place::Workload(namespace, name) = &passage.from {
+        if let Place::Workload(namespace, name) = from {
             let Some(endpoint) = self.workload(namespace, name) else { return dropped("no such endpoint") };
-            if self.leaves_workload(endpoint, packet, coverage) == Verdict::Deny {
+            if self.leaves_workload(endpoint, flow, coverage) == Verdict::Deny {
                 return dropped("the sender's egress");
             }
         }
-        if let Place::Workload(namespace, name) = &passage.to {
+        if self.loops(flow.packet.destination) {
+            coverage.event("service loop");
+            return dropped("no service takes it: it would loop");
+        }
+        if let Place::Workload(namespace, name) = to {
             let Some(endpoint) = self.workload(namespace, name) else { return dropped("no such endpoint") };
-            let verdict = self.verdict(endpoint, Scope::Workload, Direction::Ingress, packet, coverage);
+            let verdict = self.asked(endpoint, Scope::Workload, Direction::Ingress, flow, coverage);
             if verdict == Verdict::Deny {
                 return dropped("the receiver's ingress");
             }
         }
-        let out = match &passage.to {
+        let out = match to {
             Place::Beyond(interface) => Some(*interface),
             _ => None,
         };
-        if self.forward(out, Direction::Egress, packet, coverage) == Verdict::Deny {
+        if self.forward(out, Direction::Egress, flow, coverage) == Verdict::Deny {
             return dropped("forward policy, outbound");
         }
         coverage.event("forwarded");
+        if flow.sent != flow.packet {
+            coverage.event("translated and forwarded");
+        }
         arrives("all ends allow")
     }
 
+    /// The verdict of an endpoint, which drops what fits no connection before it asks a policy.
+    fn asked(
+        &self,
+        endpoint: &Value,
+        scope: Scope,
+        direction: Direction,
+        flow: &Flow<'_>,
+        coverage: &mut Coverage,
+    ) -> Verdict {
+        if flow.is_invalid() {
+            if self.setting("disableConntrackInvalidCheck").as_bool() != Some(true) {
+                coverage.event("invalid");
+                return Verdict::Deny;
+            }
+            coverage.event("invalid, not checked");
+        }
+        self.verdict(endpoint, scope, direction, flow.packet, coverage)
+    }
+
     /// The egress of a workload, tunnels first: what would be taken for the node's own packets may not leave.
-    fn leaves_workload(&self, endpoint: &Value, packet: &Packet, coverage: &mut Coverage) -> Verdict {
+    fn leaves_workload(&self, endpoint: &Value, flow: &Flow<'_>, coverage: &mut Coverage) -> Verdict {
+        let packet = flow.packet;
         let may = |name: &str| self.setting(name).as_bool().unwrap_or(false);
         let vxlan = self.setting("vxlanPort").as_u64().unwrap_or(4789);
         let to_vxlan = packet.protocol == 17
@@ -180,10 +259,13 @@ impl Oracle {
             coverage.event("tunnelled by a workload");
             return Verdict::Deny;
         }
-        self.verdict(endpoint, Scope::Workload, Direction::Egress, packet, coverage)
+        if to_vxlan {
+            coverage.event("tunnelled by a workload that may");
+        }
+        self.asked(endpoint, Scope::Workload, Direction::Egress, flow, coverage)
     }
 
-    fn workload(&self, namespace: &str, name: &str) -> Option<&Value> {
+    pub(super) fn workload(&self, namespace: &str, name: &str) -> Option<&Value> {
         self.local_endpoints().find(|endpoint| identity(endpoint) == ("WorkloadEndpoint", namespace, name))
     }
 
@@ -231,36 +313,47 @@ impl Oracle {
         left(self.verdict(endpoint, Scope::Untracked, direction, packet, coverage))
     }
 
-    fn before_dnat(&self, interface: Option<&str>, packet: &Packet, coverage: &mut Coverage) -> Left {
-        let Some(endpoint) = self.host_endpoint(interface, true) else { return Left::Undecided };
+    fn before_dnat(&self, flow: &Flow<'_>, coverage: &mut Coverage) -> Left {
+        let Some(endpoint) = self.host_endpoint(flow.into, true) else { return Left::Undecided };
         if !self.has_policies(endpoint, Scope::PreDnat) {
             return Left::Undecided;
         }
-        if self.failsafe(Direction::Ingress, packet) {
+        if !flow.is_invalid() && self.failsafe(Direction::Ingress, flow.sent) {
             coverage.event("failsafe, preDNAT");
             return Left::Undecided;
         }
         coverage.event("preDNAT");
-        left(self.verdict(endpoint, Scope::PreDnat, Direction::Ingress, packet, coverage))
+        if flow.sent != flow.packet {
+            coverage.event("preDNAT of what is translated");
+        }
+        let before = Flow { packet: flow.sent, ..*flow };
+        left(self.asked(endpoint, Scope::PreDnat, Direction::Ingress, &before, coverage))
     }
 
     fn normal(
         &self,
         interface: Option<&str>,
         direction: Direction,
-        packet: &Packet,
+        flow: &Flow<'_>,
         coverage: &mut Coverage,
-    ) -> Outcome {
+    ) -> Answer {
         let Some(endpoint) = self.host_endpoint(interface, true) else {
             coverage.event("no host endpoint");
             return arrives("no host endpoint");
         };
-        if self.failsafe(direction, packet) {
-            coverage.event("failsafe");
+        if !flow.is_invalid() && self.failsafe(direction, flow.packet) {
+            coverage.event(match direction {
+                Direction::Ingress => "failsafe, inbound",
+                Direction::Egress => "failsafe, outbound",
+            });
             return arrives("failsafe");
         }
-        coverage.event("host endpoint");
-        match self.verdict(endpoint, Scope::Normal, direction, packet, coverage) {
+        coverage.event(match text(&endpoint["spec"], "interfaceName") {
+            "*" => "host endpoint of all interfaces",
+            "" => "host endpoint by address",
+            _ => "host endpoint by name",
+        });
+        match self.asked(endpoint, Scope::Normal, direction, flow, coverage) {
             Verdict::Deny => dropped("the host endpoint"),
             _ => arrives("the host endpoint"),
         }
@@ -270,15 +363,18 @@ impl Oracle {
         &self,
         interface: Option<&str>,
         direction: Direction,
-        packet: &Packet,
+        flow: &Flow<'_>,
         coverage: &mut Coverage,
     ) -> Verdict {
         let Some(endpoint) = self.host_endpoint(interface, true) else { return Verdict::Allow };
-        if !self.has_policies(endpoint, Scope::Forward) {
+        if !self.governs(endpoint, Scope::Forward, direction) {
             return Verdict::Allow;
         }
-        coverage.event("forward policy");
-        self.verdict(endpoint, Scope::Forward, direction, packet, coverage)
+        coverage.event(match direction {
+            Direction::Ingress => "forward policy, inbound",
+            Direction::Egress => "forward policy, outbound",
+        });
+        self.asked(endpoint, Scope::Forward, direction, flow, coverage)
     }
 
     /// Whether a port of the host is kept open whatever policy says.
@@ -346,9 +442,4 @@ fn left(verdict: Verdict) -> Left {
         Verdict::Deny => Left::Dropped,
         Verdict::None => Left::Undecided,
     }
-}
-
-/// Whether a workload may send with this source: its addresses. Neighbour discovery has a link-local source.
-fn owns(endpoint: &Value, source: IpAddr) -> bool {
-    texts(&endpoint["spec"], "ipNetworks").filter_map(prefix).any(|net| net.contains(source))
 }

@@ -4,9 +4,10 @@
 use super::cluster::{Cluster, HOST_INTERFACES, OUTSIDERS};
 use super::object::{identity, prefix, text, texts};
 use super::packets::{Packet, Passage, Place, interface_of};
+use super::services;
 use crate::process::{run, wait_for};
 use crate::sandbox;
-use crate::wire::Ear;
+use crate::wire::{Ear, Heard};
 use anyhow::{Context, Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -64,19 +65,14 @@ impl Stage {
             "fd5f:64:1::/64 via 2001:db8::12",
             "2001:db8:ff::/48 via 2001:db8::12",
             "2001:db8:2::/48 via 2001:db8:1::12",
+            "10.96.0.0/16 via 192.0.2.12",
+            "fd96::/112 via 2001:db8::12",
         ] {
             writeln!(here, "{}route add {route}", if route.contains("::") { "-6 " } else { "" })?;
         }
         for endpoint in cluster.local_workloads() {
-            let (interface, netns) = (interface_of(endpoint), netns_of(endpoint));
-            fresh(&netns)?;
-            writeln!(here, "link add {interface} type veth peer name eth0 netns {netns}")?;
-            writeln!(here, "link set {interface} address {HOST_END} up")?;
-            let six = |net: &&str| net.contains(':');
-            for address in texts(&endpoint["spec"], "ipNetworks").filter(six).filter_map(prefix) {
-                let mac = text(&endpoint["spec"], "mac");
-                writeln!(here, "neigh add {} lladdr {mac} dev {interface} nud permanent", address.addr())?;
-            }
+            fresh(&netns_of(endpoint))?;
+            here.push_str(&outside(endpoint)?);
         }
         batch(None, &here)?;
         for (interface, own) in HOST_INTERFACES {
@@ -92,43 +88,59 @@ impl Stage {
         Ok(Self { ears, number: 0, used: BTreeSet::new() })
     }
 
+    /// Translates the cluster's services, as the proxy of a node does.
+    ///
+    /// # Errors
+    /// `nft` refuses the rules.
+    pub fn serve(&self, cluster: &Cluster) -> Result<()> {
+        let mut command = Command::new("nft");
+        command.args(["-f", "-"]);
+        let script = services::script(&services::all(cluster));
+        run(command, &script, Duration::from_secs(10))?.expect_ok("nft").map(drop)
+    }
+
     fn ear(&self, place: &Place) -> Result<&Ear> {
         let found = self.ears.iter().find(|(here, _)| here == place);
         found.map(|(_, ear)| ear).with_context(|| format!("nobody listens at {place:?}"))
     }
 
-    /// Whether a packet begins a flow that none before has touched. One that would be taken for a known flow, or for its
-    /// answer, says nothing about policy.
-    pub fn is_new(&mut self, packet: &Packet) -> bool {
-        let flow = |one: &str, other: &str| format!("{} {one} {other}", packet.protocol);
-        let (from, to) = match (packet.ports, packet.icmp) {
-            (Some((source, destination)), _) => {
-                (format!("{} {source}", packet.source), format!("{} {destination}", packet.destination))
-            }
-            // each message has an identifier of its own
-            (None, Some(_)) => return true,
-            (None, None) => (packet.source.to_string(), packet.destination.to_string()),
+    /// Whether packets, as they are on the way, begin flows that none before has touched. One that would be taken for a
+    /// known flow, or for its answer, says nothing about policy.
+    pub fn is_new(&mut self, packets: &[Packet]) -> bool {
+        let flow = |packet: &Packet, there: bool| {
+            let (one, other) = match packet.ports {
+                Some((source, destination)) => {
+                    (format!("{} {source}", packet.source), format!("{} {destination}", packet.destination))
+                }
+                None => (packet.source.to_string(), packet.destination.to_string()),
+            };
+            let (from, to) = if there { (one, other) } else { (other, one) };
+            format!("{} {from} {to}", packet.protocol)
         };
-        if self.used.contains(&flow(&from, &to)) || self.used.contains(&flow(&to, &from)) {
+        // each message has an identifier of its own
+        let flows = || packets.iter().filter(|packet| packet.icmp.is_none());
+        let known =
+            |packet: &Packet| [true, false].iter().any(|there| self.used.contains(&flow(packet, *there)));
+        if flows().any(known) {
             return false;
         }
-        self.used.insert(flow(&from, &to));
+        self.used.extend(flows().map(|packet| flow(packet, true)));
         true
     }
 
-    /// Sends all packets, and says for each whether it arrived. Those that `wanted` says should are sent again when they
-    /// do not.
+    /// Sends all packets, and says of each that arrived how it looked. Those that `wanted` says should are sent again when
+    /// they do not.
     ///
     /// # Errors
     /// One cannot be sent, or a place does not exist.
-    pub fn send(&mut self, passages: &[Passage], wanted: &[bool]) -> Result<Vec<bool>> {
-        let mut arrived = vec![false; passages.len()];
+    pub fn send(&mut self, passages: &[Passage], wanted: &[bool]) -> Result<Vec<Option<Heard>>> {
+        let mut arrived = vec![None; passages.len()];
         let mut numbers: BTreeMap<u32, usize> = BTreeMap::new();
         for attempt in 0..ATTEMPTS {
             let mut sent = 0;
             for (index, passage) in passages.iter().enumerate() {
                 let again = attempt > 0 && !wanted.get(index).copied().unwrap_or(false);
-                if arrived[index] || again {
+                if arrived[index].is_some() || again {
                     continue;
                 }
                 self.number += 1;
@@ -142,8 +154,9 @@ impl Stage {
             if sent == 0 {
                 break;
             }
-            let all =
-                |arrived: &[bool]| arrived.iter().zip(wanted).all(|(arrived, wanted)| *arrived || !wanted);
+            let all = |arrived: &[Option<Heard>]| {
+                arrived.iter().zip(wanted).all(|(arrived, wanted)| arrived.is_some() || !wanted)
+            };
             let patience = if attempt == 0 { PATIENCE / 4 } else { PATIENCE };
             let _ = wait_for("packets", patience, || {
                 self.listen(&numbers, passages, &mut arrived);
@@ -156,13 +169,13 @@ impl Stage {
         Ok(arrived)
     }
 
-    fn listen(&self, numbers: &BTreeMap<u32, usize>, passages: &[Passage], arrived: &mut [bool]) {
+    fn listen(&self, numbers: &BTreeMap<u32, usize>, passages: &[Passage], arrived: &mut [Option<Heard>]) {
         for (place, ear) in &self.ears {
-            for number in ear.heard() {
-                let Some(index) = numbers.get(&number) else { continue };
-                // an error that quotes the packet is heard where the packet came from
+            for heard in ear.heard() {
+                let Some(index) = numbers.get(&heard.number) else { continue };
+                // an answer that repeats the packet is heard where the packet came from
                 if passages.get(*index).is_some_and(|passage| passage.to == *place) {
-                    arrived[*index] = true;
+                    arrived[*index].get_or_insert(heard);
                 }
             }
         }
@@ -178,11 +191,13 @@ fn length(address: &str) -> u8 {
     if address.contains(':') { 64 } else { 24 }
 }
 
-/// What waits for nothing: no duplicate address detection in the calling thread's namespace.
+/// What waits for nothing and does nobody's work: no duplicate address detection and no filtering by reverse path in the
+/// calling thread's namespace.
 fn quiet() -> Result<()> {
     for scope in ["all", "default"] {
         fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/accept_dad"), "0")?;
         fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/router_solicitations"), "0")?;
+        fs::write(format!("/proc/sys/net/ipv4/conf/{scope}/rp_filter"), "0")?;
     }
     Ok(())
 }
@@ -219,6 +234,37 @@ fn mac(interface: &str, beyond: bool) -> String {
 
 fn host_length(address: &str) -> u8 {
     if address.contains(':') { 128 } else { 32 }
+}
+
+/// Puts a workload's interface where it should be, with nobody who listens.
+///
+/// # Errors
+/// `ip` refuses a step.
+pub fn plug(endpoint: &serde_json::Value) -> Result<()> {
+    fresh(&netns_of(endpoint))?;
+    batch(None, &outside(endpoint)?)?;
+    batch(Some(&netns_of(endpoint)), &inside(endpoint)?)
+}
+
+/// Takes a workload's interface away.
+///
+/// # Errors
+/// It is not there.
+pub fn unplug(endpoint: &serde_json::Value) -> Result<()> {
+    batch(None, &format!("link del {}\n", interface_of(endpoint)))
+}
+
+/// Commands of the host's end of a workload's interface.
+fn outside(endpoint: &serde_json::Value) -> Result<String> {
+    let (interface, netns) = (interface_of(endpoint), netns_of(endpoint));
+    let mut all = format!("link add {interface} type veth peer name eth0 netns {netns}\n");
+    writeln!(all, "link set {interface} address {HOST_END} up")?;
+    let six = |net: &&str| net.contains(':');
+    for address in texts(&endpoint["spec"], "ipNetworks").filter(six).filter_map(prefix) {
+        let mac = text(&endpoint["spec"], "mac");
+        writeln!(all, "neigh add {} lladdr {mac} dev {interface} nud permanent", address.addr())?;
+    }
+    Ok(all)
 }
 
 /// Commands of a workload's end, as the plugin leaves it.

@@ -36,10 +36,14 @@ pub fn bytes(packet: &Packet, number: u32) -> Vec<u8> {
     all
 }
 
-/// The number in a packet that was heard; `None` where it is not one of ours, or only quoted in an error.
-pub fn number(heard: &[u8]) -> Option<u32> {
+/// The number in what a packet carries that was heard, its IP header taken off; `None` where it is not one of ours, or only
+/// quoted in an error.
+pub fn number(protocol: u8, heard: &[u8]) -> Option<u32> {
+    // errors quote the IP header behind eight bytes, where ours say something else; redirects of IPv6 further behind
+    let is_redirect = protocol == 58 && heard.first() == Some(&137);
+    let quotes = matches!(protocol, 1 | 58) && heard.get(8).is_some_and(|byte| matches!(byte >> 4, 4 | 6));
     let place = heard.windows(MARK.len()).position(|window| window == MARK)? + MARK.len();
-    heard.get(place..place + 4)?.try_into().ok().map(u32::from_be_bytes)
+    heard.get(place..place + 4).filter(|_| !quotes && !is_redirect)?.try_into().ok().map(u32::from_be_bytes)
 }
 
 fn header(packet: &Packet, length: usize) -> Vec<u8> {
@@ -109,8 +113,8 @@ fn sctp(packet: &Packet, number: u32, payload: &[u8]) -> Vec<u8> {
 fn icmp(packet: &Packet, number: u32, payload: &[u8]) -> Vec<u8> {
     let (kind, code) = packet.icmp.unwrap_or_default();
     let mut message = vec![kind, code, 0, 0];
-    // identifier and sequence number
-    message.extend(number.to_be_bytes());
+    // identifier, which tells flows apart, and sequence number
+    message.extend(number.rotate_left(16).to_be_bytes());
     // a node information query (RFC 4620) has a nonce here, a timestamp its times
     message.extend([0; 12]);
     message.extend(payload);
@@ -197,7 +201,11 @@ mod tests {
                 ports,
                 icmp,
             };
-            assert_eq!(number(&bytes(&packet, 77)), Some(77), "{protocol}");
+            let bytes = bytes(&packet, 77);
+            assert_eq!(number(protocol, &bytes[20..]), Some(77), "{protocol}");
+            // type, code, checksum, unused, and the packet
+            let error = [&[3, 13, 0, 0, 0, 0, 0, 0][..], &bytes].concat();
+            assert_eq!(number(1, &error), None, "{protocol}");
         }
     }
 }

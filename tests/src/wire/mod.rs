@@ -9,13 +9,14 @@ pub mod craft;
 use crate::policy::packets::Packet;
 use crate::sandbox;
 use anyhow::{Context, Result};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{SockaddrStorage, recvfrom, setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use std::io::{ErrorKind, Read};
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
 
 /// Protocols that are heard: ICMP or ICMPv6, TCP, UDP, GRE, SCTP.
-const PROTOCOLS: [(i32, i32); 5] = [(1, 58), (6, 6), (17, 17), (47, 47), (132, 132)];
+const PROTOCOLS: [(u8, u8); 5] = [(1, 58), (6, 6), (17, 17), (47, 47), (132, 132)];
 
 /// `SOCK_RAW`, `IPPROTO_RAW` (the sender brings the header).
 const RAW: i32 = 3;
@@ -24,11 +25,28 @@ const WITH_HEADER: i32 = 255;
 /// What waits while the listener is not running, in bytes.
 const BUFFER: usize = 16 << 20;
 
+/// A packet as it was delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    /// Its number.
+    pub number: u32,
+    /// Who seems to have sent it.
+    pub source: IpAddr,
+    /// Source port, of TCP, UDP and SCTP.
+    pub port: Option<u16>,
+}
+
+fn address(from: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = from.as_sockaddr_in().map(|from| IpAddr::V4(from.ip()));
+    v4.or_else(|| from.as_sockaddr_in6().map(|from| IpAddr::V6(from.ip())))
+}
+
 /// The sockets of one namespace.
 #[derive(Debug)]
 pub struct Ear {
     senders: [Socket; 2],
-    hearing: Vec<Socket>,
+    /// Each with the protocol it hears.
+    hearing: Vec<(u8, Socket)>,
 }
 
 impl Ear {
@@ -54,8 +72,8 @@ impl Ear {
         let senders = [raw(Domain::IPV4, WITH_HEADER)?, raw(Domain::IPV6, WITH_HEADER)?];
         let mut hearing = Vec::new();
         for (v4, v6) in PROTOCOLS {
-            hearing.push(raw(Domain::IPV4, v4)?);
-            hearing.push(raw(Domain::IPV6, v6)?);
+            hearing.push((v4, raw(Domain::IPV4, i32::from(v4))?));
+            hearing.push((v6, raw(Domain::IPV6, i32::from(v6))?));
         }
         Ok(Self { senders, hearing })
     }
@@ -77,15 +95,23 @@ impl Ear {
         }
     }
 
-    /// The numbers of all packets delivered here since it was asked last.
-    pub fn heard(&self) -> Vec<u32> {
-        let mut numbers = Vec::new();
+    /// All packets delivered here since it was asked last.
+    pub fn heard(&self) -> Vec<Heard> {
+        let mut all = Vec::new();
         let mut buffer = [0; 2048];
-        for mut socket in &self.hearing {
-            while let Ok(length) = socket.read(&mut buffer) {
-                numbers.extend(craft::number(buffer.get(..length).unwrap_or_default()));
+        for (protocol, socket) in &self.hearing {
+            while let Ok((length, from)) = recvfrom::<SockaddrStorage>(socket.as_raw_fd(), &mut buffer) {
+                let Some(source) = from.as_ref().and_then(address) else { continue };
+                let bytes = buffer.get(..length).unwrap_or_default();
+                // a raw socket of IPv4 gives the IP header too
+                let header =
+                    if source.is_ipv4() { usize::from(bytes.first().map_or(0, |b| b & 15)) * 4 } else { 0 };
+                let carried = bytes.get(header..).unwrap_or_default();
+                let port = matches!(protocol, 6 | 17 | 132).then(|| carried.first_chunk()).flatten();
+                let port = port.map(|bytes| u16::from_be_bytes(*bytes));
+                all.extend(craft::number(*protocol, carried).map(|number| Heard { number, source, port }));
             }
         }
-        numbers
+        all
     }
 }
