@@ -4,8 +4,11 @@
 //! * [`status`]: files, log lines, and the revision in force.
 //! * [`verdicts`]: real packets against the oracle, the agent doing everything.
 //! * [`pools`]: no path in clear where an encapsulation is not carried; whose cluster routes are.
+//! * [`around`]: what is around policy: known connections, ARP, what others do to our tables.
 //! * [`restart`]: a death and a start under traffic; any history ends where a fresh start ends.
 
+mod around;
+mod four;
 mod pools;
 mod restart;
 mod scenarios;
