@@ -139,15 +139,27 @@ fn all(clusters: Vec<(Cluster, Vec<Passage>)>) -> (Coverage, usize) {
 }
 
 /// What must have happened to packets.
-const EVENTS: [&str; 50] = [
+const EVENTS: [&str; 62] = [
     "arrives",
     "dropped",
     "forwarded",
-    "forward policy, inbound",
-    "forward policy, outbound",
-    "untracked",
+    "forwarded by a host endpoint, inbound, allowed",
+    "forwarded by a host endpoint, inbound, denied",
+    "forwarded by a host endpoint, outbound, allowed",
+    "forwarded by a host endpoint, outbound, denied",
+    "to the host, allowed",
+    "to the host, denied",
+    "from the host, allowed",
+    "from the host, denied",
+    "untracked, inbound, accepted",
+    "untracked, inbound, dropped",
+    "untracked, outbound, accepted",
+    "untracked, outbound, dropped",
+    "untracked, undecided",
     "failsafe, untracked",
-    "preDNAT",
+    "preDNAT, accepted",
+    "preDNAT, dropped",
+    "preDNAT, undecided",
     "preDNAT of what is translated",
     "failsafe, preDNAT",
     "failsafe, inbound",

@@ -309,8 +309,15 @@ impl Oracle {
             coverage.event("failsafe, untracked");
             return Left::Undecided;
         }
-        coverage.event("untracked");
-        left(self.verdict(endpoint, Scope::Untracked, direction, packet, coverage))
+        let left = left(self.verdict(endpoint, Scope::Untracked, direction, packet, coverage));
+        coverage.event(match (direction, left) {
+            (Direction::Ingress, Left::Accepted) => "untracked, inbound, accepted",
+            (Direction::Ingress, Left::Dropped) => "untracked, inbound, dropped",
+            (Direction::Egress, Left::Accepted) => "untracked, outbound, accepted",
+            (Direction::Egress, Left::Dropped) => "untracked, outbound, dropped",
+            (_, Left::Undecided) => "untracked, undecided",
+        });
+        left
     }
 
     fn before_dnat(&self, flow: &Flow<'_>, coverage: &mut Coverage) -> Left {
@@ -322,12 +329,17 @@ impl Oracle {
             coverage.event("failsafe, preDNAT");
             return Left::Undecided;
         }
-        coverage.event("preDNAT");
         if flow.sent != flow.packet {
             coverage.event("preDNAT of what is translated");
         }
         let before = Flow { packet: flow.sent, ..*flow };
-        left(self.asked(endpoint, Scope::PreDnat, Direction::Ingress, &before, coverage))
+        let left = left(self.asked(endpoint, Scope::PreDnat, Direction::Ingress, &before, coverage));
+        coverage.event(match left {
+            Left::Accepted => "preDNAT, accepted",
+            Left::Dropped => "preDNAT, dropped",
+            Left::Undecided => "preDNAT, undecided",
+        });
+        left
     }
 
     fn normal(
@@ -353,7 +365,14 @@ impl Oracle {
             "" => "host endpoint by address",
             _ => "host endpoint by name",
         });
-        match self.asked(endpoint, Scope::Normal, direction, flow, coverage) {
+        let verdict = self.asked(endpoint, Scope::Normal, direction, flow, coverage);
+        coverage.event(match (direction, verdict) {
+            (Direction::Ingress, Verdict::Deny) => "to the host, denied",
+            (Direction::Ingress, _) => "to the host, allowed",
+            (Direction::Egress, Verdict::Deny) => "from the host, denied",
+            (Direction::Egress, _) => "from the host, allowed",
+        });
+        match verdict {
             Verdict::Deny => dropped("the host endpoint"),
             _ => arrives("the host endpoint"),
         }
@@ -370,11 +389,14 @@ impl Oracle {
         if !self.governs(endpoint, Scope::Forward, direction) {
             return Verdict::Allow;
         }
-        coverage.event(match direction {
-            Direction::Ingress => "forward policy, inbound",
-            Direction::Egress => "forward policy, outbound",
+        let verdict = self.asked(endpoint, Scope::Forward, direction, flow, coverage);
+        coverage.event(match (direction, verdict) {
+            (Direction::Ingress, Verdict::Deny) => "forwarded by a host endpoint, inbound, denied",
+            (Direction::Ingress, _) => "forwarded by a host endpoint, inbound, allowed",
+            (Direction::Egress, Verdict::Deny) => "forwarded by a host endpoint, outbound, denied",
+            (Direction::Egress, _) => "forwarded by a host endpoint, outbound, allowed",
         });
-        self.asked(endpoint, Scope::Forward, direction, flow, coverage)
+        verdict
     }
 
     /// Whether a port of the host is kept open whatever policy says.
