@@ -281,7 +281,8 @@ table ip calico {
 }
 "#;
 
-/// A thousand changes end where a fresh start on the same store ends, in an empty namespace; foreign tables stay as they are.
+/// A thousand changes, and two deaths between them, end where a fresh start on the same store ends, in an empty namespace;
+/// foreign tables stay as they are.
 #[test]
 fn any_history_ends_where_a_fresh_start_ends() {
     let seed = seed();
@@ -311,11 +312,20 @@ fn any_history_ends_where_a_fresh_start_ends() {
                 .collect()
         };
         let before = foreign()?;
-        let agent = Agent::start(NAME, &node.server().url(), &[])?;
+        let url = node.server().url();
+        let mut agent = Some(Agent::start(NAME, &url, &[])?);
         let mut plugged: Vec<Value> = clusters[0].local_workloads().cloned().collect();
-        for _ in 0..1000 {
+        for turn in 0..1000 {
+            // it dies in the middle of some, and others happen while there is none
+            if matches!(turn, 300 | 650) {
+                agent.take().map(Agent::kill).transpose()?;
+            }
+            if matches!(turn, 350 | 651) {
+                agent = Some(Agent::begin(NAME, &url, &[])?);
+            }
             change(node.server(), random.pick(&changing), &changing, &mut plugged, &mut random)?;
         }
+        let agent = agent.context("an agent")?.ready()?;
         let pairs = node.server().client.snapshot()?;
         let mut last = clusters[0].clone();
         last.resources = plugged;
