@@ -192,12 +192,16 @@ fn length(address: &str) -> u8 {
 }
 
 /// What waits for nothing and does nobody's work: no duplicate address detection and no filtering by reverse path in the
-/// calling thread's namespace.
+/// calling thread's namespace. Redirects are not believed: the kernel sends them before it asks a rule, and a workload that
+/// sends to its own floating address what is not translated would look for it on its link from then on.
 fn quiet() -> Result<()> {
     for scope in ["all", "default"] {
         fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/accept_dad"), "0")?;
         fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/router_solicitations"), "0")?;
         fs::write(format!("/proc/sys/net/ipv4/conf/{scope}/rp_filter"), "0")?;
+        for family in ["ipv4", "ipv6"] {
+            fs::write(format!("/proc/sys/net/{family}/conf/{scope}/accept_redirects"), "0")?;
+        }
     }
     Ok(())
 }
