@@ -5,7 +5,7 @@
 use crate::backup::{BackedLease, Piece};
 use crate::rows;
 use mvcc::{Forgotten, LeaseRecord, Limits, Record, Revision, Store};
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -93,6 +93,8 @@ pub(crate) struct Loaded {
     pub(crate) garbage: Vec<Forgotten>,
     /// Whether the ends of leases on disk were up to date.
     pub(crate) leases_exact: bool,
+    /// Bytes of all rows.
+    pub(crate) bytes: u64,
 }
 
 pub(crate) type Failed = redb::Error;
@@ -204,20 +206,13 @@ impl Disk {
             let (ttl, end) = row.value();
             leases.push(LeaseRecord { id: id.value(), ttl, expires: since + left(ttl, end, exact, now) });
         }
-        let rows = read.open_table(ROWS)?;
-        let mut records = Vec::with_capacity(usize::try_from(rows.len()?).unwrap_or(0));
-        for row in rows.iter()? {
-            let (key, value) = row?;
-            records.push(
-                rows::record(key.value(), value.value()).ok_or_else(|| {
-                    redb::Error::Corrupted("a row of the datastore is too short".to_owned())
-                })?,
-            );
+        let table = read.open_table(ROWS)?;
+        let mut rows = Rows { rows: table.iter()?, run: Vec::new(), ahead: None, bytes: 0, failed: None };
+        let (store, garbage) = Store::restore(limits, compacted, leases, &mut rows);
+        match rows.failed {
+            Some(failed) => Err(failed),
+            None => Ok(Loaded { store, garbage, leases_exact: exact, bytes: rows.bytes }),
         }
-        // rows of one revision are in order of keys, not of operations
-        records.sort_by_key(|record| (record.revision, record.place));
-        let (store, garbage) = Store::restore(limits, compacted, leases, records);
-        Ok(Loaded { store, garbage, leases_exact: exact })
     }
 
     /// Writes a batch, whole or not at all; durable on return.
@@ -269,6 +264,55 @@ impl Disk {
     pub(crate) fn defragment(&mut self) -> Result<(), String> {
         while self.database.compact().map_err(|error| error.to_string())? {}
         Ok(())
+    }
+}
+
+/// All rows as records. On disk those of one revision are in order of keys, here in order of operations.
+struct Rows<'a> {
+    rows: redb::Range<'a, &'static [u8], &'static [u8]>,
+    /// What is left of a revision, the first operation last.
+    run: Vec<Record>,
+    /// The first row of the next revision.
+    ahead: Option<Record>,
+    bytes: u64,
+    /// Why it ended before the last row.
+    failed: Option<Failed>,
+}
+
+impl Rows<'_> {
+    fn row(&mut self) -> Result<Option<Record>, Failed> {
+        let Some(row) = self.rows.next() else { return Ok(None) };
+        let (key, value) = row?;
+        self.bytes += (key.value().len() + value.value().len()) as u64;
+        let short = || redb::Error::Corrupted("a row of the datastore is too short".to_owned());
+        rows::record(key.value(), value.value()).ok_or_else(short).map(Some)
+    }
+
+    fn fill(&mut self) -> Result<(), Failed> {
+        self.run.extend(self.ahead.take());
+        while let Some(record) = self.row()? {
+            if self.run.first().is_some_and(|first| first.revision != record.revision) {
+                self.ahead = Some(record);
+                break;
+            }
+            self.run.push(record);
+        }
+        self.run.sort_unstable_by_key(|record| std::cmp::Reverse(record.place));
+        Ok(())
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
+        if self.run.is_empty() && self.failed.is_none() {
+            self.failed = self.fill().err();
+        }
+        match self.failed {
+            Some(_) => None,
+            None => self.run.pop(),
+        }
     }
 }
 

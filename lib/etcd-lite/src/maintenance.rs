@@ -40,7 +40,7 @@ impl Maintenance {
             Ok(PbStatusResponse {
                 version: VERSION.to_owned(),
                 db_size: size,
-                db_size_in_use: size,
+                db_size_in_use: i64::try_from(core.in_use()).unwrap_or(i64::MAX),
                 leader: header.member_id,
                 raft_index: applied,
                 raft_applied_index: applied,

@@ -201,6 +201,7 @@ const SETTINGS: Settings = Settings {
     limits: Limits { max_txn_ops: 128, min_lease_ttl: 2 },
     quota: None,
     progress: Duration::from_secs(600),
+    retention: None,
 };
 
 async fn put(engine: &Engine, key: String, value: Vec<u8>) -> Result<i64, Refusal> {

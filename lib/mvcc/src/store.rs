@@ -98,6 +98,11 @@ impl Store {
         self.compacted
     }
 
+    /// How many keys have history, deleted ones that can still be read included.
+    pub fn key_count(&self) -> usize {
+        self.index.len()
+    }
+
     /// Reads a range.
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, Error> {
         check::range(&request.range)?;
@@ -160,7 +165,9 @@ impl Store {
         for (_, keys) in self.log.range(..reach) {
             for key in keys.as_slice() {
                 let Some(history) = self.index.get_mut(key) else { continue };
-                history.compact(revision, |at| forgotten.push(Forgotten { revision: at, key: key.clone() }));
+                history.compact(revision, |at, size| {
+                    forgotten.push(Forgotten { revision: at, key: key.clone(), size });
+                });
                 if history.is_empty() {
                     self.index.remove(key);
                 }

@@ -74,7 +74,8 @@ pub(crate) struct Ours {
 
 impl Ours {
     pub(crate) fn start(directory: &Path) -> Self {
-        Self::start_with(Options::new(directory))
+        // history goes when a test says so
+        Self::start_with(Options { retention: None, ..Options::new(directory) })
     }
 
     pub(crate) fn with_users(directory: &Path, users: &str) -> Self {
