@@ -5,9 +5,10 @@
 //! new ones begin after it. When a commit fails, the batch's answers are that failure, and the store is loaded again
 //! from what the disk has.
 
-use crate::disk::{Batch, Disk, DiskError, Failed, Identity, Reader};
+use crate::disk::{Batch, Disk, DiskError, Failed, Identity, LOG_SIZE};
 use crate::hub::Hub;
-use crate::metrics::Stats;
+use crate::load::Reader;
+use crate::metrics::{Histogram, Stats};
 use crate::refusal::Refusal;
 use crate::rows;
 use etcd_client::proto::PbResponseHeader;
@@ -23,8 +24,8 @@ const BATCH_JOBS: usize = 1024;
 const BATCH_BYTES: usize = 4 << 20;
 /// Rows of forgotten writes removed with one commit.
 const GARBAGE_ROWS: usize = 4096;
-/// The disk must have so much left for a write to be taken: a commit copies pages before it frees any.
-const RESERVE: u64 = 3 * (BATCH_BYTES as u64);
+/// The disk must have so much left for a write to be taken: the database copies pages before it frees any.
+const RESERVE: u64 = 3 * (BATCH_BYTES + LOG_SIZE) as u64;
 /// How long to wait before a disk that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// etcd's term after the first election.
@@ -233,6 +234,11 @@ impl Core {
         (self.source.size)()
     }
 
+    /// How long it took the database to take over what the log had.
+    pub(crate) fn checkpoints(&self) -> Histogram {
+        self.disk.as_ref().map(|disk| disk.checkpoints.clone()).unwrap_or_default()
+    }
+
     /// How much of the file rows take: the rest is free, or what trees need.
     pub(crate) fn in_use(&self) -> u64 {
         self.rows.min(self.size())
@@ -258,8 +264,8 @@ impl Core {
     }
 
     /// What the disk has, to be read while the store goes on.
-    pub(crate) fn reader(&self) -> Result<Reader, Refusal> {
-        let disk = self.disk.as_ref().ok_or(Refusal::Stopped)?;
+    pub(crate) fn reader(&mut self) -> Result<Reader, Refusal> {
+        let disk = self.disk.as_mut().ok_or(Refusal::Stopped)?;
         disk.reader().map_err(|error| Refusal::Storage(error.to_string()))
     }
 
@@ -379,7 +385,9 @@ impl Core {
     }
 
     fn commit(&mut self, idle: bool) -> Result<(), Failed> {
-        let Some(disk) = &self.disk else { return Ok(()) };
+        if self.disk.is_none() {
+            return Ok(());
+        }
         let records = self.store.records_after(self.durable).collect::<Vec<_>>();
         let worthwhile = idle || !records.is_empty() || self.garbage.len() > GARBAGE_ROWS;
         let clean = if worthwhile { self.garbage.len().min(GARBAGE_ROWS) } else { 0 };
@@ -390,13 +398,15 @@ impl Core {
             garbage: self.garbage.iter().take(clean).cloned().collect(),
             leases_exact: None,
         };
-        if !batch.is_empty() {
-            let begun = Instant::now();
-            disk.commit(&batch)?;
-            self.stats.commits.add(begun.elapsed());
-            self.rows += batch.records.iter().map(|row| rows::size(&row.key, row.value.len())).sum::<u64>();
+        if let Some(disk) = &mut self.disk
+            && !batch.is_empty()
+        {
+            let new = batch.records.iter().map(|row| rows::size(&row.key, row.value.len())).sum::<u64>();
             let gone = batch.garbage.iter().map(|row| rows::size(&row.key, row.size)).sum::<u64>();
-            self.rows = self.rows.saturating_sub(gone);
+            let begun = Instant::now();
+            disk.commit(batch)?;
+            self.stats.commits.add(begun.elapsed());
+            self.rows = (self.rows + new).saturating_sub(gone);
         }
         self.garbage.drain(..clean);
         self.durable = self.store.revision();
@@ -425,12 +435,13 @@ impl Core {
     }
 
     fn load(&mut self) -> Result<(), Failed> {
-        let Some(disk) = &self.disk else { return Ok(()) };
+        let Some(disk) = &mut self.disk else { return Ok(()) };
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let loaded = disk.load(self.settings.limits, wall, self.now())?;
+        let now = self.origin.1 + self.origin.0.elapsed();
+        let loaded = disk.load(self.settings.limits, wall, now)?;
         // from now on the ends on disk grow old; a full disk need not take what it knows
         if loaded.leases_exact {
-            disk.commit(&Batch { leases_exact: Some(false), ..Batch::default() })?;
+            disk.commit(Batch { leases_exact: Some(false), ..Batch::default() })?;
         }
         self.store = loaded.store;
         self.garbage = loaded.garbage.into();
@@ -444,11 +455,11 @@ impl Core {
 
     /// An orderly end: what is left of each lease is kept.
     fn stop(mut self) {
-        self.leases = self.store.leases().collect();
-        let leases = self.leases.iter().map(|id| (*id, self.lease_row(*id))).collect();
-        if let (Some(disk), None) = (&self.disk, &self.fault)
-            && let Err(error) = disk.commit(&Batch { leases, leases_exact: Some(true), ..Batch::default() })
-        {
+        let ids: Vec<i64> = self.store.leases().collect();
+        let leases = ids.iter().map(|id| (*id, self.lease_row(*id))).collect();
+        let (Some(mut disk), None) = (self.disk.take(), &self.fault) else { return };
+        let last = Batch { leases, leases_exact: Some(true), ..Batch::default() };
+        if let Err(error) = disk.commit(last).and_then(|()| disk.close()) {
             tracing::warn!(%error, "leases begin anew at the next start");
         }
     }

@@ -3,7 +3,8 @@
 //! * [`Server`] opens a data directory and answers: over sockets with [`Server::serve`], in the same process with
 //!   [`Server::client`]. It is what `ocicat datastore` runs, and what an agent that brings its own store embeds.
 //! * `engine` is the one owner of the store: jobs come over a channel, a batch of them is one durable commit, answers
-//!   follow the commit. `disk` is that commit, one redb file; `rows` its bytes.
+//!   follow the commit. `disk` is that commit: first into the `log`, then, many together, into one redb file; `load` reads it,
+//!   `rows` are its bytes.
 //! * `hub` and `outbox` are watches: events are computed and encoded once for all that see the same.
 //! * `kv`, `watch`, `lease`, `maintenance`, `cluster`, `auth` are etcd's services, `gateway` its plain HTTP, `metrics` what that tells
 //!   operators, `dispatch`
@@ -22,6 +23,8 @@ mod gateway;
 mod hub;
 mod kv;
 mod lease;
+mod load;
+mod log;
 mod maintenance;
 mod metrics;
 mod outbox;

@@ -1,7 +1,7 @@
 //! etcd's Maintenance service.
 
 use crate::backup::Writer;
-use crate::disk::Reader;
+use crate::load::Reader;
 use crate::engine::{Core, Engine};
 use crate::refusal::Refusal;
 use etcd_client::proto::{

@@ -1,7 +1,6 @@
 //! `/metrics`: what dashboards and alerts for etcd look at, under etcd's names and with its meaning, and nothing else.
 //!
-//! A write here is durable with one commit, so that commit is both what etcd calls its log's sync
-//! (`etcd_disk_wal_fsync_duration_seconds`) and its backend's commit. The owner counts in [`Stats`], which is plain numbers;
+//! The owner counts in [`Stats`], which is plain numbers;
 //! [`Calls`] and [`Traffic`] are shared by all connections.
 
 use crate::engine::Core;
@@ -286,7 +285,8 @@ impl Text {
         self.value(name, gauge, "Revision of the last compaction.", store.compacted());
         let help = "How long commits take: what an answer to a write waits for.";
         self.histogram("etcd_disk_wal_fsync_duration_seconds", help, &stats.commits);
-        self.histogram("etcd_disk_backend_commit_duration_seconds", help, &stats.commits);
+        let help = "How long the database takes to take over what the log has.";
+        self.histogram("etcd_disk_backend_commit_duration_seconds", help, &core.checkpoints());
         let name = "etcd_disk_backend_defrag_duration_seconds";
         self.histogram(name, "How long defragmentations take.", &stats.defragmentations);
     }

@@ -129,13 +129,12 @@ pub(crate) async fn connect(url: &str) -> Client {
     Client::connect([url], None).await.unwrap()
 }
 
-/// Debian's etcdctl. With a scheme it would ask single members for a host by the name of the whole URL, which no HTTP/2
-/// library but Go's takes.
+/// Debian's etcdctl.
 pub(crate) fn etcdctl(url: &str, words: &[&str]) -> Output {
     Command::new("/usr/bin/etcdctl")
         .env_clear()
         .env("ETCDCTL_API", "3")
-        .args(["--endpoints", url.trim_start_matches("http://")])
+        .args(["--endpoints", url])
         .args(words)
         .output()
         .expect("cannot run /usr/bin/etcdctl: install package etcd-client")
