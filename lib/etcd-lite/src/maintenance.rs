@@ -1,8 +1,8 @@
 //! etcd's Maintenance service.
 
 use crate::backup::Writer;
-use crate::load::Reader;
 use crate::engine::{Core, Engine};
+use crate::load::Reader;
 use crate::refusal::Refusal;
 use etcd_client::proto::{
     PbAlarmMember, PbAlarmRequest, PbAlarmResponse, PbDefragmentRequest, PbDefragmentResponse,

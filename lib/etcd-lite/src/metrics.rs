@@ -260,7 +260,7 @@ impl Text {
             ("etcd_mvcc_put_total", counter, "Puts.", stats.puts),
             ("etcd_mvcc_delete_total", counter, "Deletes.", stats.deletes),
             ("etcd_mvcc_txn_total", counter, "Transactions of several operations.", stats.txns),
-            ("etcd_debugging_mvcc_keys_total", gauge, "Keys with history.", store.key_count() as u64),
+            ("etcd_debugging_mvcc_keys_total", gauge, "Keys.", store.key_count() as u64),
             ("etcd_debugging_mvcc_db_compaction_keys_total", counter, "Writes forgotten.", stats.forgotten),
             ("etcd_debugging_mvcc_events_total", counter, "Events told to watches.", watches.told),
             (

@@ -112,6 +112,7 @@ impl Store {
         for (key, history) in &histories {
             store.leases.rebind(key, 0, history.live().map_or(0, |entry| entry.lease));
         }
+        store.existing = histories.iter().filter(|(_, history)| history.live().is_some()).count();
         store.index = histories.into_iter().collect();
         store.revision = store.revision.max(compacted);
         let forgotten = if compacted > 0 { store.forget(compacted) } else { Vec::new() };

@@ -31,10 +31,11 @@ async fn write(store: &impl Datastore, round: usize) -> Result<()> {
 /// With `retention`, runs many rounds and tells sizes of file and process after some of them.
 fn run(data: &Path, more: &[String], compacts: bool) -> Result<(Server, Vec<(u64, u64)>)> {
     let server = Server::start_as(Store::Embedded, data, free_port()?, "http", more)?;
-    let store = super::client(&server)?;
+    // connections live in the runtime that made them
+    let (store, runtime) = (super::client(&server)?, runtime());
     let mut sizes = Vec::new();
     for round in 0..ROUNDS {
-        runtime().block_on(write(&store, round))?;
+        runtime.block_on(write(&store, round))?;
         let newest = server.client.revision()?;
         if compacts {
             // by itself it keeps what is younger than the time it was told

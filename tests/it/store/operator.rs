@@ -136,7 +136,7 @@ fn etcdctl_works_with_endpoints_as_people_write_them() -> Result<()> {
         ctl(&["snapshot", "save", &saved])?;
         ctl(&["alarm", "disarm"])?;
         ensure!(
-            ctl(&["lock", "/lock", "echo", "held"])?.contains("held"),
+            ctl(&["lock", "/lock", "/bin/echo", "held"])?.contains("held"),
             "a lock is held while a command runs"
         );
     }
