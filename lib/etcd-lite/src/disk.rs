@@ -117,6 +117,11 @@ impl Disk {
         let io = |source| DiskError::Io { path: path.clone(), source };
         match std::fs::metadata(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let log = directory.join(LOG);
+                if log.exists() {
+                    let reason = format!("{FILE}, the database it belongs to, is missing");
+                    return Err(DiskError::Unreadable { path: log, reason });
+                }
                 let disk = Self::create(&directory.join(".store.redb.new"), Identity::chosen())?;
                 drop(disk);
                 std::fs::rename(directory.join(".store.redb.new"), &path).map_err(io)?;

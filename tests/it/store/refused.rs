@@ -57,6 +57,39 @@ fn torn_and_foreign_databases_are_refused_in_words_and_left_alone() -> Result<()
 }
 
 #[test]
+fn a_log_that_is_missing_cut_or_damaged_is_refused_in_words() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (database, log) = (folder.path().join("store.redb"), folder.path().join("store.log"));
+    let server = embedded(folder.path())?;
+    for n in 0..50 {
+        server.client.put(&format!("/k/{n}"), &"v".repeat(700))?;
+    }
+    // killed: what it wrote last is in the log only
+    drop(server);
+    let (tables, frames) = (fs::read(&database)?, fs::read(&log)?);
+    let mut flipped = frames.clone();
+    flipped[10_000] ^= 1;
+    let whole = || fs::write(&database, &tables).and_then(|()| fs::write(&log, &frames));
+    type Damage<'a> = Box<dyn Fn() -> std::io::Result<()> + 'a>;
+    let cases: [(Damage<'_>, &str); 4] = [
+        (Box::new(|| fs::remove_file(&log)), "the log is missing"),
+        (Box::new(|| fs::write(&log, &frames[..5000])), "the log is cut off"),
+        (Box::new(|| fs::write(&log, &flipped)), "the log is damaged before its end"),
+        (Box::new(|| fs::remove_file(&database)), "the database it belongs to, is missing"),
+    ];
+    for (damage, says) in cases {
+        whole()?;
+        damage()?;
+        let refused = refusal(folder.path())?;
+        ensure!(refused.contains(&log.display().to_string()) && refused.contains(says), "{says}: {refused}");
+        ensure!(refused.contains("left as it is"), "{says}: {refused}");
+    }
+    whole()?;
+    ensure!(embedded(folder.path())?.client.snapshot()?.len() == 50, "with both it is served, nothing lost");
+    Ok(())
+}
+
+#[test]
 fn what_is_no_backup_is_refused_and_leaves_nothing() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let text = |name: &str| folder.path().join(name).display().to_string();
