@@ -1,5 +1,5 @@
 //! Benchmarks: `bench [cni] [requests] [ipam] [--rounds N]` (all of them where none is named) and `bench bgp …` ([`bgp`]) and
-//! `bench felix …` ([`felix`]), as root.
+//! `bench felix …` ([`felix`]) and `bench store …` ([`store`]), as root.
 //!
 //! Figures of different runs do not compare: the machine changes its speed. So every figure stands beside another of the
 //! same run, taken in turns ([`frame`]), and minima come before medians.
@@ -12,6 +12,7 @@ mod cni;
 mod felix;
 mod frame;
 mod ipam;
+mod store;
 
 use anyhow::{Context, Result, bail};
 use ocicat_tests::binaries::{Build, programs};
@@ -24,10 +25,12 @@ fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1).peekable();
     let mut bgp = None;
     let mut felix = None;
+    let mut store = None;
     match arguments.peek().map(String::as_str) {
         // Started by ourselves, in the router's namespace.
         Some("bgp-null") => return bgp::null::serve(),
         Some("bgp") => bgp = Some(bgp::Wanted::parse(arguments.by_ref().skip(1))?),
+        Some("store") => store = Some(store::Wanted::parse(arguments.by_ref().skip(1))?),
         Some("felix") => felix = Some(felix::Wanted::parse(arguments.by_ref().skip(1))?),
         _ => {}
     }
@@ -35,7 +38,7 @@ fn main() -> Result<()> {
         match argument.as_str() {
             "--rounds" => rounds = arguments.next().context("--rounds N")?.parse().context("--rounds N")?,
             "cni" | "requests" | "ipam" => chosen.push(argument),
-            other => bail!("{other}: not one of bgp, felix, cni, requests, ipam, --rounds N"),
+            other => bail!("{other}: not one of bgp, felix, store, cni, requests, ipam, --rounds N"),
         }
     }
     let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|one| one == name);
@@ -48,6 +51,9 @@ fn main() -> Result<()> {
     }
     if let Some(wanted) = felix {
         return sandbox::within(NAME, programs, || felix::bench(&wanted));
+    }
+    if let Some(wanted) = store {
+        return store::bench(&wanted);
     }
     if wanted("cni") {
         sandbox::within(NAME, programs, || cni::one_at_a_time(rounds))?;

@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result};
 use ocicat_tests::binaries::{Build, programs};
+use ocicat_tests::certificates;
 use ocicat_tests::etcd::{Server, Snapshot, changes, free_port};
 use ocicat_tests::node::{Call, Container, NAME, Node};
-use ocicat_tests::process::{Ending, Output, tool};
+use ocicat_tests::process::{Ending, Output};
 use ocicat_tests::sandbox;
 use serde_json::{Value, json};
 use std::fs;
@@ -344,7 +345,7 @@ fn certificates_that_do_not_fit() {
         let node = Node::start()?;
         let container = Container::start("pod1")?;
         let tls = Path::new("/run/tls");
-        certificates(tls)?;
+        certificates::make(tls)?;
         let file = |name: &str| tls.join(name).display().to_string();
         let data = Path::new("/run/etcd-tls");
         fs::create_dir_all(data)?;
@@ -387,28 +388,4 @@ fn certificates_that_do_not_fit() {
         refused(&output, 999, "ClusterInformation", AT_ONCE);
         node.assert_whole("after all refusals")
     });
-}
-
-/// Two authorities; a server and a client of the first, a stranger of the second.
-fn certificates(directory: &Path) -> Result<()> {
-    fs::create_dir_all(directory)?;
-    let path = |name: &str| directory.join(name).display().to_string();
-    fs::write(path("san"), "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n")?;
-    for authority in ["ca", "other-ca"] {
-        let (key, cert) = (path(&format!("{authority}.key")), path(&format!("{authority}.crt")));
-        let subject = format!("/CN={authority}");
-        let make = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", &subject];
-        tool("openssl", &[&make[..], &["-keyout", &key, "-out", &cert]].concat())?;
-    }
-    for (name, authority) in [("server", "ca"), ("client", "ca"), ("stranger", "other-ca")] {
-        let file = |ending: &str| path(&format!("{name}.{ending}"));
-        let subject = format!("/CN={name}");
-        let ask = ["req", "-newkey", "rsa:2048", "-nodes", "-subj", &subject];
-        tool("openssl", &[&ask[..], &["-keyout", &file("key"), "-out", &file("csr")]].concat())?;
-        let (ca, ca_key) = (path(&format!("{authority}.crt")), path(&format!("{authority}.key")));
-        let sign = ["x509", "-req", "-days", "2", "-CAcreateserial", "-CA", &ca, "-CAkey", &ca_key];
-        let files = ["-extfile", &path("san"), "-in", &file("csr"), "-out", &file("crt")];
-        tool("openssl", &[&sign[..], &files].concat())?;
-    }
-    Ok(())
 }

@@ -20,4 +20,5 @@ mod parallel_add;
 mod policy;
 mod requests;
 mod speaker;
+mod store;
 mod storm;

@@ -1,10 +1,11 @@
 //! A real etcd, or our own store in its place, and a view of it that shares no code with the product.
 
 use crate::binaries::{Build, programs};
-use crate::process::{Background, wait_for};
+use crate::process::{Background, Ending, wait_for};
 use anyhow::{Context, Result, bail};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -130,12 +131,33 @@ impl Client {
         Ok(now["header"]["revision"].as_str().unwrap_or_default().parse()?)
     }
 
+    /// Whether the server says that it can be used; it does so to those too who may not read anything.
+    pub fn healthy(&self) -> bool {
+        self.get("/health").is_ok_and(|(_, text)| text.contains("\"health\":\"true\""))
+    }
+
+    /// Status and content of what the server answers to a plain GET.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn get(&self, path: &str) -> Result<(u16, String)> {
+        self.http("GET", path, "")
+    }
+
+    /// Its metrics in Prometheus' text format.
+    ///
+    /// # Errors
+    /// The server does not answer.
+    pub fn metrics(&self) -> Result<String> {
+        Ok(self.get("/metrics")?.1)
+    }
+
     /// How many unary requests of each gRPC method the server has handled, from its metrics.
     ///
     /// # Errors
     /// The server does not answer.
     pub fn handled(&self) -> Result<BTreeMap<String, u64>> {
-        let text = self.http("GET", "/metrics", "")?;
+        let text = self.metrics()?;
         let mut counts = BTreeMap::new();
         for line in text.lines().filter(|line| line.starts_with("grpc_server_handled_total{")) {
             let (labels, number) = line.rsplit_once(' ').context("a metric without value")?;
@@ -149,7 +171,7 @@ impl Client {
     }
 
     fn call(&self, path: &str, body: &Value) -> Result<Value> {
-        let text = self.http("POST", path, &body.to_string())?;
+        let (_, text) = self.http("POST", path, &body.to_string())?;
         let answer: Value = serde_json::from_str(&text).with_context(|| format!("{path}: {text}"))?;
         if let Some(error) = answer.get("error").and_then(Value::as_str) {
             bail!("etcd {path}: {error}");
@@ -157,7 +179,7 @@ impl Client {
         Ok(answer)
     }
 
-    fn http(&self, method: &str, path: &str, body: &str) -> Result<String> {
+    fn http(&self, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
         let mut stream = TcpStream::connect_timeout(&self.address, ANSWER)
             .with_context(|| format!("etcd at {}", self.address))?;
         stream.set_read_timeout(Some(ANSWER))?;
@@ -170,8 +192,9 @@ impl Client {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        let (_, content) = answer.split_once("\r\n\r\n").context("etcd: no HTTP answer")?;
-        Ok(content.to_owned())
+        let (head, content) = answer.split_once("\r\n\r\n").context("etcd: no HTTP answer")?;
+        let status = head.split(' ').nth(1).and_then(|word| word.parse().ok()).context("etcd: no status")?;
+        Ok((status, content.to_owned()))
     }
 }
 
@@ -182,6 +205,25 @@ fn encode(text: &str) -> String {
 fn decode(field: &Value) -> Result<String> {
     let bytes = BASE64_STANDARD.decode(field.as_str().unwrap_or_default())?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Store {
+    /// Debian's etcd.
+    Etcd,
+    /// Our own.
+    Embedded,
+}
+
+impl Store {
+    /// What the environment asks tests to run on.
+    fn wanted() -> Self {
+        match std::env::var_os(STORE) {
+            Some(store) if store == "embedded" => Store::Embedded,
+            _ => Store::Etcd,
+        }
+    }
 }
 
 /// A running server; dropped, it is killed. Its data directory belongs to the caller.
@@ -216,8 +258,22 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub fn start_with(data: &Path, address: SocketAddr, scheme: &str, more: &[String]) -> Result<Self> {
+        Self::start_as(Store::wanted(), data, address, scheme, more)
+    }
+
+    /// Like [`Server::start_with`], of this store.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_as(
+        store: Store,
+        data: &Path,
+        address: SocketAddr,
+        scheme: &str,
+        more: &[String],
+    ) -> Result<Self> {
         let clients = format!("{scheme}://{address}");
-        if std::env::var_os(STORE).is_some_and(|store| store == "embedded") {
+        if store == Store::Embedded {
             return Self::await_answer(embedded(data, &clients, more)?, address, scheme);
         }
         if !Path::new(SERVER).exists() {
@@ -243,7 +299,7 @@ impl Server {
                 return Some(false);
             }
             let up = match scheme {
-                "http" => server.client.snapshot().is_ok(),
+                "http" => server.client.healthy(),
                 _ => TcpStream::connect(address).is_ok(),
             };
             up.then_some(true)
@@ -262,6 +318,20 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    /// Ends it in order, as an operator does, and waits for its end.
+    ///
+    /// # Errors
+    /// It does not end within 60 s, or not with success.
+    pub fn stop(mut self) -> Result<()> {
+        self.process.signal(Signal::SIGTERM)?;
+        let ending = wait_for("the server's end", Duration::from_secs(60), || self.process.ended())?;
+        match ending {
+            // etcd ends with the signal that it was sent
+            Ending::Exit(0) | Ending::Signal(15) => Ok(()),
+            other => bail!("the server ended with {other}"),
+        }
+    }
+
     /// The process, to stop or to continue it.
     pub fn process(&self) -> &Background {
         &self.process
@@ -277,6 +347,10 @@ fn embedded(data: &Path, url: &str, more: &[String]) -> Result<Command> {
             Some(("--cert-file", file)) => command.args(["--cert", file]),
             Some(("--key-file", file)) => command.args(["--key", file]),
             Some(("--trusted-ca-file", file)) => command.args(["--client-ca", file]),
+            // ours, where etcd has commands
+            Some((flag @ ("--users" | "--quota" | "--auto-compaction-retention"), value)) => {
+                command.args([flag, value])
+            }
             // what that flag asks for follows from --client-ca
             _ if flag.starts_with("--client-cert-auth") => &mut command,
             _ => bail!("the embedded store has nothing for etcd's {flag}"),

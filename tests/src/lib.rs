@@ -8,6 +8,7 @@
 //! * [`router`] runs Debian's BGP daemons with a configuration and asks their control sockets; [`speaker`] runs ours.
 //! * [`policy`] is the oracle of network policy with what to ask it; [`random`] makes runs repeatable;
 //!   [`wire`] sends real packets from one namespace to another.
+//! * [`certificates`] makes authorities and who belongs to them, for tests of TLS.
 //! * [`agent`] runs the node agent and replays what was recorded of Calico's.
 //! * [`golden`] replays the recorded cases of `tests/golden` step by step and compares.
 //! * [`verifier`] asks whether anything is left without an owner; [`probe`] counts lost packets.
@@ -19,6 +20,7 @@
 
 pub mod agent;
 pub mod binaries;
+pub mod certificates;
 pub mod etcd;
 pub mod golden;
 pub mod node;

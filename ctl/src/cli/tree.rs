@@ -440,6 +440,9 @@ pub struct StoreArgs {
     /// Clients must log in: lines of NAME:PASSWORD
     #[arg(long, value_name = "FILE")]
     pub users: Option<PathBuf>,
+    /// Keep superseded values for so long, then forget them; 0: for ever
+    #[arg(long, value_name = "DURATION", default_value = "5m")]
+    pub auto_compaction_retention: String,
     /// Refuse writes once the database is larger
     #[arg(long, value_name = "BYTES")]
     pub quota: Option<u64>,

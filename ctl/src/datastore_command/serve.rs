@@ -3,12 +3,16 @@
 use crate::cli::StoreArgs;
 use crate::io::Failure;
 use etcd_lite::{Options, Server, Tls, Users};
+use model::schema::scalar::parse_duration;
 use observe::shutdown::Shutdown;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::net::TcpListener;
 
 /// Where etcd listens too.
 const DEFAULT_LISTEN: &str = "http://127.0.0.1:2379";
+/// Shorter, and whoever pages through a list would lose its revision.
+const SHORTEST_RETENTION: Duration = Duration::from_secs(1);
 
 /// Serves the store until SIGTERM or SIGINT.
 ///
@@ -31,7 +35,8 @@ pub async fn serve(args: &StoreArgs) -> Result<(), Failure> {
     // bound before the store is read: whoever waits for the port waits for the answer then
     let listener =
         TcpListener::bind(&address).await.map_err(|error| failed(format!("--listen {listen}: {error}")))?;
-    let options = Options { quota: args.quota, users, ..Options::new(data_dir) };
+    let retention = retention(&args.auto_compaction_retention)?;
+    let options = Options { quota: args.quota, users, retention, ..Options::new(data_dir) };
     let server = Server::open(options).map_err(failed)?;
     tracing::info!(listen, "serving the datastore");
     let result = tokio::select! {
@@ -63,6 +68,19 @@ fn tls(args: &StoreArgs) -> Result<Option<Tls>, Failure> {
     }
 }
 
+/// How long history is kept; `None` for ever.
+fn retention(text: &str) -> Result<Option<Duration>, Failure> {
+    let nanoseconds = parse_duration(text).and_then(|nanoseconds| u64::try_from(nanoseconds).ok());
+    match nanoseconds.map(Duration::from_nanos) {
+        Some(Duration::ZERO) => Ok(None),
+        Some(time) if time >= SHORTEST_RETENTION => Ok(Some(time)),
+        _ => Err(failed(format!(
+            "--auto-compaction-retention {text}: expected a duration of a second or more, such as 5m or 1h30m, or 0 to keep \
+             everything"
+        ))),
+    }
+}
+
 /// `host:port` of an URL.
 fn address(listen: &str, secure: bool) -> Result<String, Failure> {
     let scheme = if secure { "https" } else { "http" };
@@ -83,6 +101,19 @@ fn address(listen: &str, secure: bool) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_long_history_is_kept() {
+        for (text, kept) in
+            [("5m", Some(300)), ("1h30m", Some(5400)), ("1s", Some(1)), ("0", None), ("0s", None)]
+        {
+            assert_eq!(retention(text).expect("fine"), kept.map(Duration::from_secs), "{text}");
+        }
+        for text in ["", "5", "-5m", "500ms", "soon"] {
+            let Err(Failure::Message(said)) = retention(text) else { panic!("{text} is taken") };
+            assert!(said.contains("--auto-compaction-retention") && said.contains("5m"), "{said}");
+        }
+    }
 
     #[test]
     fn where_to_listen() {

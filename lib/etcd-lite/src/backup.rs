@@ -230,13 +230,11 @@ pub fn restore(from: impl Read, directory: &Path) -> Result<Restored, BackupErro
 
 fn fill(from: impl Read, path: &Path) -> Result<Restored, BackupError> {
     // another store: a client that knew the first must not take this one for it
-    let disk = Disk::create(path, Identity::chosen())?;
+    let mut disk = Disk::create(path, Identity::chosen())?;
     let mut done = Restored::default();
     let mut batch = Batch { leases_exact: Some(true), ..Batch::default() };
-    let write = |batch: &mut Batch| {
-        let result = disk.commit(batch).map_err(|error| BackupError::Disk(error.to_string()));
-        *batch = Batch::default();
-        result
+    let mut write = |batch: &mut Batch| {
+        disk.commit(std::mem::take(batch)).map_err(|error| BackupError::Disk(error.to_string()))
     };
     read(from, |piece| {
         match piece {

@@ -1,23 +1,33 @@
-//! The database on disk: one redb file. A commit is durable when it returns.
+//! The database on disk: one redb file, and the log before it. A commit is durable when it returns.
 //!
-//! Tables: `rows` (see `rows`), `leases` (id → time to live, end), `meta` (format, identities, last compaction).
+//! Tables: `rows` (see `rows`), `leases` (id → time to live, end), `meta` (format, identities, last compaction, and of the log
+//! its epoch, and its size while it may hold what the database does not: after an orderly end it does not).
 
-use crate::backup::{BackedLease, Piece};
+use crate::load::Reader;
+use crate::log::{Log, LogError};
+use crate::metrics::Histogram;
 use crate::rows;
-use mvcc::{Forgotten, LeaseRecord, Limits, Record, Revision, Store};
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+use mvcc::{Forgotten, Record, Revision};
+use redb::backends::FileBackend;
+use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition, WriteTransaction};
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::Instant;
 
-const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
-const LEASES: TableDefinition<i64, (i64, u64)> = TableDefinition::new("leases");
-const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-/// Layout of the tables; another one is refused.
-const FORMAT: u64 = 1;
+pub(crate) const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
+pub(crate) const LEASES: TableDefinition<i64, (i64, u64)> = TableDefinition::new("leases");
+pub(crate) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+/// Layout of the tables; another one is refused, but for the first, which had no log.
+const FORMAT: u64 = 2;
+const WITHOUT_LOG: u64 = 1;
 /// Pages kept in memory: values are in the store already, so this serves the inner nodes of the trees.
 const CACHE: usize = 4 << 20;
 /// The database in the data directory.
 pub(crate) const FILE: &str = "store.redb";
+/// The log beside it, and its size. The database takes over what is in it when it is full: with more, seldomer and longer.
+const LOG: &str = "store.log";
+pub(crate) const LOG_SIZE: usize = 8 << 20;
 
 /// Why the database cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -84,15 +94,12 @@ impl Batch {
 pub(crate) struct Disk {
     database: Database,
     identity: Identity,
-}
-
-/// What the database held.
-pub(crate) struct Loaded {
-    pub(crate) store: Store,
-    /// Rows that a compaction made useless and that are still there.
-    pub(crate) garbage: Vec<Forgotten>,
-    /// Whether the ends of leases on disk were up to date.
-    pub(crate) leases_exact: bool,
+    /// None where there is no room for one, and while a backup is restored.
+    log: Option<Log>,
+    /// What the log has and the database has not.
+    pending: Vec<Batch>,
+    /// How long it took the database to take that over.
+    pub(crate) checkpoints: Histogram,
 }
 
 pub(crate) type Failed = redb::Error;
@@ -110,6 +117,11 @@ impl Disk {
         let io = |source| DiskError::Io { path: path.clone(), source };
         match std::fs::metadata(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let log = directory.join(LOG);
+                if log.exists() {
+                    let reason = format!("{FILE}, the database it belongs to, is missing");
+                    return Err(DiskError::Unreadable { path: log, reason });
+                }
                 let disk = Self::create(&directory.join(".store.redb.new"), Identity::chosen())?;
                 drop(disk);
                 std::fs::rename(directory.join(".store.redb.new"), &path).map_err(io)?;
@@ -126,12 +138,18 @@ impl Disk {
         }
         let unreadable = |error: redb::Error| describe(&path, error);
         let database = builder().open(&path).map_err(|error| unreadable(error.into()))?;
-        Self::opened(database, &path)
+        let mut disk = Self::opened(database, &path)?;
+        disk.attach(&path, |size| log_file(directory, size))?;
+        Ok(disk)
     }
 
     /// Opens the database on a storage of the caller's, empty or not.
     #[cfg(test)]
-    pub(crate) fn on(backend: impl redb::StorageBackend, path: &Path) -> Result<Self, DiskError> {
+    pub(crate) fn on(
+        backend: impl StorageBackend,
+        log: impl StorageBackend,
+        path: &Path,
+    ) -> Result<Self, DiskError> {
         let fresh = backend.len().is_ok_and(|len| len == 0);
         let database =
             builder().create_with_backend(backend).map_err(|error| describe(path, error.into()))?;
@@ -139,7 +157,9 @@ impl Disk {
             Self::found(&database, Identity { cluster: 1, member: 1 })
                 .map_err(|error| describe(path, error))?;
         }
-        Self::opened(database, path)
+        let mut disk = Self::opened(database, path)?;
+        disk.attach(path, |_| Ok(Box::new(log)))?;
+        Ok(disk)
     }
 
     /// Makes a new database in place of whatever an earlier attempt left.
@@ -151,7 +171,7 @@ impl Disk {
         }
         let database = builder().create(path).map_err(|error| describe(path, error.into()))?;
         Self::found(&database, identity).map_err(|error| describe(path, error))?;
-        Ok(Self { database, identity })
+        Ok(Self::without_log(database, identity))
     }
 
     fn found(database: &Database, identity: Identity) -> Result<(), Failed> {
@@ -180,85 +200,119 @@ impl Disk {
             Err(error) => Err(foreign(format!("it is no datastore of this program: {error}"))),
         };
         let found = number("format")?;
-        if found != FORMAT {
+        if found != FORMAT && found != WITHOUT_LOG {
             return Err(DiskError::Format { path: path.to_path_buf(), found });
         }
         let identity = Identity { cluster: number("cluster")?, member: number("member")? };
-        Ok(Self { database, identity })
+        Ok(Self::without_log(database, identity))
+    }
+
+    fn without_log(database: Database, identity: Identity) -> Self {
+        Self { database, identity, log: None, pending: Vec::new(), checkpoints: Histogram::default() }
+    }
+
+    /// Begins to use the log, which `open` gives: one of the given size that is there already, or any.
+    fn attach(
+        &mut self,
+        path: &Path,
+        open: impl FnOnce(Option<u64>) -> Result<Box<dyn StorageBackend>, DiskError>,
+    ) -> Result<(), DiskError> {
+        let failed = |error: Failed| describe(path, error);
+        let size = self.meta("log").map_err(failed)?;
+        let epoch = self.meta("epoch").map_err(failed)?;
+        let log = path.with_file_name(LOG);
+        if size > 0 {
+            let medium = open(Some(size))?;
+            let (log, pending) =
+                Log::open(medium, self.identity.member, epoch).map_err(|error| match error {
+                    LogError::Io(source) => DiskError::Io { path: log, source },
+                    LogError::Damaged => DiskError::Unreadable { path: log, reason: error.to_string() },
+                })?;
+            (self.log, self.pending) = (Some(log), pending);
+            return Ok(());
+        }
+        let begun = open(None).and_then(|medium| {
+            // what was left in it by an earlier epoch must not be taken for something new
+            let new = Log::new(medium, self.identity.member, epoch + 1);
+            let new = new.map_err(|source| DiskError::Io { path: log, source })?;
+            self.log = Some(new);
+            self.checkpoint(true).map_err(failed)
+        });
+        match begun {
+            Err(DiskError::Io { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull => {
+                tracing::warn!("no room for a log: commits take longer");
+                self.log = None;
+                Ok(())
+            }
+            begun => begun,
+        }
+    }
+
+    fn meta(&self, name: &str) -> Result<u64, Failed> {
+        let meta = self.database.begin_read()?.open_table(META)?;
+        Ok(meta.get(name)?.map_or(0, |value| value.value()))
     }
 
     pub(crate) fn identity(&self) -> Identity {
         self.identity
     }
 
-    /// The store as it was at the last commit. `now` is the wall clock, `since` the store's time at this moment.
-    pub(crate) fn load(&self, limits: Limits, now: Duration, since: Duration) -> Result<Loaded, Failed> {
-        let read = self.database.begin_read()?;
-        let meta = read.open_table(META)?;
-        let number = |name: &str| -> Result<u64, Failed> { Ok(meta.get(name)?.map_or(0, |v| v.value())) };
-        let compacted = i64::try_from(number("compacted")?).unwrap_or(i64::MAX);
-        let exact = number("leases-exact")? == 1;
-        let mut leases = Vec::new();
-        for row in read.open_table(LEASES)?.iter()? {
-            let (id, row) = row?;
-            let (ttl, end) = row.value();
-            leases.push(LeaseRecord { id: id.value(), ttl, expires: since + left(ttl, end, exact, now) });
-        }
-        let rows = read.open_table(ROWS)?;
-        let mut records = Vec::with_capacity(usize::try_from(rows.len()?).unwrap_or(0));
-        for row in rows.iter()? {
-            let (key, value) = row?;
-            records.push(
-                rows::record(key.value(), value.value()).ok_or_else(|| {
-                    redb::Error::Corrupted("a row of the datastore is too short".to_owned())
-                })?,
-            );
-        }
-        // rows of one revision are in order of keys, not of operations
-        records.sort_by_key(|record| (record.revision, record.place));
-        let (store, garbage) = Store::restore(limits, compacted, leases, records);
-        Ok(Loaded { store, garbage, leases_exact: exact })
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// What is durable and not in the database yet, oldest first.
+    pub(crate) fn pending(&self) -> &[Batch] {
+        &self.pending
     }
 
     /// Writes a batch, whole or not at all; durable on return.
-    pub(crate) fn commit(&self, batch: &Batch) -> Result<(), Failed> {
+    pub(crate) fn commit(&mut self, batch: Batch) -> Result<(), Failed> {
+        for _ in 0..2 {
+            let Some(log) = &mut self.log else { break };
+            if log.append(&batch)? {
+                self.pending.push(batch);
+                return Ok(());
+            }
+            // it is full, or too small for this one
+            if self.pending.is_empty() {
+                break;
+            }
+            self.checkpoint(true)?;
+        }
+        self.pending.push(batch);
+        self.checkpoint(true)
+    }
+
+    /// Has the database take over what the log has, which begins anew; `goes_on` says whether it is used after that.
+    fn checkpoint(&mut self, goes_on: bool) -> Result<(), Failed> {
+        let begun = Instant::now();
         let write = self.database.begin_write()?;
-        {
-            if !(batch.records.is_empty() && batch.garbage.is_empty()) {
-                let mut rows = write.open_table(ROWS)?;
-                for record in &batch.records {
-                    let key = rows::row_key(record.revision, &record.key);
-                    rows.insert(key.as_slice(), rows::row_value(record).as_slice())?;
-                }
-                for forgotten in &batch.garbage {
-                    rows.remove(rows::row_key(forgotten.revision, &forgotten.key).as_slice())?;
-                }
-            }
-            if !batch.leases.is_empty() {
-                let mut leases = write.open_table(LEASES)?;
-                for (id, state) in &batch.leases {
-                    match state {
-                        Some(state) => leases.insert(id, state)?,
-                        None => leases.remove(id)?,
-                    };
-                }
-            }
-            if batch.compacted.is_some() || batch.leases_exact.is_some() {
-                let mut meta = write.open_table(META)?;
-                if let Some(revision) = batch.compacted {
-                    meta.insert("compacted", u64::try_from(revision).unwrap_or(0))?;
-                }
-                if let Some(exact) = batch.leases_exact {
-                    meta.insert("leases-exact", u64::from(exact))?;
-                }
-            }
+        self.pending.iter().try_for_each(|batch| apply(&write, batch))?;
+        let epoch = self.log.as_ref().map(|log| log.epoch() + 1);
+        if let (Some(log), Some(epoch)) = (&self.log, epoch) {
+            let mut meta = write.open_table(META)?;
+            meta.insert("format", FORMAT)?;
+            meta.insert("epoch", epoch)?;
+            meta.insert("log", if goes_on { log.size() } else { 0 })?;
         }
         write.commit()?;
+        self.pending.clear();
+        if let (Some(log), Some(epoch)) = (&mut self.log, epoch) {
+            log.restart(epoch);
+        }
+        self.checkpoints.add(begun.elapsed());
         Ok(())
     }
 
+    /// An orderly end: the database has everything, and can be taken away without the log.
+    pub(crate) fn close(mut self) -> Result<(), Failed> {
+        self.checkpoint(false)
+    }
+
     /// Everything as it is now, to be read while the store goes on.
-    pub(crate) fn reader(&self) -> Result<Reader, Failed> {
+    pub(crate) fn reader(&mut self) -> Result<Reader, Failed> {
+        self.checkpoint(true)?;
         Ok(Reader(self.database.begin_read()?))
     }
 
@@ -267,49 +321,74 @@ impl Disk {
     /// # Errors
     /// A snapshot is being read, or the disk refuses.
     pub(crate) fn defragment(&mut self) -> Result<(), String> {
+        self.checkpoint(true).map_err(|error| error.to_string())?;
         while self.database.compact().map_err(|error| error.to_string())? {}
         Ok(())
     }
 }
 
-/// The database at one moment.
-pub(crate) struct Reader(redb::ReadTransaction);
-
-impl Reader {
-    /// All of it, as the pieces of a backup.
-    pub(crate) fn pieces(&self, mut take: impl FnMut(&Piece) -> std::io::Result<()>) -> std::io::Result<()> {
-        let failed = |error: Failed| std::io::Error::other(error.to_string());
-        let (compacted, exact) = self.meta().map_err(failed)?;
-        take(&Piece::Compacted(compacted))?;
-        let leases = self.0.open_table(LEASES).map_err(|error| failed(error.into()))?;
-        for row in leases.iter().map_err(|error| failed(error.into()))? {
-            let (id, row) = row.map_err(|error| failed(error.into()))?;
-            let (ttl, end) = row.value();
-            // an end that is not up to date means "anew"
-            let end = if exact { end } else { u64::MAX };
-            take(&Piece::Lease(BackedLease { id: id.value(), ttl, end }))?;
+fn apply(write: &WriteTransaction, batch: &Batch) -> Result<(), Failed> {
+    if !(batch.records.is_empty() && batch.garbage.is_empty()) {
+        let mut rows = write.open_table(ROWS)?;
+        for record in &batch.records {
+            let key = rows::row_key(record.revision, &record.key);
+            rows.insert(key.as_slice(), rows::row_value(record).as_slice())?;
         }
-        let rows = self.0.open_table(ROWS).map_err(|error| failed(error.into()))?;
-        for row in rows.iter().map_err(|error| failed(error.into()))? {
-            let (key, value) = row.map_err(|error| failed(error.into()))?;
-            let record = rows::record(key.value(), value.value())
-                .ok_or_else(|| std::io::Error::other("a row of the datastore is too short"))?;
-            take(&Piece::Record(record))?;
+        for forgotten in &batch.garbage {
+            rows.remove(rows::row_key(forgotten.revision, &forgotten.key).as_slice())?;
         }
-        Ok(())
     }
-
-    fn meta(&self) -> Result<(Revision, bool), Failed> {
-        let meta = self.0.open_table(META)?;
-        let number = |name: &str| -> Result<u64, Failed> { Ok(meta.get(name)?.map_or(0, |v| v.value())) };
-        Ok((i64::try_from(number("compacted")?).unwrap_or(i64::MAX), number("leases-exact")? == 1))
+    if !batch.leases.is_empty() {
+        let mut leases = write.open_table(LEASES)?;
+        for (id, state) in &batch.leases {
+            match state {
+                Some(state) => leases.insert(id, state)?,
+                None => leases.remove(id)?,
+            };
+        }
     }
+    if batch.compacted.is_some() || batch.leases_exact.is_some() {
+        let mut meta = write.open_table(META)?;
+        if let Some(revision) = batch.compacted {
+            meta.insert("compacted", u64::try_from(revision).unwrap_or(0))?;
+        }
+        if let Some(exact) = batch.leases_exact {
+            meta.insert("leases-exact", u64::from(exact))?;
+        }
+    }
+    Ok(())
 }
 
-/// What is left of a lease. Keep-alives are not written, so after a crash every lease begins anew, as in etcd.
-fn left(ttl: i64, end: u64, exact: bool, now: Duration) -> Duration {
-    let full = Duration::from_secs(u64::try_from(ttl).unwrap_or(0));
-    if exact { Duration::from_millis(end).saturating_sub(now).min(full) } else { full }
+/// The log of a directory. One that has to be there is only opened; else there is one afterwards, complete before it has its
+/// name: its bytes are written now so that no commit has to find room for them.
+fn log_file(directory: &Path, size: Option<u64>) -> Result<Box<dyn StorageBackend>, DiskError> {
+    let path = directory.join(LOG);
+    let io = |source| DiskError::Io { path: path.clone(), source };
+    let damaged = |what: &str| DiskError::Unreadable {
+        path: path.clone(),
+        reason: format!("{what}, and it has the newest writes of {FILE}"),
+    };
+    let there = match std::fs::metadata(&path) {
+        Ok(meta) => Some(meta.len()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(io(error)),
+    };
+    match (size, there) {
+        (Some(_), None) => return Err(damaged("the log is missing")),
+        (Some(size), Some(there)) if size != there => return Err(damaged("the log is cut off")),
+        (None, there) if there != Some(LOG_SIZE as u64) => {
+            let new = directory.join(".store.log.new");
+            let mut file = File::create(&new).map_err(io)?;
+            file.write_all(&vec![0; LOG_SIZE]).map_err(io)?;
+            file.sync_all().map_err(io)?;
+            std::fs::rename(&new, &path).map_err(io)?;
+            sync_directory(directory).map_err(io)?;
+        }
+        _ => {}
+    }
+    let file = File::options().read(true).write(true).open(&path).map_err(io)?;
+    let backend = FileBackend::new(file).map_err(|error| describe(&path, error.into()))?;
+    Ok(Box::new(backend))
 }
 
 impl Identity {

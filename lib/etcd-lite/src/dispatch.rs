@@ -3,10 +3,11 @@
 use crate::auth::{Auth, Users};
 use crate::cluster::{Cluster, Urls};
 use crate::engine::Engine;
-use crate::gateway::{Counts, Gateway};
+use crate::gateway::Gateway;
 use crate::kv::{Kv, MAX_REQUEST};
 use crate::lease::Lease;
 use crate::maintenance::Maintenance;
+use crate::metrics::{self, Calls, Traffic};
 use crate::watch::{Watch, WatchCodec};
 use etcd_client::proto::{PbClusterServer, PbKvServer, PbLeaseServer, PbMaintenanceServer};
 use futures::future::BoxFuture;
@@ -31,12 +32,12 @@ pub(crate) struct Dispatch {
     auth: Auth,
     gateway: Gateway,
     users: Option<Arc<Users>>,
-    counts: Arc<Counts>,
+    calls: Arc<Calls>,
 }
 
 impl Dispatch {
-    pub(crate) fn new(engine: &Engine, users: Option<Arc<Users>>, urls: Urls) -> Self {
-        let counts = Arc::new(Counts::default());
+    pub(crate) fn new(engine: &Engine, users: Option<Arc<Users>>, urls: Urls, traffic: Arc<Traffic>) -> Self {
+        let calls = Arc::new(Calls::default());
         Self {
             kv: PbKvServer::new(Kv(engine.clone())).max_decoding_message_size(MAX_MESSAGE),
             watch: Watch(engine.clone()),
@@ -44,13 +45,13 @@ impl Dispatch {
             cluster: PbClusterServer::new(Cluster { engine: engine.clone(), urls }),
             maintenance: PbMaintenanceServer::new(Maintenance(engine.clone())),
             auth: Auth { engine: engine.clone(), users: users.clone() },
-            gateway: Gateway::new(engine.clone(), users.clone(), Arc::clone(&counts)),
+            gateway: Gateway::new(engine.clone(), users.clone(), Arc::clone(&calls), traffic),
             users,
-            counts,
+            calls,
         }
     }
 
-    /// Whether a request needs a login. As in etcd, these do not.
+    /// Whether a request needs no login. As in etcd, these do not.
     fn is_open(path: &str) -> bool {
         matches!(
             path,
@@ -86,13 +87,24 @@ impl Service<Request<Body>> for Dispatch {
             let gateway = self.gateway.clone();
             return Box::pin(async move { Ok(gateway.answer(request).await) });
         }
-        if let Some(users) = &self.users
-            && !Self::is_open(path)
-            && let Err(status) = users.check(request.headers())
-        {
-            return ready(status.into_http());
-        }
-        self.counts.count(path);
+        let path = path.to_owned();
+        self.calls.started(&path);
+        let refused = match &self.users {
+            Some(users) if !Self::is_open(&path) => users.check(request.headers()).err(),
+            _ => None,
+        };
+        let answer = match refused {
+            Some(status) => ready(status.into_http()),
+            None => self.serve(&path, request),
+        };
+        let calls = Arc::clone(&self.calls);
+        Box::pin(async move { Ok(metrics::counted(calls, path, answer.await?)) })
+    }
+}
+
+impl Dispatch {
+    /// Has a service answer a request that may be asked.
+    fn serve(&mut self, path: &str, request: Request<Body>) -> Answer {
         match path.trim_start_matches("/etcdserverpb.").split_once('/') {
             Some(("KV", _)) => self.kv.call(request),
             Some(("Watch", "Watch")) => {

@@ -5,9 +5,12 @@
 //! new ones begin after it. When a commit fails, the batch's answers are that failure, and the store is loaded again
 //! from what the disk has.
 
-use crate::disk::{Batch, Disk, DiskError, Failed, Identity, Reader};
+use crate::disk::{Batch, Disk, DiskError, Failed, Identity, LOG_SIZE};
 use crate::hub::Hub;
+use crate::load::Reader;
+use crate::metrics::{Histogram, Stats};
 use crate::refusal::Refusal;
+use crate::rows;
 use etcd_client::proto::PbResponseHeader;
 use mvcc::{Forgotten, Limits, Revision, Store};
 use std::collections::{BTreeSet, VecDeque};
@@ -21,8 +24,8 @@ const BATCH_JOBS: usize = 1024;
 const BATCH_BYTES: usize = 4 << 20;
 /// Rows of forgotten writes removed with one commit.
 const GARBAGE_ROWS: usize = 4096;
-/// The disk must have so much left for a write to be taken: a commit copies pages before it frees any.
-const RESERVE: u64 = 3 * (BATCH_BYTES as u64);
+/// The disk must have so much left for a write to be taken: the database copies pages before it frees any.
+const RESERVE: u64 = 3 * (BATCH_BYTES + LOG_SIZE) as u64;
 /// How long to wait before a disk that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// etcd's term after the first election.
@@ -55,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) quota: Option<u64>,
     /// How often an idle watch that asked for it is told of its progress.
     pub(crate) progress: Duration,
+    /// History that was superseded longer ago than this, and at most twice as long, is forgotten.
+    pub(crate) retention: Option<Duration>,
 }
 
 /// What the owner owns. Jobs get it.
@@ -62,6 +67,7 @@ pub(crate) struct Core {
     pub(crate) store: Store,
     pub(crate) hub: Hub,
     pub(crate) identity: Identity,
+    pub(crate) stats: Stats,
     disk: Option<Disk>,
     source: Source,
     settings: Settings,
@@ -70,9 +76,13 @@ pub(crate) struct Core {
     leases: BTreeSet<i64>,
     compacted: Option<Revision>,
     garbage: VecDeque<Forgotten>,
+    /// Bytes of all rows on disk.
+    rows: u64,
     /// Bytes of the writes that wait for the commit.
     unwritten: usize,
     fault: Option<(Refusal, Instant)>,
+    /// When history is compacted next by itself, and up to which revision.
+    compaction: (Instant, Revision),
     origin: (Instant, Duration),
     ending: bool,
 }
@@ -100,6 +110,7 @@ impl Engine {
             store: Store::with_limits(settings.limits),
             hub: Hub::new(settings.progress),
             identity,
+            stats: Stats::default(),
             disk: Some(disk),
             source,
             settings,
@@ -107,8 +118,10 @@ impl Engine {
             leases: BTreeSet::new(),
             compacted: None,
             garbage: VecDeque::new(),
+            rows: 0,
             unwritten: 0,
             fault: None,
+            compaction: (Instant::now(), 0),
             origin: (Instant::now(), wall),
             ending: false,
         };
@@ -221,6 +234,21 @@ impl Core {
         (self.source.size)()
     }
 
+    /// How long it took the database to take over what the log had.
+    pub(crate) fn checkpoints(&self) -> Histogram {
+        self.disk.as_ref().map(|disk| disk.checkpoints.clone()).unwrap_or_default()
+    }
+
+    /// How much of the file rows take: the rest is free, or what trees need.
+    pub(crate) fn in_use(&self) -> u64 {
+        self.rows.min(self.size())
+    }
+
+    /// The bound on the database in bytes, 0 for none.
+    pub(crate) fn quota(&self) -> u64 {
+        self.settings.quota.unwrap_or(0)
+    }
+
     /// Notes that a lease was made, renewed for good, or ended.
     pub(crate) fn lease_changed(&mut self, id: i64) {
         self.leases.insert(id);
@@ -229,14 +257,15 @@ impl Core {
     /// Forgets revisions before `revision`; rows are removed little by little.
     pub(crate) fn compact(&mut self, revision: Revision) -> Result<(), Refusal> {
         let gone = self.store.compact(revision)?;
+        self.stats.forgotten += gone.len() as u64;
         self.garbage.extend(gone);
         self.compacted = Some(revision);
         Ok(())
     }
 
     /// What the disk has, to be read while the store goes on.
-    pub(crate) fn reader(&self) -> Result<Reader, Refusal> {
-        let disk = self.disk.as_ref().ok_or(Refusal::Stopped)?;
+    pub(crate) fn reader(&mut self) -> Result<Reader, Refusal> {
+        let disk = self.disk.as_mut().ok_or(Refusal::Stopped)?;
         disk.reader().map_err(|error| Refusal::Storage(error.to_string()))
     }
 
@@ -248,13 +277,14 @@ impl Core {
     /// Gives free space back to the file system.
     pub(crate) fn defragment(&mut self) -> Result<(), Refusal> {
         self.commit(true).map_err(|error| Refusal::Storage(error.to_string()))?;
-        match &mut self.disk {
-            Some(disk) => disk.defragment().map_err(Refusal::Storage),
-            None => Ok(()),
-        }
+        let begun = Instant::now();
+        let done = self.disk.as_mut().map_or(Ok(()), |disk| disk.defragment().map_err(Refusal::Storage));
+        self.stats.defragmentations.add(begun.elapsed());
+        done
     }
 
-    fn fault(&self) -> Option<Refusal> {
+    /// Why nothing can be done at the moment.
+    pub(crate) fn fault(&self) -> Option<Refusal> {
         self.fault.as_ref().map(|(refusal, _)| refusal.clone())
     }
 
@@ -288,6 +318,7 @@ impl Core {
             for finish in finishes {
                 finish(&mut self, failed.as_ref());
             }
+            self.compact_by_itself();
             let header = self.header(self.store.revision());
             self.hub.tick(&header);
         }
@@ -301,7 +332,9 @@ impl Core {
         }
         let lease = self.store.next_expiry().map(|end| end.saturating_sub(self.now()));
         let retry = self.fault.as_ref().map(|(_, at)| at.saturating_duration_since(Instant::now()));
-        let all = [lease, retry, Some(self.hub.until_tick())];
+        let compaction = self.settings.retention.and(Some(self.compaction.0));
+        let compaction = compaction.map(|at| at.saturating_duration_since(Instant::now()));
+        let all = [lease, retry, compaction, Some(self.hub.until_tick())];
         all.into_iter().flatten().min().unwrap_or(RETRY).max(Duration::from_millis(1))
     }
 
@@ -310,8 +343,25 @@ impl Core {
             let now = self.now();
             // without room the keys stay; the disk must be able to take their deletion
             if self.store.next_expiry().is_some_and(|end| end <= now) && !self.no_space() {
-                self.leases.extend(self.store.expire_leases(now));
+                let gone = self.store.expire_leases(now);
+                self.stats.expired += gone.len() as u64;
+                self.leases.extend(gone);
             }
+        }
+    }
+
+    /// Each time up to what was newest the time before.
+    fn compact_by_itself(&mut self) {
+        let Some(retention) = self.settings.retention else { return };
+        let (at, revision) = self.compaction;
+        if self.fault.is_some() || Instant::now() < at {
+            return;
+        }
+        self.compaction = (Instant::now() + retention, self.store.revision());
+        if revision > self.store.compacted()
+            && let Err(refusal) = self.compact(revision)
+        {
+            tracing::warn!(%refusal, revision, "history is not compacted");
         }
     }
 
@@ -324,6 +374,7 @@ impl Core {
             return self.fault();
         }
         let error = self.commit(idle).err()?;
+        self.stats.failed += 1;
         tracing::error!(%error, "the datastore cannot be written");
         let refusal = match &error {
             redb::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Refusal::NoSpace,
@@ -334,21 +385,30 @@ impl Core {
     }
 
     fn commit(&mut self, idle: bool) -> Result<(), Failed> {
-        let Some(disk) = &self.disk else { return Ok(()) };
+        if self.disk.is_none() {
+            return Ok(());
+        }
         let records = self.store.records_after(self.durable).collect::<Vec<_>>();
         let worthwhile = idle || !records.is_empty() || self.garbage.len() > GARBAGE_ROWS;
-        let rows = if worthwhile { self.garbage.len().min(GARBAGE_ROWS) } else { 0 };
+        let clean = if worthwhile { self.garbage.len().min(GARBAGE_ROWS) } else { 0 };
         let batch = Batch {
             records,
             leases: self.leases.iter().map(|id| (*id, self.lease_row(*id))).collect(),
             compacted: self.compacted,
-            garbage: self.garbage.iter().take(rows).cloned().collect(),
+            garbage: self.garbage.iter().take(clean).cloned().collect(),
             leases_exact: None,
         };
-        if !batch.is_empty() {
-            disk.commit(&batch)?;
+        if let Some(disk) = &mut self.disk
+            && !batch.is_empty()
+        {
+            let new = batch.records.iter().map(|row| rows::size(&row.key, row.value.len())).sum::<u64>();
+            let gone = batch.garbage.iter().map(|row| rows::size(&row.key, row.size)).sum::<u64>();
+            let begun = Instant::now();
+            disk.commit(batch)?;
+            self.stats.commits.add(begun.elapsed());
+            self.rows = (self.rows + new).saturating_sub(gone);
         }
-        self.garbage.drain(..rows);
+        self.garbage.drain(..clean);
         self.durable = self.store.revision();
         self.leases.clear();
         self.compacted = None;
@@ -375,15 +435,17 @@ impl Core {
     }
 
     fn load(&mut self) -> Result<(), Failed> {
-        let Some(disk) = &self.disk else { return Ok(()) };
+        let Some(disk) = &mut self.disk else { return Ok(()) };
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let loaded = disk.load(self.settings.limits, wall, self.now())?;
+        let now = self.origin.1 + self.origin.0.elapsed();
+        let loaded = disk.load(self.settings.limits, wall, now)?;
         // from now on the ends on disk grow old; a full disk need not take what it knows
         if loaded.leases_exact {
-            disk.commit(&Batch { leases_exact: Some(false), ..Batch::default() })?;
+            disk.commit(Batch { leases_exact: Some(false), ..Batch::default() })?;
         }
         self.store = loaded.store;
         self.garbage = loaded.garbage.into();
+        self.rows = loaded.bytes;
         self.durable = self.store.revision();
         self.leases.clear();
         self.compacted = None;
@@ -393,11 +455,11 @@ impl Core {
 
     /// An orderly end: what is left of each lease is kept.
     fn stop(mut self) {
-        self.leases = self.store.leases().collect();
-        let leases = self.leases.iter().map(|id| (*id, self.lease_row(*id))).collect();
-        if let (Some(disk), None) = (&self.disk, &self.fault)
-            && let Err(error) = disk.commit(&Batch { leases, leases_exact: Some(true), ..Batch::default() })
-        {
+        let ids: Vec<i64> = self.store.leases().collect();
+        let leases = ids.iter().map(|id| (*id, self.lease_row(*id))).collect();
+        let (Some(mut disk), None) = (self.disk.take(), &self.fault) else { return };
+        let last = Batch { leases, leases_exact: Some(true), ..Batch::default() };
+        if let Err(error) = disk.commit(last).and_then(|()| disk.close()) {
             tracing::warn!(%error, "leases begin anew at the next start");
         }
     }

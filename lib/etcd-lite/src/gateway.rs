@@ -1,9 +1,10 @@
 //! What etcd answers over plain HTTP beside gRPC: `/health`, `/version`, `/metrics`, and the JSON form of the KV service.
 
 use crate::auth::Users;
-use crate::engine::Engine;
+use crate::engine::{Core, Engine};
 use crate::kv::{Kv, MAX_REQUEST};
-use crate::maintenance::{Maintenance, VERSION};
+use crate::maintenance::VERSION;
+use crate::metrics::{Calls, Text, Traffic};
 use crate::refusal::Refusal;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -14,58 +15,33 @@ use etcd_client::proto::{
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use tonic::Status;
 use tonic::body::Body;
-
-/// Requests by service and method, for `/metrics`.
-#[derive(Debug, Default)]
-pub(crate) struct Counts(Mutex<BTreeMap<(String, String), u64>>);
-
-impl Counts {
-    /// Counts a request to `/service/method`.
-    pub(crate) fn count(&self, path: &str) {
-        let Some((service, method)) = path.trim_start_matches('/').split_once('/') else { return };
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // only names of ours are kept, whatever is asked for
-        if counts.len() < 100 {
-            *counts.entry((service.to_owned(), method.to_owned())).or_default() += 1;
-        }
-    }
-
-    fn text(&self) -> String {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut text = String::from("# TYPE grpc_server_handled_total counter\n");
-        for ((service, method), count) in counts.iter() {
-            // writing to a string does not fail
-            let _ = writeln!(
-                text,
-                "grpc_server_handled_total{{grpc_method=\"{method}\",grpc_service=\"{service}\"}} {count}"
-            );
-        }
-        text
-    }
-}
 
 #[derive(Clone, Debug)]
 pub(crate) struct Gateway {
     engine: Engine,
     users: Option<Arc<Users>>,
-    counts: Arc<Counts>,
+    calls: Arc<Calls>,
+    traffic: Arc<Traffic>,
 }
 
 impl Gateway {
-    pub(crate) fn new(engine: Engine, users: Option<Arc<Users>>, counts: Arc<Counts>) -> Self {
-        Self { engine, users, counts }
+    pub(crate) fn new(
+        engine: Engine,
+        users: Option<Arc<Users>>,
+        calls: Arc<Calls>,
+        traffic: Arc<Traffic>,
+    ) -> Self {
+        Self { engine, users, calls, traffic }
     }
 
     pub(crate) async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         match parts.uri.path() {
             "/health" => {
-                let healthy = Maintenance(self.engine.clone()).do_status().await.is_ok();
+                let healthy = self.healthy(parts.uri.query().unwrap_or_default()).await;
                 let status = if healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 respond(status, "application/json", format!("{{\"health\":\"{healthy}\"}}"))
             }
@@ -73,7 +49,7 @@ impl Gateway {
                 let text = json!({"etcdserver": VERSION, "etcdcluster": "3.4.0"}).to_string();
                 respond(StatusCode::OK, "application/json", text)
             }
-            "/metrics" => respond(StatusCode::OK, "text/plain; version=0.0.4", self.counts.text()),
+            "/metrics" => respond(StatusCode::OK, "text/plain; version=0.0.4", self.metrics().await),
             path => match self.call(path, &parts.headers, body).await {
                 Ok(Some(value)) => respond(StatusCode::OK, "application/json", value.to_string()),
                 Ok(None) => respond(StatusCode::NOT_FOUND, "text/plain", "404 page not found\n".to_owned()),
@@ -85,6 +61,33 @@ impl Gateway {
                 }
             },
         }
+    }
+
+    /// As in etcd a store without space is not healthy, unless `exclude=NOSPACE` is asked for.
+    async fn healthy(&self, query: &str) -> bool {
+        let excluded = query.split('&').any(|part| part == "exclude=NOSPACE");
+        let work = move |core: &mut Core| {
+            let healthy = excluded || !core.no_space();
+            core.stats.healthy += u64::from(healthy);
+            core.stats.unhealthy += u64::from(!healthy);
+            Ok(healthy)
+        };
+        self.engine.ask(work).await.unwrap_or(false)
+    }
+
+    async fn metrics(&self) -> String {
+        let (reply, text) = tokio::sync::oneshot::channel();
+        // told even while the disk fails
+        let asked = self.engine.after_commit(|core| {
+            let mut text = Text::default();
+            text.store(core);
+            // whoever asked may have gone
+            let _ = reply.send(text);
+        });
+        let mut text = if asked.is_ok() { text.await.unwrap_or_default() } else { Text::default() };
+        text.calls(&self.calls, &self.traffic);
+        text.process();
+        text.finish()
     }
 
     async fn call(&self, path: &str, headers: &http::HeaderMap, body: Body) -> Result<Option<Value>, Status> {

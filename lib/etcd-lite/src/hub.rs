@@ -65,12 +65,27 @@ struct Stream {
     asked: bool,
 }
 
+/// What there is to tell of all watches.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct WatchCounts {
+    pub(crate) streams: u64,
+    pub(crate) watches: u64,
+    /// Watches that lag.
+    pub(crate) slow: u64,
+    /// Messages that no stream has sent yet.
+    pub(crate) waiting: u64,
+    /// Events told so far.
+    pub(crate) told: u64,
+}
+
 /// The registry.
 pub(crate) struct Hub {
     streams: HashMap<StreamId, Stream>,
     groups: HashMap<Filter, Vec<(StreamId, i64)>>,
     next_stream: StreamId,
     published: Revision,
+    /// Events told to watches.
+    told: u64,
     every: Duration,
     next_tick: Instant,
 }
@@ -87,6 +102,7 @@ impl Hub {
             groups: HashMap::new(),
             next_stream: 0,
             published: 0,
+            told: 0,
             every,
             next_tick: Instant::now() + every,
         }
@@ -95,6 +111,20 @@ impl Hub {
     /// Nobody is told of revisions up to this one.
     pub(crate) fn begin(&mut self, revision: Revision) {
         self.published = revision;
+    }
+
+    /// How many streams and watches there are, and how they are.
+    pub(crate) fn counts(&self) -> WatchCounts {
+        let mut counts = WatchCounts { told: self.told, ..WatchCounts::default() };
+        for stream in self.streams.values() {
+            counts.streams += 1;
+            counts.waiting += stream.outbox.waiting() as u64;
+            for watch in stream.watches.values() {
+                counts.watches += u64::from(!matches!(watch.place, Place::Over));
+                counts.slow += u64::from(matches!(watch.place, Place::Behind(_)));
+            }
+        }
+        counts
     }
 
     /// A new stream.
@@ -228,6 +258,7 @@ impl Hub {
                     continue;
                 }
                 let header = PbResponseHeader { revision, ..*header };
+                self.told += (body.len() * members.len()) as u64;
                 members.retain(|(stream, id)| match self.streams.get_mut(stream) {
                     Some(stream) => stream.tell(*id, revision, &header, &body, store),
                     None => false,
@@ -241,7 +272,7 @@ impl Hub {
     pub(crate) fn catch_up(&mut self, stream_id: StreamId, store: &Store, header: &PbResponseHeader) {
         let Some(stream) = self.streams.get_mut(&stream_id) else { return };
         for (id, watch) in &mut stream.watches {
-            match watch.advance(*id, store, header, &stream.outbox) {
+            match watch.advance(*id, store, header, &stream.outbox, &mut self.told) {
                 Advanced::Stays => {}
                 Advanced::Joins => {
                     self.groups.entry(filter(&watch.request)).or_default().push((stream_id, *id));
@@ -353,7 +384,14 @@ impl Watch {
         }
     }
 
-    fn advance(&mut self, id: i64, store: &Store, header: &PbResponseHeader, outbox: &Outbox) -> Advanced {
+    fn advance(
+        &mut self,
+        id: i64,
+        store: &Store,
+        header: &PbResponseHeader,
+        outbox: &Outbox,
+        told: &mut u64,
+    ) -> Advanced {
         loop {
             let Place::Behind(watcher) = &mut self.place else { return Advanced::Stays };
             if !outbox.has_room() {
@@ -362,6 +400,7 @@ impl Watch {
             match store.poll(watcher, CATCH_UP_EVENTS) {
                 Ok(Some(news)) => {
                     self.told = true;
+                    *told += news.events.len() as u64;
                     for events in messages(news.events) {
                         let body = Arc::new(Body::new(events.into_iter().map(convert::event)));
                         self.send(id, header, body, outbox);

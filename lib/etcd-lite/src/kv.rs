@@ -36,6 +36,7 @@ impl Kv {
         let request = convert::range(request);
         let work = move |core: &mut crate::engine::Core| {
             let response = core.store.range(&request)?;
+            core.stats.ranges += 1;
             Ok((core.header(response.revision), response))
         };
         let (header, response) = self.0.ask(work).await?;
@@ -48,6 +49,7 @@ impl Kv {
         let work = move |core: &mut crate::engine::Core| {
             core.admit(bytes)?;
             let response = core.store.put(&request)?;
+            core.stats.puts += 1;
             Ok((core.header(response.revision), response))
         };
         let (header, response) = self.0.ask(work).await?;
@@ -58,6 +60,7 @@ impl Kv {
         let request = convert::delete(request);
         let work = move |core: &mut crate::engine::Core| {
             let response = core.store.delete(&request)?;
+            core.stats.deletes += 1;
             Ok((core.header(response.revision), response))
         };
         let (header, response) = self.0.ask(work).await?;
@@ -72,6 +75,7 @@ impl Kv {
                 core.admit(bytes)?;
             }
             let response = core.store.txn(&request)?;
+            core.stats.count_txn(&response);
             Ok((core.header(response.revision), response))
         };
         let (header, response) = self.0.ask(work).await?;

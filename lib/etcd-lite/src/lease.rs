@@ -23,6 +23,7 @@ impl Lease {
             let now = core.now();
             // a lease that has gone is told by a time to live of 0, not by an error
             let ttl = core.store.lease_keep_alive(request.id, now).unwrap_or(0);
+            core.stats.renewed += u64::from(ttl > 0);
             let header = Some(core.header(core.store.revision()));
             Ok(PbLeaseKeepAliveResponse { header, id: request.id, ttl })
         };
@@ -47,6 +48,7 @@ impl PbLeaseService for Lease {
             };
             let (id, ttl) = core.store.lease_grant(wanted, request.ttl, now)?;
             core.lease_changed(id);
+            core.stats.granted += 1;
             let header = Some(core.header(core.store.revision()));
             Ok(PbLeaseGrantResponse { header, id, ttl, error: String::new() })
         };
@@ -60,6 +62,7 @@ impl PbLeaseService for Lease {
         let id = request.into_inner().id;
         let work = move |core: &mut Core| {
             let revision = core.store.lease_revoke(id)?;
+            core.stats.revoked += 1;
             core.lease_changed(id);
             Ok(PbLeaseRevokeResponse { header: Some(core.header(revision)) })
         };

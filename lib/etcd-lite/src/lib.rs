@@ -3,13 +3,16 @@
 //! * [`Server`] opens a data directory and answers: over sockets with [`Server::serve`], in the same process with
 //!   [`Server::client`]. It is what `ocicat datastore` runs, and what an agent that brings its own store embeds.
 //! * `engine` is the one owner of the store: jobs come over a channel, a batch of them is one durable commit, answers
-//!   follow the commit. `disk` is that commit, one redb file; `rows` its bytes.
+//!   follow the commit. `disk` is that commit: first into the `log`, then, many together, into one redb file; `load` reads it,
+//!   `rows` are its bytes.
 //! * `hub` and `outbox` are watches: events are computed and encoded once for all that see the same.
-//! * `kv`, `watch`, `lease`, `maintenance`, `cluster`, `auth` are etcd's services, `gateway` its plain HTTP, `dispatch`
-//!   the way to them.
+//! * `kv`, `watch`, `lease`, `maintenance`, `cluster`, `auth` are etcd's services, `gateway` its plain HTTP, `metrics` what that tells
+//!   operators, `dispatch`
+//!   the way to them, `authority` what old clients of etcd need before that.
 //! * [`backup`] is a store in one file, which a snapshot is too. [`transfer`] copies between any two etcds.
 
 mod auth;
+mod authority;
 pub mod backup;
 mod cluster;
 mod convert;
@@ -20,7 +23,10 @@ mod gateway;
 mod hub;
 mod kv;
 mod lease;
+mod load;
+mod log;
 mod maintenance;
+mod metrics;
 mod outbox;
 mod refusal;
 mod rows;

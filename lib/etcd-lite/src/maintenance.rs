@@ -1,8 +1,8 @@
 //! etcd's Maintenance service.
 
 use crate::backup::Writer;
-use crate::disk::Reader;
 use crate::engine::{Core, Engine};
+use crate::load::Reader;
 use crate::refusal::Refusal;
 use etcd_client::proto::{
     PbAlarmMember, PbAlarmRequest, PbAlarmResponse, PbDefragmentRequest, PbDefragmentResponse,
@@ -40,7 +40,7 @@ impl Maintenance {
             Ok(PbStatusResponse {
                 version: VERSION.to_owned(),
                 db_size: size,
-                db_size_in_use: size,
+                db_size_in_use: i64::try_from(core.in_use()).unwrap_or(i64::MAX),
                 leader: header.member_id,
                 raft_index: applied,
                 raft_applied_index: applied,

@@ -38,6 +38,10 @@ impl Body {
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
+
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
 }
 
 /// One message of a stream.
@@ -154,6 +158,11 @@ impl Outbox {
         while self.lock().frames.len() >= MOST_FRAMES {
             self.room.notified().await;
         }
+    }
+
+    /// Messages that are not sent yet.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().frames.len()
     }
 
     /// Nothing more will come.

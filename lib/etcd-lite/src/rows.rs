@@ -26,6 +26,11 @@ pub(crate) fn row_value(record: &Record) -> Vec<u8> {
     row
 }
 
+/// About how many bytes a row takes.
+pub(crate) fn size(key: &[u8], value: usize) -> u64 {
+    (8 + key.len() + COUNTERS + value) as u64
+}
+
 /// The record of a row; `None` for what no record wrote. Key and value share one allocation.
 pub(crate) fn record(row_key: &[u8], row_value: &[u8]) -> Option<Record> {
     let (revision, key) = row_key.split_first_chunk::<8>()?;

@@ -1,11 +1,14 @@
 //! The server: opens a data directory, which it then has for itself, and answers etcd's clients.
 
 use crate::auth::Users;
+use crate::authority::Named;
 use crate::cluster::Urls;
 use crate::disk::{self, Disk, DiskError};
 use crate::dispatch::Dispatch;
 use crate::engine::{Engine, Owner, Settings, Source};
+use crate::metrics::Traffic;
 use etcd_client::{Channel, Client};
+use futures::StreamExt;
 use mvcc::Limits;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{DirBuilder, File};
@@ -21,6 +24,9 @@ use tower::util::BoxCloneSyncService;
 
 /// Who has a data directory holds a lock on this file in it.
 const LOCK: &str = "lock";
+/// How long superseded values are kept: what the Kubernetes API server asks of its etcd. In memory and on disk history would
+/// grow without bound where nobody compacts.
+const RETENTION: Duration = Duration::from_secs(300);
 /// How often etcd tells an idle watch of its progress.
 const PROGRESS: Duration = Duration::from_secs(600);
 
@@ -35,12 +41,20 @@ pub struct Options {
     pub users: Option<Users>,
     /// How often an idle watch that asked for it is told of its progress.
     pub progress_interval: Duration,
+    /// How long history is kept at least before it is compacted without being asked; `None` for ever, as etcd does.
+    pub retention: Option<Duration>,
 }
 
 impl Options {
-    /// A store in `data_dir` with etcd's defaults.
+    /// A store in `data_dir` with etcd's defaults, except that it keeps history for five minutes.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), quota: None, users: None, progress_interval: PROGRESS }
+        Self {
+            data_dir: data_dir.into(),
+            quota: None,
+            users: None,
+            progress_interval: PROGRESS,
+            retention: Some(RETENTION),
+        }
     }
 }
 
@@ -111,6 +125,7 @@ pub struct Server {
     owner: Owner,
     dispatch: Dispatch,
     urls: Urls,
+    traffic: Arc<Traffic>,
     _lock: DirectoryLock,
 }
 
@@ -122,12 +137,17 @@ impl Server {
     pub fn open(options: Options) -> Result<Self, ServerError> {
         let directory = options.data_dir;
         let lock = DirectoryLock::take(&directory)?;
-        let settings =
-            Settings { limits: Limits::default(), quota: options.quota, progress: options.progress_interval };
+        let settings = Settings {
+            limits: Limits::default(),
+            quota: options.quota,
+            progress: options.progress_interval,
+            retention: options.retention,
+        };
         let (engine, owner, _) = Engine::start(source(directory), settings)?;
-        let urls = Urls::default();
-        let dispatch = Dispatch::new(&engine, options.users.map(Arc::new), Arc::clone(&urls));
-        Ok(Self { engine, owner, dispatch, urls, _lock: lock })
+        let (urls, traffic) = (Urls::default(), Arc::new(Traffic::default()));
+        let dispatch =
+            Dispatch::new(&engine, options.users.map(Arc::new), Arc::clone(&urls), Arc::clone(&traffic));
+        Ok(Self { engine, owner, dispatch, urls, traffic, _lock: lock })
     }
 
     /// A client in this process: requests do not leave it.
@@ -164,7 +184,9 @@ impl Server {
             }
             server = server.tls_config(config).map_err(failed)?;
         }
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let incoming = TcpIncoming::from(listener)
+            .with_nodelay(Some(true))
+            .map(|taken| taken.map(|connection| Named::new(connection, Arc::clone(&self.traffic))));
         server.serve_with_incoming(self.dispatch.clone(), incoming).await.map_err(failed)
     }
 

@@ -1,6 +1,6 @@
 //! Storage that fails: power cuts at every write, pages that were never synced, disks that fill up.
 
-use crate::disk::{Batch, Disk};
+use crate::disk::{Batch, Disk, DiskError};
 use crate::engine::{Core, Engine, Settings, Source};
 use crate::refusal::Refusal;
 use mvcc::{Limits, PutRequest, RangeRequest, Store};
@@ -10,29 +10,47 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// What a disk was told, in order.
+/// The two files: database and log.
+const FILES: usize = 2;
+type Files = [Vec<u8>; FILES];
+/// Small, so that it is full now and then.
+const LOG: usize = 16 << 10;
+
+/// What a disk was told, in order, and of which file.
 #[derive(Debug, Clone)]
 enum Step {
-    Write(u64, Vec<u8>),
-    SetLen(u64),
-    Sync,
+    Write(usize, u64, Vec<u8>),
+    SetLen(usize, u64),
+    Sync(usize),
 }
 
 #[derive(Debug, Default)]
 struct Tape {
-    now: Vec<u8>,
+    now: Files,
     steps: Vec<Step>,
-    /// No byte beyond can be written.
+    /// No byte of the database beyond can be written.
     capacity: Option<u64>,
 }
 
 /// A disk in memory that remembers everything it was told.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Recorder(Arc<Mutex<Tape>>);
 
+/// One file of it.
+#[derive(Debug, Clone)]
+struct Recorded(Recorder, usize);
+
 impl Recorder {
-    fn of(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(Mutex::new(Tape { now: bytes, ..Tape::default() })))
+    fn new(log: usize) -> Self {
+        Self::of([Vec::new(), vec![0; log]])
+    }
+
+    fn of(now: Files) -> Self {
+        Self(Arc::new(Mutex::new(Tape { now, ..Tape::default() })))
+    }
+
+    fn disk(&self, name: &str) -> Result<Disk, DiskError> {
+        Disk::on(Recorded(self.clone(), 0), Recorded(self.clone(), 1), Path::new(name))
     }
 
     fn tape(&self) -> MutexGuard<'_, Tape> {
@@ -40,14 +58,14 @@ impl Recorder {
     }
 }
 
-impl redb::StorageBackend for Recorder {
+impl redb::StorageBackend for Recorded {
     fn len(&self) -> std::io::Result<u64> {
-        Ok(self.tape().now.len() as u64)
+        Ok(self.0.tape().now[self.1].len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
         let from = usize::try_from(offset).unwrap();
-        match self.tape().now.get(from..from + out.len()) {
+        match self.0.tape().now[self.1].get(from..from + out.len()) {
             Some(bytes) => out.copy_from_slice(bytes),
             None => return Err(std::io::ErrorKind::UnexpectedEof.into()),
         }
@@ -55,40 +73,42 @@ impl redb::StorageBackend for Recorder {
     }
 
     fn set_len(&self, len: u64) -> std::io::Result<()> {
-        let mut tape = self.tape();
-        apply(&mut tape.now, &Step::SetLen(len));
-        tape.steps.push(Step::SetLen(len));
+        let mut tape = self.0.tape();
+        let step = Step::SetLen(self.1, len);
+        apply(&mut tape.now, &step);
+        tape.steps.push(step);
         Ok(())
     }
 
     fn sync_data(&self) -> std::io::Result<()> {
-        self.tape().steps.push(Step::Sync);
+        self.0.tape().steps.push(Step::Sync(self.1));
         Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        let mut tape = self.tape();
-        if tape.capacity.is_some_and(|most| offset + data.len() as u64 > most) {
+        let mut tape = self.0.tape();
+        if self.1 == 0 && tape.capacity.is_some_and(|most| offset + data.len() as u64 > most) {
             return Err(std::io::ErrorKind::StorageFull.into());
         }
-        let step = Step::Write(offset, data.to_vec());
+        let step = Step::Write(self.1, offset, data.to_vec());
         apply(&mut tape.now, &step);
         tape.steps.push(step);
         Ok(())
     }
 }
 
-fn apply(disk: &mut Vec<u8>, step: &Step) {
+fn apply(files: &mut Files, step: &Step) {
     match step {
-        Step::Write(offset, data) => {
+        Step::Write(file, offset, data) => {
+            let disk = &mut files[*file];
             let from = usize::try_from(*offset).unwrap();
             if disk.len() < from + data.len() {
                 disk.resize(from + data.len(), 0);
             }
             disk[from..from + data.len()].copy_from_slice(data);
         }
-        Step::SetLen(len) => disk.resize(usize::try_from(*len).unwrap(), 0),
-        Step::Sync => {}
+        Step::SetLen(file, len) => files[*file].resize(usize::try_from(*len).unwrap(), 0),
+        Step::Sync(_) => {}
     }
 }
 
@@ -110,11 +130,11 @@ fn loaded(disk: &Disk) -> Store {
 
 /// Commits some batches of all kinds; where in the tape each was answered, and what was there then.
 fn history(recorder: &Recorder) -> Vec<(usize, String)> {
-    let disk = Disk::on(recorder.clone(), Path::new("tape")).unwrap();
+    let mut disk = recorder.disk("tape").unwrap();
     let mut store = Store::new();
     let mut answered = vec![(recorder.tape().steps.len(), content(&store))];
     let mut garbage = Vec::new();
-    for round in 0..12u64 {
+    for round in 0..24u64 {
         let before = store.revision();
         for number in 0..3 {
             let value = vec![round as u8; 200 + (round as usize * 700) % 5000];
@@ -130,7 +150,7 @@ fn history(recorder: &Recorder) -> Vec<(usize, String)> {
         } else {
             batch.garbage = std::mem::take(&mut garbage);
         }
-        disk.commit(&batch).unwrap();
+        disk.commit(batch).unwrap();
         answered.push((recorder.tape().steps.len(), content(&store)));
     }
     std::mem::forget(disk);
@@ -138,9 +158,8 @@ fn history(recorder: &Recorder) -> Vec<(usize, String)> {
 }
 
 /// After a cut there is what was answered last, or what was on its way.
-fn check(bytes: Vec<u8>, at: usize, answered: &[(usize, String)], what: &str) {
-    let found =
-        Disk::on(Recorder::of(bytes), Path::new("cut")).unwrap_or_else(|error| panic!("{what}: {error}"));
+fn check(files: Files, at: usize, answered: &[(usize, String)], what: &str) {
+    let found = Recorder::of(files).disk("cut").unwrap_or_else(|error| panic!("{what}: {error}"));
     let found = content(&loaded(&found));
     let last = answered.iter().rposition(|(step, _)| *step <= at).unwrap();
     let allowed: Vec<&String> = answered.iter().skip(last).take(2).map(|(_, content)| content).collect();
@@ -149,14 +168,14 @@ fn check(bytes: Vec<u8>, at: usize, answered: &[(usize, String)], what: &str) {
 
 #[test]
 fn a_power_cut_at_any_write_loses_nothing_that_was_answered() {
-    let recorder = Recorder::default();
+    let recorder = Recorder::new(LOG);
     let answered = history(&recorder);
     let steps = recorder.tape().steps.clone();
     let first = answered[0].0;
     let mut random = 7;
     let mut cuts = 0;
     // what is certainly on the disk, and what was told to it since
-    let (mut synced, mut loose): (Vec<u8>, Vec<Step>) = (Vec::new(), Vec::new());
+    let (mut synced, mut loose): (Files, Vec<Step>) = ([Vec::new(), vec![0; LOG]], Vec::new());
     for (at, step) in steps.iter().enumerate() {
         if at >= first {
             // everything so far arrived
@@ -168,9 +187,9 @@ fn a_power_cut_at_any_write_loses_nothing_that_was_answered() {
                 let mut some = synced.clone();
                 for step in &loose {
                     match step {
-                        Step::Write(offset, data) if next(&mut random).is_multiple_of(4) => {
+                        Step::Write(file, offset, data) if next(&mut random).is_multiple_of(4) => {
                             let len = (next(&mut random) as usize % data.len()) & !511;
-                            apply(&mut some, &Step::Write(*offset, data[..len].to_vec()));
+                            apply(&mut some, &Step::Write(*file, *offset, data[..len].to_vec()));
                         }
                         Step::Write(..) if next(&mut random).is_multiple_of(2) => {}
                         step => apply(&mut some, step),
@@ -181,7 +200,13 @@ fn a_power_cut_at_any_write_loses_nothing_that_was_answered() {
             }
         }
         match step {
-            Step::Sync => loose.drain(..).for_each(|step| apply(&mut synced, &step)),
+            Step::Sync(file) => loose.retain(|step| {
+                let theirs = matches!(step, Step::Write(of, ..) | Step::SetLen(of, _) if of == file);
+                if theirs {
+                    apply(&mut synced, step);
+                }
+                !theirs
+            }),
             step => loose.push(step.clone()),
         }
     }
@@ -191,7 +216,7 @@ fn a_power_cut_at_any_write_loses_nothing_that_was_answered() {
 fn source(recorder: &Recorder, free: &Arc<AtomicU64>) -> Source {
     let (recorder, free) = (recorder.clone(), Arc::clone(free));
     Source {
-        open: Box::new(move || Disk::on(recorder.clone(), Path::new("tape"))),
+        open: Box::new(move || recorder.disk("tape")),
         free: Box::new(move || Some(free.load(Ordering::Relaxed))),
         size: Box::new(|| 0),
     }
@@ -201,6 +226,7 @@ const SETTINGS: Settings = Settings {
     limits: Limits { max_txn_ops: 128, min_lease_ttl: 2 },
     quota: None,
     progress: Duration::from_secs(600),
+    retention: None,
 };
 
 async fn put(engine: &Engine, key: String, value: Vec<u8>) -> Result<i64, Refusal> {
@@ -226,7 +252,7 @@ async fn all(engine: &Engine) -> Result<BTreeMap<String, usize>, Refusal> {
 
 #[tokio::test]
 async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
-    let (recorder, free) = (Recorder::default(), Arc::new(AtomicU64::new(u64::MAX)));
+    let (recorder, free) = (Recorder::new(300_000), Arc::new(AtomicU64::new(u64::MAX)));
     let (engine, owner, _) = Engine::start(source(&recorder, &free), SETTINGS).unwrap();
     put(&engine, "k1".into(), vec![1; 100]).await.unwrap();
     free.store(1000, Ordering::Relaxed);
@@ -237,7 +263,7 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
     free.store(u64::MAX, Ordering::Relaxed);
     put(&engine, "k2".into(), vec![1; 100]).await.unwrap();
     // and when nobody saw it coming: the write itself fails
-    let size = recorder.tape().now.len() as u64;
+    let size = recorder.tape().now[0].len() as u64;
     recorder.tape().capacity = Some(size);
     let mut kept = all(&engine).await.unwrap();
     let mut failed = 0;

@@ -67,6 +67,11 @@ impl History {
         self.entries().last().filter(|entry| !entry.deleted())
     }
 
+    /// The revision of the newest entry, 0 when there is none.
+    pub(crate) fn newest(&self) -> Revision {
+        self.entries().last().map_or(0, |entry| entry.modified)
+    }
+
     /// The entry a reader at `revision` sees, if the key existed then.
     pub(crate) fn at(&self, revision: Revision) -> Option<&Entry> {
         self.upto(revision).last().filter(|entry| !entry.deleted())
@@ -91,9 +96,9 @@ impl History {
         self.push(Entry { modified: revision, created: 0, version: 0, lease: 0, value: Bytes::new() });
     }
 
-    /// Forgets what no reader at or after `revision` can see, and tells the revisions of what went. A deletion at exactly
+    /// Forgets what no reader at or after `revision` can see, and tells revision and size of what went. A deletion at exactly
     /// `revision` stays, because a watch may still start there.
-    pub(crate) fn compact(&mut self, revision: Revision, mut gone: impl FnMut(Revision)) {
+    pub(crate) fn compact(&mut self, revision: Revision, mut gone: impl FnMut(Revision, usize)) {
         let seen = self.upto(revision);
         let cut = match seen.last() {
             Some(entry) if entry.deleted() && entry.modified < revision => seen.len(),
@@ -102,7 +107,7 @@ impl History {
         if cut == 0 {
             return;
         }
-        seen.iter().take(cut).for_each(|entry| gone(entry.modified));
+        seen.iter().take(cut).for_each(|entry| gone(entry.modified, entry.value.len()));
         let mut kept = match std::mem::take(self) {
             History::Many(entries) => entries.into_iter().skip(cut).collect::<Vec<_>>(),
             History::Empty | History::One(_) => Vec::new(),

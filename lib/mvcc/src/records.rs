@@ -44,6 +44,8 @@ pub struct Forgotten {
     pub revision: Revision,
     /// The key.
     pub key: Bytes,
+    /// Length of the value in bytes.
+    pub size: usize,
 }
 
 impl Store {
@@ -80,7 +82,8 @@ impl Store {
         records: impl IntoIterator<Item = Record>,
     ) -> (Store, Vec<Forgotten>) {
         let mut store = Store::with_limits(limits);
-        let mut entries: Vec<(Bytes, Entry)> = Vec::new();
+        // one entry a record, brought together in place: a large store must not need its memory twice while it starts
+        let mut histories: Vec<(Bytes, History)> = Vec::new();
         let mut keys: Vec<Bytes> = Vec::new();
         for record in records {
             if record.revision != store.revision && !keys.is_empty() {
@@ -89,26 +92,27 @@ impl Store {
             store.revision = record.revision;
             keys.push(record.key.clone());
             let Record { revision: modified, key, value, created, version, lease, .. } = record;
-            entries.push((key, Entry { modified, created, version, lease, value }));
+            histories.push((key, History::One(Entry { modified, created, version, lease, value })));
         }
         if !keys.is_empty() {
             store.log.push_back((store.revision, Keys::new(keys)));
         }
         store.log.shrink_to_fit();
-        // stable, so that each key's entries stay in order
-        entries.sort_by(|a, b| a.0.cmp(&b.0));
-        let mut histories: Vec<(Bytes, History)> = Vec::with_capacity(entries.len());
-        for (key, entry) in entries {
-            match histories.last_mut() {
-                Some((last, history)) if *last == key => history.push(entry),
-                _ => histories.push((key, History::One(entry))),
+        histories
+            .sort_unstable_by(|(a, first), (b, second)| a.cmp(b).then(first.newest().cmp(&second.newest())));
+        histories.dedup_by(|(later_key, later), (key, history)| {
+            let same = key == later_key;
+            if same && let History::One(entry) = std::mem::take(later) {
+                history.push(entry);
             }
-        }
+            same
+        });
         store.leases = Leases::default();
         leases.into_iter().for_each(|lease| store.leases.restore(lease));
         for (key, history) in &histories {
             store.leases.rebind(key, 0, history.live().map_or(0, |entry| entry.lease));
         }
+        store.existing = histories.iter().filter(|(_, history)| history.live().is_some()).count();
         store.index = histories.into_iter().collect();
         store.revision = store.revision.max(compacted);
         let forgotten = if compacted > 0 { store.forget(compacted) } else { Vec::new() };

@@ -56,6 +56,8 @@ impl Keys {
 pub struct Store {
     pub(crate) limits: Limits,
     pub(crate) index: Index,
+    /// Keys of the index that are not deleted.
+    pub(crate) existing: usize,
     /// Keys changed by each revision, in order of the operations; oldest first.
     pub(crate) log: VecDeque<(Revision, Keys)>,
     pub(crate) revision: Revision,
@@ -81,6 +83,7 @@ impl Store {
         Self {
             limits,
             index: Index::new(),
+            existing: 0,
             log: VecDeque::new(),
             revision: 1,
             compacted: 0,
@@ -96,6 +99,11 @@ impl Store {
     /// The revision of the last compaction, the oldest that can be read; 0 when there was none.
     pub fn compacted(&self) -> Revision {
         self.compacted
+    }
+
+    /// How many keys exist now.
+    pub fn key_count(&self) -> usize {
+        self.existing
     }
 
     /// Reads a range.
@@ -160,7 +168,9 @@ impl Store {
         for (_, keys) in self.log.range(..reach) {
             for key in keys.as_slice() {
                 let Some(history) = self.index.get_mut(key) else { continue };
-                history.compact(revision, |at| forgotten.push(Forgotten { revision: at, key: key.clone() }));
+                history.compact(revision, |at, size| {
+                    forgotten.push(Forgotten { revision: at, key: key.clone(), size });
+                });
                 if history.is_empty() {
                     self.index.remove(key);
                 }
@@ -321,6 +331,7 @@ impl<'s> Change<'s> {
         let revision = self.writing();
         let store = &mut *self.store;
         let history = store.index.entry(request.key.clone()).or_default();
+        store.existing += usize::from(history.live().is_none());
         let (old_value, old_lease) = history.live().map_or((Bytes::new(), 0), |e| (e.value.clone(), e.lease));
         let prev = if request.prev_kv { history.live().map(|entry| entry.to_kv(&request.key)) } else { None };
         let value = if request.ignore_value { old_value } else { request.value.clone() };
@@ -346,6 +357,7 @@ impl<'s> Change<'s> {
             self.keys.push(key.clone());
             deleted += 1;
         }
+        self.store.existing = self.store.existing.saturating_sub(usize::try_from(deleted).unwrap_or(0));
         DeleteResponse { revision: self.seen(), deleted, prevs }
     }
 

@@ -74,7 +74,8 @@ pub(crate) struct Ours {
 
 impl Ours {
     pub(crate) fn start(directory: &Path) -> Self {
-        Self::start_with(Options::new(directory))
+        // history goes when a test says so
+        Self::start_with(Options { retention: None, ..Options::new(directory) })
     }
 
     pub(crate) fn with_users(directory: &Path, users: &str) -> Self {
@@ -128,13 +129,12 @@ pub(crate) async fn connect(url: &str) -> Client {
     Client::connect([url], None).await.unwrap()
 }
 
-/// Debian's etcdctl. With a scheme it would ask single members for a host by the name of the whole URL, which no HTTP/2
-/// library but Go's takes.
+/// Debian's etcdctl.
 pub(crate) fn etcdctl(url: &str, words: &[&str]) -> Output {
     Command::new("/usr/bin/etcdctl")
         .env_clear()
         .env("ETCDCTL_API", "3")
-        .args(["--endpoints", url.trim_start_matches("http://")])
+        .args(["--endpoints", url])
         .args(words)
         .output()
         .expect("cannot run /usr/bin/etcdctl: install package etcd-client")

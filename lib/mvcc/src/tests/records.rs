@@ -40,6 +40,8 @@ proptest! {
         prop_assert_eq!(again.revision(), store.revision());
         prop_assert_eq!(again.compacted(), store.compacted());
         prop_assert_eq!(all(&again), all(&store));
+        let existing = store.range(&RangeRequest::prefix("k")).unwrap().count;
+        prop_assert_eq!((store.key_count() as i64, again.key_count() as i64), (existing, existing));
         prop_assert_eq!(again.lease_info(lease, now), store.lease_info(lease, now));
         for revision in store.compacted().max(1)..=store.revision() {
             let request = RangeRequest { revision, ..RangeRequest::prefix("k") };
