@@ -9,3 +9,4 @@ mod neighbor;
 mod random;
 mod situations;
 mod telling;
+mod tidying;
