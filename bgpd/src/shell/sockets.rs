@@ -5,15 +5,19 @@ use crate::speaker::Link;
 use crate::transport::{Ready, SocketId};
 use bytes::Bytes;
 use std::io::{ErrorKind, IoSlice};
+use tokio::time::Instant;
 
 /// Reads of one connection in one round: nobody has to wait for a flood to end.
 const READS: usize = 4;
 
 impl Shell {
-    /// Takes everything that is ready.
+    /// Takes everything that is ready, unless that takes longer than a burst may: the rest waits for the next round, so that
+    /// those who come first in the order of sockets do not always come first.
     pub(super) fn read_ready(&mut self) {
-        let mut ready = std::mem::take(&mut self.ready);
-        for one in ready.drain(..) {
+        self.burst.get_or_insert_with(Instant::now);
+        while !self.is_overdue()
+            && let Some(one) = self.ready.pop_front()
+        {
             match one {
                 Ready::Accepted { socket, endpoints, .. } => {
                     let now = self.now();
@@ -43,8 +47,6 @@ impl Shell {
                 }
             }
         }
-        // Its room is used again.
-        self.ready = ready;
     }
 
     fn opened(&mut self, link: Link, socket: SocketId) {
@@ -113,7 +115,7 @@ impl Shell {
                     }
                     // Less than there was room for: that was all. What sessions want is done before more is read.
                     self.outputs();
-                    if count < self.buffer.len() {
+                    if count < self.buffer.len() || self.is_overdue() {
                         return;
                     }
                 }
