@@ -6,6 +6,7 @@ use bgpd::{Config, RouterId};
 use datastore::directory::DirectoryStore;
 use kernel::memory::World;
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
+use observe::health::Health;
 use observe::shutdown::Shutdown;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
@@ -50,6 +51,7 @@ fn speaker(resources: PathBuf, socket: PathBuf, shutdown: Shutdown) -> thread::J
                 endpoint_status: resources.join("status"),
                 socket,
                 router_id: RouterId::Address,
+                health: Health::default(),
             };
             bgpd::run(config, shutdown).await.unwrap();
         });
