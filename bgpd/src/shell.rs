@@ -27,6 +27,7 @@ use bgp_rib::{FibRoute, NextHop, PeerId};
 use bgp_session::{Deferred, Time};
 use bgp_wire::{Family, Prefix};
 use futures::future::select;
+use metrics::Counter;
 use observe::health::{Report, Reporter};
 use observe::shutdown::Shutdown;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -85,6 +86,9 @@ pub(crate) struct Shell {
     settling: Vec<Family>,
     /// Makes hash tables and timers unpredictable.
     seed: u64,
+    /// Octets of all connections.
+    received: Counter,
+    sent: Counter,
     reporter: Reporter,
 }
 
@@ -133,6 +137,8 @@ impl Shell {
             turn_of_others: false,
             settling: Vec::new(),
             seed: 0,
+            received: metrics::counter!("bgpd_received_octets"),
+            sent: metrics::counter!("bgpd_sent_octets"),
             reporter,
             config,
         };

@@ -1,7 +1,7 @@
 //! Between the speaker's links and the transport's sockets.
 
 use super::Shell;
-use crate::speaker::Link;
+use crate::speaker::{CHUNKS, Link};
 use crate::transport::{Ready, SocketId};
 use bytes::Bytes;
 use std::io::{ErrorKind, IoSlice};
@@ -109,7 +109,7 @@ impl Shell {
             match self.transport.read(socket, &mut self.buffer) {
                 Ok(0) => return self.lost(socket, "the neighbour has closed the connection"),
                 Ok(count) => {
-                    metrics::counter!("bgpd_received_octets").increment(u64::try_from(count).unwrap_or(0));
+                    self.received.increment(u64::try_from(count).unwrap_or(0));
                     if let (Some(speaker), Some(octets)) = (&mut self.speaker, self.buffer.get(..count)) {
                         speaker.received(link, octets, now);
                     }
@@ -150,12 +150,16 @@ impl Shell {
                 return;
             }
             let all: usize = chunks.iter().map(|chunk| chunk.len()).sum();
+            let is_all = chunks.len() < CHUNKS;
             match self.transport.write(socket, &chunks) {
                 Ok(written) => {
-                    metrics::counter!("bgpd_sent_octets").increment(u64::try_from(written).unwrap_or(0));
+                    self.sent.increment(u64::try_from(written).unwrap_or(0));
                     speaker.wrote(link, written, now);
                     if written < all {
                         return speaker.blocked(link, true, now);
+                    }
+                    if is_all {
+                        return;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
