@@ -4,37 +4,18 @@ use crate::proto::bgp_client::BgpClient;
 use crate::proto::{
     ExplainRequest, ExplainResponse, Peer, PeersRequest, Route, RoutesRequest, StatusRequest, StatusResponse,
 };
-use observe::proto::MetricsRequest;
-use observe::proto::observe_client::ObserveClient;
-use observe::socket::{SocketError, dial};
+pub use observe::client::ClientError;
 use std::path::Path;
 use tonic::transport::Channel;
 
 /// Where a speaker's socket lies unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/ocicat/bgpd.sock";
 
-/// Why a speaker cannot be asked.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// Nothing answers there.
-    #[error(transparent)]
-    Socket(#[from] SocketError),
-    /// It refuses the question, in its words.
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl From<tonic::Status> for ClientError {
-    fn from(status: tonic::Status) -> Self {
-        ClientError::Refused(status.message().to_owned())
-    }
-}
-
 /// A connection to a speaker.
 #[derive(Debug)]
 pub struct Client {
     bgp: BgpClient<Channel>,
-    channel: Channel,
+    process: observe::client::Client,
 }
 
 impl Client {
@@ -43,17 +24,16 @@ impl Client {
     /// # Errors
     /// Nothing answers there.
     pub async fn dial(socket: &Path) -> Result<Self, ClientError> {
-        let channel = dial(socket).await?;
-        Ok(Self { bgp: BgpClient::new(channel.clone()), channel })
+        let process = observe::client::Client::dial(socket).await?;
+        Ok(Self { bgp: BgpClient::new(process.channel()), process })
     }
 
     /// All metrics of the speaker's process in the Prometheus text format.
     ///
     /// # Errors
     /// The connection is lost.
-    pub async fn metrics(&mut self) -> Result<String, ClientError> {
-        let mut observe = ObserveClient::new(self.channel.clone());
-        Ok(observe.metrics(MetricsRequest {}).await?.into_inner().text)
+    pub async fn metrics(&self) -> Result<String, ClientError> {
+        self.process.metrics().await
     }
 
     /// The speaker as a whole.

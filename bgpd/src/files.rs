@@ -3,27 +3,22 @@
 //! Only that something changed is told; whoever asks reads again what matters. A directory that is not there is looked
 //! for again now and then.
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use datastore::directory::{BURST, QUIET, Watch};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 
-/// Silence after which a burst of changes is over.
-const QUIET: Duration = Duration::from_millis(50);
 /// How often a directory that is not there is looked for.
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// Watches directories and those inside of them.
 pub(crate) struct Files {
     directories: Vec<PathBuf>,
-    inotify: AsyncFd<Descriptor>,
+    watch: Watch,
     /// Directories that could be watched the last time.
     watched: Vec<PathBuf>,
-    /// The end of the burst of changes that has been read of and not told yet: a wait given up must not lose it.
-    burst: Option<Instant>,
+    /// The burst of changes that has been read of and not told yet: a wait given up must not lose it.
+    burst: Option<Burst>,
     /// When directories that are not there are looked for, for the same reason.
     look_again: Instant,
 }
@@ -34,22 +29,19 @@ impl std::fmt::Debug for Files {
     }
 }
 
-struct Descriptor(Inotify);
-
-impl AsRawFd for Descriptor {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
+/// When a burst of changes is over: with silence, but not later than `latest`.
+#[derive(Clone, Copy)]
+struct Burst {
+    end: Instant,
+    latest: Instant,
 }
 
 impl Files {
     /// Watches these directories, there or not, and what directories they hold. Must be called on a runtime.
     pub(crate) fn watch(directories: Vec<PathBuf>) -> std::io::Result<Self> {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        let inotify = ready(inotify)?;
         let mut files = Self {
             directories,
-            inotify,
+            watch: Watch::new()?,
             watched: Vec::new(),
             burst: None,
             look_again: Instant::now() + AGAIN,
@@ -79,55 +71,37 @@ impl Files {
     /// Waits for the kernel to tell of a burst of changes, to its end.
     async fn told(&mut self) -> bool {
         loop {
-            let inotify = &self.inotify;
-            let next = async {
-                let Ok(mut ready) = inotify.readable().await else {
-                    return std::future::pending().await;
-                };
-                let read = inotify.get_ref().0.read_events();
-                if read.is_err() {
-                    ready.clear_ready();
-                }
-                read.is_ok()
-            };
+            let next = self.watch.events();
             let read = match self.burst {
-                None => next.await,
-                Some(end) => match tokio::time::timeout_at(end, next).await {
-                    Ok(read) => read,
-                    Err(_) => {
-                        self.burst = None;
-                        return true;
-                    }
-                },
+                None => Some(next.await),
+                // A wait whose time is over takes what is there nevertheless.
+                Some(burst) if burst.end <= Instant::now() => None,
+                Some(burst) => tokio::time::timeout_at(burst.end, next).await.ok(),
             };
-            if read {
-                self.burst = Some(Instant::now() + QUIET);
+            let Some(read) = read else {
+                self.burst = None;
+                return true;
+            };
+            match read {
+                Ok(_) => {
+                    let now = Instant::now();
+                    let latest = self.burst.map_or(now + BURST, |burst| burst.latest);
+                    self.burst = Some(Burst { end: latest.min(now + QUIET), latest });
+                }
+                // Nothing can be read for now: directories are looked for again meanwhile.
+                Err(_) => tokio::time::sleep(AGAIN).await,
             }
         }
     }
 
     /// Watches what is there now: directories may have come, and gone and come again.
     fn renew(&mut self) {
-        let flags = AddWatchFlags::IN_CREATE
-            | AddWatchFlags::IN_DELETE
-            | AddWatchFlags::IN_CLOSE_WRITE
-            | AddWatchFlags::IN_MOVED_TO
-            | AddWatchFlags::IN_MOVED_FROM
-            | AddWatchFlags::IN_DELETE_SELF
-            | AddWatchFlags::IN_ONLYDIR;
         let all = self
             .directories
             .iter()
             .flat_map(|directory| std::iter::once(directory.clone()).chain(inside(directory)));
-        let inotify = &self.inotify.get_ref().0;
-        self.watched = all.filter(|path| inotify.add_watch(path, flags).is_ok()).collect();
+        self.watched = all.filter(|path| self.watch.add(path).is_ok()).collect();
     }
-}
-
-#[allow(unsafe_code)]
-fn ready(inotify: Inotify) -> std::io::Result<AsyncFd<Descriptor>> {
-    // SAFETY: the descriptor is open and stays the same one for as long as it lives: nothing closes or replaces it.
-    Ok(unsafe { AsyncFd::register_with_interest(Descriptor(inotify), Interest::READABLE)? })
 }
 
 fn inside(directory: &Path) -> impl Iterator<Item = PathBuf> {
@@ -180,6 +154,22 @@ mod tests {
             }
         };
         assert!(tokio::time::timeout(Duration::from_secs(10), told).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_never_rests_does_not_hide_its_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut files = Files::watch(vec![folder.path().to_path_buf()]).unwrap();
+        let writes = async {
+            for n in 0.. {
+                std::fs::write(folder.path().join("k"), n.to_string()).unwrap();
+                tokio::time::sleep(QUIET / 10).await;
+            }
+        };
+        tokio::select! {
+            changed = changed(&mut files) => assert!(changed),
+            () = writes => unreachable!("it never rests"),
+        }
     }
 
     #[tokio::test]

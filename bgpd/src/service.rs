@@ -27,29 +27,29 @@ pub(crate) enum Destination {
     Address(IpAddr),
 }
 
-/// How far a reader of the table has come: a family, and the paths of it that were passed.
+/// How far a reader of the table has come: a family, and the place in its table where the next page begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Cursor {
     pub family: Family,
-    pub passed: usize,
+    pub place: u32,
 }
 
 impl Cursor {
-    pub(crate) const BEGIN: Cursor = Cursor { family: Family::Ipv4Unicast, passed: 0 };
+    pub(crate) const BEGIN: Cursor = Cursor { family: Family::Ipv4Unicast, place: 0 };
 
     fn parse(text: &str) -> Option<Self> {
         if text.is_empty() {
             return Some(Self::BEGIN);
         }
-        let (afi, passed) = text.split_once(':')?;
+        let (afi, place) = text.split_once(':')?;
         let family = Family::from_numbers(afi.parse().ok()?, 1)?;
-        Some(Self { family, passed: passed.parse().ok()? })
+        Some(Self { family, place: place.parse().ok()? })
     }
 }
 
 impl std::fmt::Display for Cursor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.family.afi(), self.passed)
+        write!(f, "{}:{}", self.family.afi(), self.place)
     }
 }
 
@@ -151,7 +151,7 @@ mod tests {
         for bad in ["", "x", "10.0.0.0/33", "10.0.0.0/", "/8", "10.0.0.0/-1"] {
             assert_eq!(destination(bad), None, "{bad}");
         }
-        let cursor = Cursor { family: Family::Ipv6Unicast, passed: 7 };
+        let cursor = Cursor { family: Family::Ipv6Unicast, place: 7 };
         assert_eq!(Cursor::parse(&cursor.to_string()), Some(cursor));
         assert_eq!(
             (Cursor::parse(""), Cursor::parse("3:1"), Cursor::parse("x")),

@@ -26,18 +26,21 @@ use bgp_config::{NodePlan, SessionKey, WorkloadStatus};
 use bgp_rib::{FibRoute, NextHop, PeerId};
 use bgp_session::{Deferred, Time};
 use bgp_wire::{Family, Prefix};
+use futures::future::select;
+use metrics::Counter;
 use observe::health::{Report, Reporter};
 use observe::shutdown::Shutdown;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-/// How long input may go on before what came of it goes out. It is looked at between rounds of reading, each of which takes
-/// at most some messages of each socket.
+/// How long input may go on before what came of it goes out. It is looked at after every read, of [`BUFFER`] octets at most.
 const BURST: Duration = Duration::from_millis(2);
+/// What is forgotten at one go when there is nothing else to do: nobody waits longer for it than for a short message.
+const TIDY: usize = 256;
 /// Octets read at one go.
 const BUFFER: usize = 256 << 10;
 /// How long last words and the last batch may take at the end.
@@ -72,14 +75,20 @@ pub(crate) struct Shell {
     waiting_for_device: BTreeMap<Prefix, FibRoute>,
     /// Link-local next hops of interest.
     on_links: BTreeSet<NextHop>,
-    ready: Vec<Ready>,
+    /// Sockets that have something and were not served yet.
+    ready: VecDeque<Ready>,
     buffer: Box<[u8]>,
     /// When input began that has not gone out yet.
     burst: Option<Instant>,
+    /// A burst has just gone out: before sockets are read again, everybody else gets a turn.
+    turn_of_others: bool,
     /// Families whose stale routes go with the next flush.
     settling: Vec<Family>,
     /// Makes hash tables and timers unpredictable.
     seed: u64,
+    /// Octets of all connections.
+    received: Counter,
+    sent: Counter,
     reporter: Reporter,
 }
 
@@ -93,6 +102,8 @@ enum Happened {
     Time,
     /// Nothing more is ready: what there is goes out.
     Quiet,
+    /// Nothing is to be done for anybody.
+    Idle,
     End,
 }
 
@@ -120,11 +131,14 @@ impl Shell {
             since: HashMap::new(),
             waiting_for_device: BTreeMap::new(),
             on_links: BTreeSet::new(),
-            ready: Vec::new(),
+            ready: VecDeque::new(),
             buffer: vec![0; BUFFER].into_boxed_slice(),
             burst: None,
+            turn_of_others: false,
             settling: Vec::new(),
             seed: 0,
+            received: metrics::counter!("bgpd_received_octets"),
+            sent: metrics::counter!("bgpd_sent_octets"),
             reporter,
             config,
         };
@@ -138,18 +152,17 @@ impl Shell {
     pub(crate) async fn run(mut self, mut questions: Questions, shutdown: Shutdown) -> Result<(), RunError> {
         loop {
             match self.wait(&mut questions, &shutdown).await? {
-                Happened::Sockets => {
-                    self.read_ready();
-                    self.burst.get_or_insert_with(Instant::now);
-                }
+                Happened::Sockets => self.read_ready(),
                 Happened::Kernel => {}
                 Happened::Quiet => {
                     self.burst = None;
                     self.settle();
-                    // However long the flood, the kernel's answers and people's questions get their turn.
+                    // However long the flood, time, the kernel's answers and people's questions get their turn.
+                    self.turn_of_others = true;
                     tokio::task::yield_now().await;
                     continue;
                 }
+                Happened::Idle => self.tidy(),
                 Happened::Plan(plan) => self.take_plan(plan),
                 Happened::Files => self.take_files(),
                 Happened::Asked(question, answer) => {
@@ -172,43 +185,67 @@ impl Shell {
     }
 
     async fn wait(&mut self, questions: &mut Questions, shutdown: &Shutdown) -> Result<Happened, RunError> {
-        let deadline = self.deadline();
-        let quiet = async {
-            match self.burst {
-                Some(_) => {}
-                None => std::future::pending().await,
-            }
-        };
-        let files = async {
-            match &mut self.files {
-                Some(files) => files.changed().await,
-                None => std::future::pending().await,
-            }
-        };
-        let time = async {
-            match deadline {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        let overdue = self.burst.is_some_and(|begun| begun.elapsed() >= BURST);
-        if overdue {
+        if self.is_overdue() {
             return Ok(Happened::Quiet);
         }
-        Ok(tokio::select! {
-            biased;
-            () = shutdown.wait() => Happened::End,
-            ready = self.transport.ready(&mut self.ready) => {
-                ready?;
-                Happened::Sockets
+        let deadline = self.deadline();
+        let untidy = self.speaker.as_ref().is_some_and(|speaker| speaker.rib().is_untidy());
+        let (turn_of_others, bursting) = (std::mem::take(&mut self.turn_of_others), self.burst.is_some());
+        let sockets = async {
+            if self.ready.is_empty() {
+                self.transport.ready(&mut self.ready).await?;
             }
-            () = time => Happened::Time,
-            () = self.kernel.next() => Happened::Kernel,
-            plan = self.source.next() => Happened::Plan(plan),
-            () = files => Happened::Files,
-            Some((question, answer)) = questions.recv() => Happened::Asked(question, answer),
-            () = quiet => Happened::Quiet,
-        })
+            Ok(Happened::Sockets)
+        };
+        let others = async {
+            let files = async {
+                match &mut self.files {
+                    Some(files) => files.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let time = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            Ok(tokio::select! {
+                biased;
+                () = time => Happened::Time,
+                () = self.kernel.next() => Happened::Kernel,
+                plan = self.source.next() => Happened::Plan(plan),
+                () = files => Happened::Files,
+                Some((question, answer)) = questions.recv() => Happened::Asked(question, answer),
+            })
+        };
+        tokio::pin!(sockets, others);
+        // The one given first is asked first.
+        let somebody = async {
+            match turn_of_others {
+                true => select(others, sockets).await.factor_first().0,
+                false => select(sockets, others).await.factor_first().0,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shutdown.wait() => Ok(Happened::End),
+            happened = somebody => happened,
+            () = std::future::ready(()), if bursting => Ok(Happened::Quiet),
+            () = tokio::task::yield_now(), if untidy => Ok(Happened::Idle),
+        }
+    }
+
+    /// Whether what came of the burst has to go out, whatever else is ready.
+    fn is_overdue(&self) -> bool {
+        self.burst.is_some_and(|begun| begun.elapsed() >= BURST)
+    }
+
+    /// Forgets a little of what nobody needs any more.
+    fn tidy(&mut self) {
+        if let Some(speaker) = &mut self.speaker {
+            speaker.rib_mut().tidy(TIDY);
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -22,7 +22,7 @@ mod reassembly;
 mod tests;
 
 pub use neighbor::Range;
-pub use output::{Link, Output};
+pub use output::{CHUNKS, Link, Output};
 
 use bgp_rib::{PeerId, PeerSettings, Rib, RibConfig};
 use bgp_session::{Change, Deferral, Event, Peer, Reset, Settings, Stop, Time};

@@ -24,7 +24,7 @@ use bgp_wire::Prefix;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType};
 use poller::{Poller, Readiness, Wanted};
 use sockets::{Kind, Sockets, State, Stream};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -138,7 +138,7 @@ impl Transport {
     ///
     /// # Errors
     /// When epoll itself fails.
-    pub async fn ready(&mut self, ready: &mut Vec<Ready>) -> Result<(), TransportError> {
+    pub async fn ready(&mut self, ready: &mut VecDeque<Ready>) -> Result<(), TransportError> {
         let mut readiness = std::mem::take(&mut self.readiness);
         let waited = self.poller.wait(&mut readiness).await;
         for Readiness { token, read, write } in readiness.drain(..) {
@@ -148,15 +148,15 @@ impl Transport {
                 Some(Kind::Stream(stream)) => {
                     let state = stream.state;
                     if state == State::Connecting {
-                        ready.push(self.connected(id));
+                        ready.push_back(self.connected(id));
                         continue;
                     }
                     if write && state == State::Blocked {
                         self.unblock(id);
-                        ready.push(Ready::Writable(id));
+                        ready.push_back(Ready::Writable(id));
                     }
                     if read {
-                        ready.push(Ready::Readable(id));
+                        ready.push_back(Ready::Readable(id));
                     }
                 }
                 None => {}
@@ -299,7 +299,7 @@ impl Transport {
         }
     }
 
-    fn accept(&mut self, id: SocketId, ready: &mut Vec<Ready>) {
+    fn accept(&mut self, id: SocketId, ready: &mut VecDeque<Ready>) {
         for _ in 0..ACCEPTS {
             let Some(Kind::Listener(listener)) = self.sockets.get(id) else { return };
             let accepted = listener.accept().and_then(|(stream, remote)| {
@@ -312,14 +312,14 @@ impl Transport {
                 Ok((endpoints, stream)) => {
                     let stream = Stream { tcp: stream, remote: endpoints.remote, state: State::Open };
                     if let Ok(socket) = self.add(Kind::Stream(stream), Wanted::Read) {
-                        ready.push(Ready::Accepted { listener: id, socket, endpoints });
+                        ready.push_back(Ready::Accepted { listener: id, socket, endpoints });
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(e) if matches!(e.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE)) => {
                     let _ = self.poller.change(listener, id.token(), Wanted::Nothing);
                     self.exhausted.push(id);
-                    ready.push(Ready::Exhausted(id, e));
+                    ready.push_back(Ready::Exhausted(id, e));
                     return;
                 }
                 // the other side has gone already

@@ -2,37 +2,19 @@
 
 use crate::proto::felix_client::FelixClient;
 use crate::proto::{ParamsRequest, ParamsResponse, StatusRequest, StatusResponse};
-use observe::proto::observe_client::ObserveClient;
-use observe::proto::{HealthRequest, HealthResponse, MetricsRequest};
-use observe::socket::{SocketError, dial};
+pub use observe::client::ClientError;
+use observe::proto::HealthResponse;
 use std::path::Path;
 use tonic::transport::Channel;
 
 /// Where an agent's socket lies unless it is told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/ocicat/felix.sock";
 
-/// Why an agent cannot be asked.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// Nothing answers there.
-    #[error(transparent)]
-    Socket(#[from] SocketError),
-    /// It refuses the question, in its words.
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl From<tonic::Status> for ClientError {
-    fn from(status: tonic::Status) -> Self {
-        ClientError::Refused(status.message().to_owned())
-    }
-}
-
 /// A connection to an agent.
 #[derive(Debug)]
 pub struct Client {
     felix: FelixClient<Channel>,
-    observe: ObserveClient<Channel>,
+    process: observe::client::Client,
 }
 
 impl Client {
@@ -41,8 +23,8 @@ impl Client {
     /// # Errors
     /// Nothing answers there.
     pub async fn dial(socket: &Path) -> Result<Self, ClientError> {
-        let channel = dial(socket).await?;
-        Ok(Self { felix: FelixClient::new(channel.clone()), observe: ObserveClient::new(channel) })
+        let process = observe::client::Client::dial(socket).await?;
+        Ok(Self { felix: FelixClient::new(process.channel()), process })
     }
 
     /// The agent as a whole.
@@ -65,15 +47,15 @@ impl Client {
     ///
     /// # Errors
     /// The connection is lost.
-    pub async fn health(&mut self) -> Result<HealthResponse, ClientError> {
-        Ok(self.observe.health(HealthRequest {}).await?.into_inner())
+    pub async fn health(&self) -> Result<HealthResponse, ClientError> {
+        self.process.health().await
     }
 
     /// All metrics of the agent's process in the Prometheus text format.
     ///
     /// # Errors
     /// The connection is lost.
-    pub async fn metrics(&mut self) -> Result<String, ClientError> {
-        Ok(self.observe.metrics(MetricsRequest {}).await?.into_inner().text)
+    pub async fn metrics(&self) -> Result<String, ClientError> {
+        self.process.metrics().await
     }
 }

@@ -149,6 +149,9 @@ fn a() {
         world.report("A' all withdrawn", start);
     }
     let start = Cpu::now();
+    while world.rib.tidy(256) {}
+    world.report("A' tidied up", start);
+    let start = Cpu::now();
     world.read(0, &announce, true);
     world.report("A  a third time", start);
     let start = Cpu::now();

@@ -13,7 +13,7 @@ use crate::policy::evaluate::{Context, Subject};
 use crate::rib::Rib;
 use crate::routes::Routes;
 use crate::shared::Shared;
-use crate::table::{Address, Path};
+use crate::table::{Address, Dest, Path};
 use bgp_wire::{Attributes, Family, Nlri, Prefix};
 use std::sync::Arc;
 
@@ -51,6 +51,17 @@ pub struct Known {
     pub stale: bool,
     /// It is the best path of its destination.
     pub best: bool,
+}
+
+/// A destination as a reader of the whole table sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listed {
+    /// The destination.
+    pub prefix: Prefix,
+    /// How many paths there are to it.
+    pub paths: usize,
+    /// The best of them; `None` when none can be used.
+    pub best: Option<Known>,
 }
 
 /// Everything about one destination.
@@ -92,6 +103,22 @@ impl Rib {
         match family {
             Family::Ipv4Unicast => Box::new(self.v4.known(&self.shared)),
             Family::Ipv6Unicast => Box::new(self.v6.known(&self.shared)),
+        }
+    }
+
+    /// A page of the table: destinations inside `within`, in no order that means anything, and where the next page begins.
+    /// The first begins at 0. The page ends when it has looked at `most` paths and places. What is in the table all the
+    /// while is on one page exactly, whatever comes and goes between them.
+    pub fn page(
+        &self,
+        family: Family,
+        within: Option<Prefix>,
+        from: u32,
+        most: usize,
+    ) -> (Vec<Listed>, Option<u32>) {
+        match family {
+            Family::Ipv4Unicast => self.v4.page(within, from, most, &self.shared),
+            Family::Ipv6Unicast => self.v6.page(within, from, most, &self.shared),
         }
     }
 
@@ -144,6 +171,29 @@ impl<A: Address> Routes<A> {
         })
     }
 
+    fn page(
+        &self,
+        within: Option<Prefix>,
+        from: u32,
+        most: usize,
+        shared: &Shared,
+    ) -> (Vec<Listed>, Option<u32>) {
+        let (mut page, mut seen) = (Vec::new(), 0);
+        for dest in from.max(*self.table.numbers().start())..=*self.table.numbers().end() {
+            if seen >= most {
+                return (page, Some(dest));
+            }
+            let paths = self.table.paths_of(dest).filter(|(_, path)| !path.is(Path::DEAD)).count();
+            seen += 1 + paths;
+            let prefix = self.table.dest(dest).prefix();
+            if paths > 0 && within.is_none_or(|within| within.covers(prefix)) {
+                let best = self.table.best(dest).map(|(_, path)| known(path, true, shared));
+                page.push(Listed { prefix, paths, best });
+            }
+        }
+        (page, None)
+    }
+
     fn sent<'a>(&'a self, peer: PeerId, shared: &'a Shared) -> impl Iterator<Item = (Nlri, &'a Attributes)> {
         let group = self.groups.of(peer);
         self.table.numbers().filter_map(move |dest| Some((group?, dest))).flat_map(move |(group, dest)| {
@@ -188,7 +238,7 @@ impl<A: Address> Routes<A> {
     }
 
     fn explain(&self, prefix: Prefix, shared: &Shared) -> Option<Explanation> {
-        let dest = self.table.find(prefix)?;
+        let dest = self.table.find(prefix).filter(|dest| !self.table.dest(*dest).is(Dest::<A>::VACANT))?;
         let mut all = Vec::new();
         self.candidates(dest, shared, &mut all);
         let mut equal = all.clone();

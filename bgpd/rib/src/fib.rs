@@ -44,7 +44,7 @@ impl<A: Address> Routes<A> {
             }
             self.table.dest_mut(dest).flags &= !Dest::<A>::FIB_QUEUED;
             each(self.table.dest(dest).prefix(), self.fib_route(dest, shared));
-            self.forget_if_empty(dest);
+            self.vacate_if_empty(dest);
         }
     }
 

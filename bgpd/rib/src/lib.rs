@@ -12,7 +12,7 @@
 //! design page says what holds at which moment.
 //!
 //! * [`Rib`]: all of it. [`peer`], [`next_hop`], [`origin`], [`fib`]: what goes in and comes out. [`policy`]: policy as data.
-//! * `table`, `set`, `chunked`, `mix`: memory. `routes`, `import`: input of one family. `decision`: the steps of RFC 4271 §9.1.
+//! * `table`, `set`, `index`, `chunked`, `mix`: memory. `routes`, `import`: input of one family. `decision`: the steps of RFC 4271 §9.1.
 //! * `export`, `group`, `groups`, `writer`, `log`, `member`: output. [`explain`]: looking at it all.
 
 mod chunked;
@@ -23,6 +23,7 @@ pub mod fib;
 mod group;
 mod groups;
 mod import;
+mod index;
 mod leave;
 mod log;
 mod member;
@@ -40,7 +41,7 @@ mod table;
 mod writer;
 
 pub use decision::Step;
-pub use explain::{Counts, Explanation, Fate, Known};
+pub use explain::{Counts, Explanation, Fate, Known, Listed};
 pub use export::NotSent;
 pub use fib::{FibRoute, FibTarget};
 pub use import::Loop;

@@ -310,7 +310,9 @@ impl Rib {
         for recent in self.recent.drain(..) {
             self.shared.sets.release(recent.set);
         }
-        self.sweep();
+        // What comes may take more room, but not beside what went. A set is listed when it is made, and when it goes.
+        let made = self.shared.sets.take_made();
+        self.sweep(2 * made);
         self.shared.peers.settle();
         let mut ready: Vec<PeerId> = Vec::new();
         ready.extend(self.v4.ready());
@@ -320,18 +322,26 @@ impl Rib {
         ready
     }
 
-    fn sweep(&mut self) {
-        loop {
-            let unused = self.shared.sets.take_unused();
-            if unused.is_empty() {
-                return;
+    /// Forgets some of what nobody needs any more, destinations without paths and attributes without routes: about `most` of
+    /// each. Whether there is more. For moments in which there is nothing else to do: what is not forgotten yet is
+    /// found again if it comes back. A flush forgets as many as were made since the last.
+    pub fn tidy(&mut self, most: usize) -> bool {
+        self.sweep(most);
+        let more = [self.v4.tidy(most), self.v6.tidy(most), self.shared.sets.has_unused()];
+        more.contains(&true)
+    }
+
+    /// Whether [`Rib::tidy`] would forget something.
+    pub fn is_untidy(&self) -> bool {
+        self.shared.sets.has_unused() || self.v4.table.has_vacated() || self.v6.table.has_vacated()
+    }
+
+    fn sweep(&mut self, most: usize) {
+        for set in self.shared.sets.take_unused(most) {
+            for group in self.v4.groups.iter_mut().chain(self.v6.groups.iter_mut()) {
+                group.export.forget(set, &mut self.shared);
             }
-            for set in unused {
-                for group in self.v4.groups.iter_mut().chain(self.v6.groups.iter_mut()) {
-                    group.export.forget(set, &mut self.shared);
-                }
-                self.shared.sets.forget(set, &mut self.shared.next_hops);
-            }
+            self.shared.sets.forget(set, &mut self.shared.next_hops);
         }
     }
 

@@ -199,7 +199,7 @@ impl<A: Address> Routes<A> {
     #[inline]
     fn touch(&mut self, dest: u32, shared: &Shared) {
         let source = self.table.best(dest).map_or(NOBODY, |(_, path)| path.peer);
-        let entry = self.table.dest_mut(dest);
+        let entry = self.table.occupy(dest);
         if !entry.is(Dest::<A>::QUEUED) {
             entry.flags |= Dest::<A>::QUEUED;
             self.queue.push(Change { dest, source });
@@ -345,17 +345,16 @@ impl<A: Address> Routes<A> {
         for group in self.groups.iter_mut() {
             group.refill(&self.table, shared);
         }
-        for changes in queue.chunks(STRETCH) {
-            let dests = changes.iter().map(|change| self.table.dest(change.dest));
-            self.table.fetch(dests.filter(|dest| dest.head == 0).map(Dest::prefix));
-            changes.iter().for_each(|change| self.clean_up(change.dest));
-        }
+        queue.iter().for_each(|change| self.clean_up(change.dest));
+        // What comes may take more room, but not beside what went.
+        let made = self.table.take_made();
+        self.tidy(made);
         queue.clear();
         queue.shrink_to(1 << 16);
         self.queue = queue;
     }
 
-    /// Forgets dead paths, and the destination if nothing is left of it.
+    /// Forgets dead paths, and gives the destination up if nothing is left of it.
     fn clean_up(&mut self, dest: u32) {
         self.table.dest_mut(dest).flags &= !Dest::<A>::QUEUED;
         if self.tells_paths() || self.table.paths_of(dest).any(|(_, path)| path.is(Path::DEAD)) {
@@ -374,20 +373,34 @@ impl<A: Address> Routes<A> {
                 self.table.set_best(dest, best.filter(|best| *best != number).unwrap_or(0));
             }
         }
-        self.forget_if_empty(dest);
+        self.vacate_if_empty(dest);
     }
 
-    /// Forgets a destination without paths that nobody has to hear of any more.
-    pub fn forget_if_empty(&mut self, dest: u32) {
+    /// Gives up a destination without paths that nobody has to hear of any more.
+    pub fn vacate_if_empty(&mut self, dest: u32) {
         let entry = self.table.dest(dest);
         let busy = Dest::<A>::QUEUED | Dest::<A>::FIB_QUEUED;
-        if !self.table.is_live(dest) || entry.head != 0 || entry.is(busy) {
-            return;
+        if self.table.is_live(dest) && entry.head == 0 && !entry.is(busy) {
+            self.table.vacate(dest);
         }
-        for group in self.groups.iter_mut() {
-            group.forget(&self.table, dest, 0);
-            group.forget_number(dest);
+    }
+
+    /// Forgets destinations that were given up, `most` at most; whether there are more.
+    pub fn tidy(&mut self, most: usize) -> bool {
+        let mut left = most;
+        while left > 0 && self.table.has_vacated() {
+            let some = left.min(STRETCH);
+            left -= some;
+            let vacated = self.table.take_vacated(some);
+            self.table.fetch(vacated.iter().map(|dest| self.table.dest(*dest).prefix()));
+            for dest in vacated {
+                for group in self.groups.iter_mut() {
+                    group.forget(&self.table, dest, 0);
+                    group.forget_number(dest);
+                }
+                self.table.free_dest(dest);
+            }
         }
-        self.table.free_dest(dest);
+        self.table.has_vacated()
     }
 }

@@ -1,14 +1,14 @@
 //! Attribute sets, each kept once for all paths that share it.
 //!
 //! A set is alive while somebody counts on it ([`Sets::retain`], [`Sets::release`]); one that nobody counts on any more is
-//! forgotten by [`Sets::forget`], not at once: an UPDATE that replaces a route by the same route finds its set again.
+//! forgotten by [`Sets::forget`], when there is time: routes that come back meanwhile find it again.
 
+use crate::index::Index;
 use crate::mix::mix;
 use crate::next_hop::NextHops;
 use crate::origin::Local;
 use bgp_wire::{AsPath, Attributes, Origin};
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
+use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -37,6 +37,8 @@ pub(crate) struct Set {
     pub neighbor_as: u32,
     refs: u32,
     hash: u32,
+    /// It stands in the list of those that may be unused.
+    listed: bool,
 }
 
 /// LOCAL_PREF of a route that came without (RFC 4271 leaves it to us; everybody takes 100).
@@ -45,12 +47,14 @@ pub(crate) const DEFAULT_LOCAL_PREF: u32 = 100;
 /// All sets.
 #[derive(Debug)]
 pub(crate) struct Sets {
-    /// Hash and number, so that growing looks at no set.
-    index: HashTable<(u32, u32)>,
+    index: Index,
     sets: Pieces,
     end: u32,
     free: Vec<u32>,
-    unused: Vec<u32>,
+    /// Sets nobody counts on, or nobody did when they were listed; the oldest first.
+    unused: VecDeque<u32>,
+    /// How many were made since [`Sets::take_made`] asked.
+    made: usize,
     seed: u64,
     nothing: Set,
 }
@@ -120,6 +124,7 @@ impl Set {
             neighbor_as: key.attributes.as_path.neighbor().unwrap_or(0),
             refs: 0,
             hash,
+            listed: false,
             key,
         }
     }
@@ -136,11 +141,12 @@ impl Sets {
         let attributes = Attributes::new(Origin::Igp, AsPath::empty(), IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let nothing = Set::new(Key::sent(attributes), 0);
         Sets {
-            index: HashTable::new(),
+            index: Index::default(),
             sets: Vec::new(),
             end: 0,
             free: Vec::new(),
-            unused: Vec::new(),
+            unused: VecDeque::new(),
+            made: 0,
             seed,
             nothing,
         }
@@ -164,27 +170,21 @@ impl Sets {
 
     /// The number of this set, which is made if there is none. Whoever keeps the number must retain it before unused sets are forgotten.
     pub fn intern(&mut self, key: Key, next_hops: &mut NextHops) -> u32 {
-        let hash = key.hash(self.seed) as u32;
-        let sets = &self.sets;
-        let entry = self.index.entry(
-            widen(hash),
-            |(other, set)| *other == hash && get(sets, *set).is_some_and(|set| set.key == key),
-            |(hash, _)| widen(*hash),
-        );
-        match entry {
-            Entry::Occupied(entry) => entry.get().1,
-            Entry::Vacant(entry) => {
-                let set = self.free.pop().unwrap_or_else(|| {
-                    self.end += 1;
-                    self.end
-                });
-                entry.insert((hash, set));
-                next_hops.retain(key.next_hop);
-                self.put(set, Some(Set::new(key, hash)));
-                self.unused.push(set);
-                set
-            }
+        let hash = (key.hash(self.seed) >> 32) as u32;
+        if let Some(set) = self.index.find(hash, |set| get(&self.sets, set).is_some_and(|set| set.key == key))
+        {
+            return set;
         }
+        let set = self.free.pop().unwrap_or_else(|| {
+            self.end += 1;
+            self.end
+        });
+        self.index.insert(hash, set);
+        next_hops.retain(key.next_hop);
+        self.put(set, Some(Set { listed: true, ..Set::new(key, hash) }));
+        self.unused.push_back(set);
+        self.made += 1;
+        set
     }
 
     fn put(&mut self, set: u32, value: Option<Set>) -> Option<Set> {
@@ -209,25 +209,41 @@ impl Sets {
     pub fn release(&mut self, set: u32) {
         if let Some(found) = self.get_mut(set) {
             found.refs = found.refs.saturating_sub(1);
-            if found.refs == 0 {
-                self.unused.push(set);
+            if found.refs == 0 && !std::mem::replace(&mut found.listed, true) {
+                self.unused.push_back(set);
             }
         }
     }
 
-    /// Sets nobody counts on at present, some more than once; they are no longer listed afterwards.
-    pub fn take_unused(&mut self) -> Vec<u32> {
-        let mut unused = std::mem::take(&mut self.unused);
-        unused.retain(|set| get(&self.sets, *set).is_some_and(|set| set.refs == 0));
-        unused
+    /// Takes sets nobody counts on off the list, looking at `most` of it, for [`Sets::forget`].
+    pub fn take_unused(&mut self, most: usize) -> Vec<u32> {
+        let mut taken: Vec<u32> = self.unused.drain(..most.min(self.unused.len())).collect();
+        taken.retain(|set| {
+            self.get_mut(*set).is_some_and(|set| {
+                set.listed = false;
+                set.refs == 0
+            })
+        });
+        if self.unused.is_empty() {
+            self.unused = VecDeque::new();
+        }
+        taken
+    }
+
+    /// Whether [`Sets::take_unused`] may have something.
+    pub fn has_unused(&self) -> bool {
+        !self.unused.is_empty()
+    }
+
+    /// How many sets were made since this was asked last.
+    pub fn take_made(&mut self) -> usize {
+        std::mem::take(&mut self.made)
     }
 
     /// Forgets a set if nobody counts on it.
     pub fn forget(&mut self, set: u32, next_hops: &mut NextHops) {
         let Some(found) = get(&self.sets, set).filter(|set| set.refs == 0) else { return };
-        if let Ok(entry) = self.index.find_entry(widen(found.hash), |(_, other)| *other == set) {
-            entry.remove();
-        }
+        self.index.remove(found.hash, set);
         if let Some(gone) = self.put(set, None) {
             next_hops.release(gone.key.next_hop);
         }
@@ -244,11 +260,6 @@ type Pieces = Vec<Box<[Option<Set>]>>;
 fn get(pieces: &Pieces, set: u32) -> Option<&Set> {
     let set = set as usize;
     pieces.get(set / PIECE)?.get(set % PIECE)?.as_ref()
-}
-
-/// The index wants 64 bits, of which the upper ones count.
-fn widen(hash: u32) -> u64 {
-    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@
 //! Its paths are a list through the path table. Number 0 is no destination and no path, so that fresh entries are empty.
 
 use crate::chunked::Chunked;
+use crate::index::Index;
 use crate::mix::mix;
 use bgp_wire::{Family, Ipv4Prefix, Ipv6Prefix, Prefix};
-use hashbrown::HashTable;
 
 /// Address part of a prefix: what the two families differ in.
 pub(crate) trait Address: Copy + Default + Eq + std::fmt::Debug {
@@ -16,8 +16,8 @@ pub(crate) trait Address: Copy + Default + Eq + std::fmt::Debug {
     fn split(prefix: Prefix) -> Option<(Self, u8)>;
     /// The prefix again.
     fn join(self, len: u8) -> Prefix;
-    /// Where it lies among the prefixes of its length, folded to 64 bits.
-    fn number(self, len: u8) -> u64;
+    /// All its bits, folded to 64.
+    fn folded(self) -> u64;
 }
 
 impl Address for u32 {
@@ -37,8 +37,8 @@ impl Address for u32 {
     }
 
     #[inline]
-    fn number(self, len: u8) -> u64 {
-        u64::from(self) >> (32 - u32::from(len.min(32)))
+    fn folded(self) -> u64 {
+        u64::from(self)
     }
 }
 
@@ -63,11 +63,9 @@ impl Address for [u32; 4] {
     }
 
     #[inline]
-    fn number(self, len: u8) -> u64 {
-        let bits = self.into_iter().fold(0u128, |bits, word| bits << 32 | u128::from(word));
-        let number = bits.checked_shr(128 - u32::from(len)).unwrap_or(0);
-        // The upper half is folded in above the bits that tell neighbours apart.
-        number as u64 ^ mix((number >> 64) as u64) << 2
+    fn folded(self) -> u64 {
+        let [a, b, c, d] = self.map(u64::from);
+        (c << 32 | d) ^ mix((a << 32 | b) ^ 0x2545_f491_4f6c_dd1d)
     }
 }
 
@@ -91,6 +89,10 @@ impl<A: Address> Dest<A> {
     pub const QUEUED: u8 = 4;
     /// It stands in the queue of changes for the FIB.
     pub const FIB_QUEUED: u8 = 8;
+    /// It has no path, and everybody was told: it goes when there is time, unless it is announced again before.
+    pub const VACANT: u8 = 16;
+    /// It stands in the list of those that may be vacant.
+    const LISTED: u8 = 32;
 
     /// Its prefix.
     pub fn prefix(&self) -> Prefix {
@@ -144,7 +146,7 @@ pub(crate) const STRETCH: usize = 16;
 /// All destinations of a family.
 #[derive(Debug)]
 pub(crate) struct Table<A> {
-    index: HashTable<u32>,
+    index: Index,
     dests: Chunked<Dest<A>>,
     paths: Chunked<Path>,
     /// Highest numbers that were ever used.
@@ -152,37 +154,42 @@ pub(crate) struct Table<A> {
     paths_end: u32,
     free_dest: u32,
     free_path: u32,
+    /// Destinations that are vacant, or were when they were listed.
+    vacated: Vec<u32>,
+    /// How many are vacant.
+    vacant: usize,
+    /// How many were made since [`Table::take_made`] asked.
+    made: usize,
     seed: u64,
 }
 
-/// Four prefixes next to each other lie next to each other in the index too, in one line of the cache; more of them would
-/// fill whole probes and send others further. Where they lie is not to be foreseen.
+/// Where prefixes lie in the index is not to be foreseen.
 #[inline]
-fn hash<A: Address>(seed: u64, addr: A, len: u8) -> u64 {
-    let number = addr.number(len);
-    let place = mix(number >> 2 ^ u64::from(len) << 56 ^ seed ^ 0x2545_f491_4f6c_dd1d);
-    // The index takes the place from the lower bits, and tells neighbours apart by the upper seven.
-    place << 2 ^ (number & 3) ^ (number & 3) << 57
+fn hash<A: Address>(seed: u64, addr: A, len: u8) -> u32 {
+    (mix(addr.folded() ^ u64::from(len) << 56 ^ seed ^ 0x2545_f491_4f6c_dd1d) >> 32) as u32
 }
 
 impl<A: Address> Table<A> {
     /// Empty. `seed` makes it unpredictable which prefixes lie close together in the index.
     pub fn new(seed: u64) -> Self {
         Table {
-            index: HashTable::new(),
+            index: Index::default(),
             dests: Chunked::default(),
             paths: Chunked::default(),
             dests_end: 0,
             paths_end: 0,
             free_dest: 0,
             free_path: 0,
+            vacated: Vec::new(),
+            vacant: 0,
+            made: 0,
             seed,
         }
     }
 
-    /// How many destinations there are.
+    /// How many destinations there are, without vacant ones.
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.index.len() - self.vacant
     }
 
     /// All numbers of destinations, those free now among them.
@@ -244,22 +251,33 @@ impl<A: Address> Table<A> {
     #[inline]
     pub fn find(&self, prefix: Prefix) -> Option<u32> {
         let (addr, len) = A::split(prefix)?;
-        let same = |dest: &u32| {
-            let dest = self.dests.get(*dest);
+        self.find_hashed(hash(self.seed, addr, len), addr, len)
+    }
+
+    #[inline]
+    fn find_hashed(&self, hash: u32, addr: A, len: u8) -> Option<u32> {
+        self.index.find(hash, |dest| {
+            let dest = self.dests.get(dest);
             dest.addr == addr && dest.len == len
-        };
-        self.index.find(hash(self.seed, addr, len), same).copied()
+        })
     }
 
     /// Has the entries of prefixes at hand that will be looked up next: lookups of which none waits for another take
     /// little longer than one, while each by itself waits for memory.
     #[inline]
     pub fn fetch(&self, prefixes: impl Iterator<Item = Prefix>) {
-        let mut heads = [0; STRETCH];
-        for (head, prefix) in heads.iter_mut().zip(prefixes) {
-            *head = self.find(prefix).map_or(0, |dest| self.dests.get(dest).head);
+        let mut keys = [(0, A::default(), 0); STRETCH];
+        let (mut seen, mut count) = (0, 0);
+        for (key, (addr, len)) in keys.iter_mut().zip(prefixes.filter_map(A::split)) {
+            *key = (hash(self.seed, addr, len), addr, len);
+            seen ^= self.index.touch(key.0);
+            count += 1;
         }
-        let seen = heads.into_iter().fold(0, |seen, head| seen ^ self.paths.get(head).set);
+        let mut heads = [0; STRETCH];
+        for (head, (hash, addr, len)) in heads.iter_mut().zip(keys.into_iter().take(count)) {
+            *head = self.find_hashed(hash, addr, len).map_or(0, |dest| self.dests.get(dest).head);
+        }
+        let seen = heads.into_iter().fold(seen, |seen, head| seen ^ self.paths.get(head).set);
         std::hint::black_box(seen);
     }
 
@@ -267,63 +285,82 @@ impl<A: Address> Table<A> {
     #[inline]
     pub fn find_or_make(&mut self, prefix: Prefix) -> Option<u32> {
         let (addr, len) = A::split(prefix)?;
-        if self.index.len() == self.index.capacity() {
-            self.grow();
+        let hash = hash(self.seed, addr, len);
+        if let Some(dest) = self.find_hashed(hash, addr, len) {
+            return Some(dest);
         }
-        let (seed, dests) = (self.seed, &self.dests);
-        let same = |dest: &u32| {
-            let dest = dests.get(*dest);
-            dest.addr == addr && dest.len == len
-        };
-        let rehash = |dest: &u32| {
-            let dest = dests.get(*dest);
-            hash(seed, dest.addr, dest.len)
-        };
-        match self.index.entry(hash(seed, addr, len), same, rehash) {
-            hashbrown::hash_table::Entry::Occupied(entry) => Some(*entry.get()),
-            hashbrown::hash_table::Entry::Vacant(entry) => {
-                let dest = match self.free_dest {
-                    0 => self.dests_end + 1,
-                    free => free,
-                };
-                entry.insert(dest);
-                if dest == self.free_dest {
-                    self.free_dest = self.dests.get(dest).head;
-                } else {
-                    self.dests_end = dest;
-                }
-                *self.dests.get_mut(dest) = Dest { addr, head: 0, len, flags: Dest::<A>::LIVE };
-                Some(dest)
+        let dest = match self.free_dest {
+            0 => {
+                self.dests_end += 1;
+                self.dests_end
             }
-        }
-    }
-
-    /// Makes the index anew with twice the room, from the destinations in their order: the old one is not in memory
-    /// beside it, and destinations are not read here and there.
-    #[cold]
-    fn grow(&mut self) {
-        let room = (self.index.capacity() * 2).max(16);
-        self.index = HashTable::new();
-        self.index = HashTable::with_capacity(room);
-        let (seed, dests) = (self.seed, &self.dests);
-        let place = |dest: &u32| {
-            let dest = dests.get(*dest);
-            hash(seed, dest.addr, dest.len)
+            free => {
+                self.free_dest = self.dests.get(free).head;
+                free
+            }
         };
-        for dest in (1..=self.dests_end).filter(|dest| dests.get(*dest).is(Dest::<A>::LIVE)) {
-            self.index.insert_unique(place(&dest), dest, place);
+        self.index.insert(hash, dest);
+        self.made += 1;
+        *self.dests.get_mut(dest) = Dest { addr, head: 0, len, flags: Dest::<A>::LIVE };
+        Some(dest)
+    }
+
+    /// A destination has no paths, and nobody has to hear of it any more.
+    pub fn vacate(&mut self, dest: u32) {
+        let entry = self.dests.get_mut(dest);
+        if !entry.is(Dest::<A>::VACANT) {
+            entry.flags |= Dest::<A>::VACANT;
+            self.vacant += 1;
+        }
+        if !entry.is(Dest::<A>::LISTED) {
+            entry.flags |= Dest::<A>::LISTED;
+            self.vacated.push(dest);
         }
     }
 
-    /// Forgets a destination that has no paths.
+    /// A destination is about to change: it is not vacant any more.
+    #[inline]
+    pub fn occupy(&mut self, dest: u32) -> &mut Dest<A> {
+        let entry = self.dests.get_mut(dest);
+        if entry.is(Dest::<A>::VACANT) {
+            entry.flags &= !Dest::<A>::VACANT;
+            self.vacant -= 1;
+        }
+        entry
+    }
+
+    /// Takes vacant destinations off the list, looking at `most` of it, for [`Table::free_dest`].
+    pub fn take_vacated(&mut self, most: usize) -> Vec<u32> {
+        let mut taken = self.vacated.split_off(self.vacated.len().saturating_sub(most));
+        taken.retain(|dest| {
+            let entry = self.dests.get_mut(*dest);
+            entry.flags &= !Dest::<A>::LISTED;
+            entry.is(Dest::<A>::VACANT)
+        });
+        if self.vacated.is_empty() {
+            self.vacated = Vec::new();
+        }
+        taken
+    }
+
+    /// Whether [`Table::take_vacated`] may have something.
+    pub fn has_vacated(&self) -> bool {
+        !self.vacated.is_empty()
+    }
+
+    /// How many destinations were made since this was asked last.
+    pub fn take_made(&mut self) -> usize {
+        std::mem::take(&mut self.made)
+    }
+
+    /// Forgets a vacant destination.
     pub fn free_dest(&mut self, dest: u32) {
         let entry = *self.dests.get(dest);
-        if !entry.is(Dest::<A>::LIVE) || entry.head != 0 {
+        if !entry.is(Dest::<A>::VACANT) {
             return;
         }
-        if let Ok(found) = self.index.find_entry(hash(self.seed, entry.addr, entry.len), |d| *d == dest) {
-            found.remove();
-        }
+        self.vacant -= 1;
+        self.index.remove(hash(self.seed, entry.addr, entry.len), dest);
         *self.dests.get_mut(dest) = Dest { head: self.free_dest, ..Dest::default() };
         self.free_dest = dest;
         if self.index.is_empty() {

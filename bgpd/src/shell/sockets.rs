@@ -1,19 +1,23 @@
 //! Between the speaker's links and the transport's sockets.
 
 use super::Shell;
-use crate::speaker::Link;
+use crate::speaker::{CHUNKS, Link};
 use crate::transport::{Ready, SocketId};
 use bytes::Bytes;
 use std::io::{ErrorKind, IoSlice};
+use tokio::time::Instant;
 
 /// Reads of one connection in one round: nobody has to wait for a flood to end.
 const READS: usize = 4;
 
 impl Shell {
-    /// Takes everything that is ready.
+    /// Takes everything that is ready, unless that takes longer than a burst may: the rest waits for the next round, so that
+    /// those who come first in the order of sockets do not always come first.
     pub(super) fn read_ready(&mut self) {
-        let mut ready = std::mem::take(&mut self.ready);
-        for one in ready.drain(..) {
+        self.burst.get_or_insert_with(Instant::now);
+        while !self.is_overdue()
+            && let Some(one) = self.ready.pop_front()
+        {
             match one {
                 Ready::Accepted { socket, endpoints, .. } => {
                     let now = self.now();
@@ -43,8 +47,6 @@ impl Shell {
                 }
             }
         }
-        // Its room is used again.
-        self.ready = ready;
     }
 
     fn opened(&mut self, link: Link, socket: SocketId) {
@@ -107,13 +109,13 @@ impl Shell {
             match self.transport.read(socket, &mut self.buffer) {
                 Ok(0) => return self.lost(socket, "the neighbour has closed the connection"),
                 Ok(count) => {
-                    metrics::counter!("bgpd_received_octets").increment(u64::try_from(count).unwrap_or(0));
+                    self.received.increment(u64::try_from(count).unwrap_or(0));
                     if let (Some(speaker), Some(octets)) = (&mut self.speaker, self.buffer.get(..count)) {
                         speaker.received(link, octets, now);
                     }
                     // Less than there was room for: that was all. What sessions want is done before more is read.
                     self.outputs();
-                    if count < self.buffer.len() {
+                    if count < self.buffer.len() || self.is_overdue() {
                         return;
                     }
                 }
@@ -148,12 +150,16 @@ impl Shell {
                 return;
             }
             let all: usize = chunks.iter().map(|chunk| chunk.len()).sum();
+            let is_all = chunks.len() < CHUNKS;
             match self.transport.write(socket, &chunks) {
                 Ok(written) => {
-                    metrics::counter!("bgpd_sent_octets").increment(u64::try_from(written).unwrap_or(0));
+                    self.sent.increment(u64::try_from(written).unwrap_or(0));
                     speaker.wrote(link, written, now);
                     if written < all {
                         return speaker.blocked(link, true, now);
+                    }
+                    if is_all {
+                        return;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {

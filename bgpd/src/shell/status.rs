@@ -6,7 +6,7 @@ use crate::proto::{FamilyCount, Peer, PeersResponse, Route, RoutesResponse, Sess
 use crate::service::{Answer, Cursor, Destination, Question};
 use crate::speaker::Speaker;
 use bgp_config::{SessionKey, SessionPlan, SessionType};
-use bgp_rib::{Counts, Known, PeerId};
+use bgp_rib::{Counts, Known, Listed, PeerId};
 use bgp_session::{Negotiated, Peer as Machine, RemoteAs};
 use bgp_wire::{Attributes, Family, PerFamily, Prefix};
 use std::fmt::Write;
@@ -15,7 +15,7 @@ mod explain;
 
 /// What a route that came without LOCAL_PREF counts as having, as in Calico's BIRD.
 const DEFAULT_LOCAL_PREF: u32 = 100;
-/// Paths looked at for one page: what one answer may cost the loop.
+/// Paths and places of the table looked at for one page: what one answer may cost the loop.
 const PAGE: usize = 10_000;
 
 impl Shell {
@@ -122,44 +122,21 @@ impl Shell {
         })
     }
 
-    /// A page of best paths. Paths of one destination lie together.
-    fn page(&mut self, within: Option<Prefix>, from: Cursor) -> RoutesResponse {
+    /// A page of best paths.
+    fn page(&self, within: Option<Prefix>, from: Cursor) -> RoutesResponse {
         let Some(speaker) = &self.speaker else { return RoutesResponse::default() };
-        let mut passed = from.passed;
-        let mut found: Vec<(Prefix, u32, Option<Known>)> = Vec::new();
-        let mut more = false;
-        for (prefix, known) in speaker.rib().routes(from.family).skip(from.passed) {
-            let next = found.last().is_none_or(|(last, ..)| *last != prefix);
-            if next && passed - from.passed >= PAGE {
-                more = true;
-                break;
-            }
-            passed += 1;
-            if next {
-                found.push((prefix, 0, None));
-            }
-            if let Some((_, paths, best)) = found.last_mut() {
-                *paths += 1;
-                if known.best {
-                    *best = Some(known);
-                }
-            }
-        }
-        let inside = |prefix: &Prefix| within.is_none_or(|within| within.covers(*prefix));
-        let routes = found
-            .into_iter()
-            .filter(|(prefix, ..)| inside(prefix))
-            .map(|(prefix, paths, best)| self.route(speaker, prefix, paths, best))
-            .collect();
-        let next = match (more, from.family) {
-            (true, family) => Some(Cursor { family, passed }),
-            (false, Family::Ipv4Unicast) => Some(Cursor { family: Family::Ipv6Unicast, passed: 0 }),
-            (false, Family::Ipv6Unicast) => None,
+        let (found, next) = speaker.rib().page(from.family, within, from.place, PAGE);
+        let routes = found.into_iter().map(|listed| self.route(speaker, listed)).collect();
+        let next = match (next, from.family) {
+            (Some(place), family) => Some(Cursor { family, place }),
+            (None, Family::Ipv4Unicast) => Some(Cursor { family: Family::Ipv6Unicast, place: 0 }),
+            (None, Family::Ipv6Unicast) => None,
         };
         RoutesResponse { routes, next: next.map(|next| next.to_string()).unwrap_or_default() }
     }
 
-    fn route(&self, speaker: &Speaker, prefix: Prefix, paths: u32, best: Option<Known>) -> Route {
+    fn route(&self, speaker: &Speaker, Listed { prefix, paths, best }: Listed) -> Route {
+        let paths = u32::try_from(paths).unwrap_or(u32::MAX);
         let Some(best) = best else {
             let source = "no path can be used".to_owned();
             return Route { prefix: prefix.to_string(), source, paths, ..Route::default() };

@@ -6,8 +6,8 @@ use bgp_session::{ConnId, Deferred, Event, Reason, Time};
 use bytes::Bytes;
 use std::io::IoSlice;
 
-/// Chunks handed out at once: what one `writev` takes.
-const CHUNKS: usize = 1024;
+/// Chunks handed out at once: what one `writev` takes. Fewer are all there is.
+pub const CHUNKS: usize = 1024;
 
 /// One TCP connection of one neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

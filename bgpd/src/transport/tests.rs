@@ -33,12 +33,12 @@ fn peer(local: &str, remote: SocketAddr) -> Settings {
 /// A transport and what it has told that nobody has asked for yet.
 struct Side {
     transport: Transport,
-    told: Vec<Ready>,
+    told: VecDeque<Ready>,
 }
 
 impl Side {
     fn new() -> Self {
-        Side { transport: Transport::new().unwrap(), told: Vec::new() }
+        Side { transport: Transport::new().unwrap(), told: VecDeque::new() }
     }
 
     fn listening(address: &str) -> (Self, SocketAddr) {
@@ -53,7 +53,7 @@ impl Side {
         let found = async {
             loop {
                 if let Some(at) = self.told.iter().position(|ready| pick(ready).is_some()) {
-                    return pick(&self.told.remove(at)).unwrap();
+                    return pick(&self.told.remove(at).unwrap()).unwrap();
                 }
                 self.transport.ready(&mut self.told).await.unwrap();
             }

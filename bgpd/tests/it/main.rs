@@ -6,4 +6,5 @@ extern crate ocicat_bgpd as bgpd;
 
 mod changes;
 mod directory;
+mod flood;
 mod rig;

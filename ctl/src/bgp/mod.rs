@@ -120,7 +120,7 @@ fn print(
     }
 }
 
-/// Routes by the page: a whole table need not fit anywhere.
+/// Routes by the page, so that no answer holds the speaker up; sorted when all are here.
 async fn routes(within: &str, args: &BgpArgs, io: &mut Io) -> Result<(), Failure> {
     let mut client = dial(args).await?;
     let mut from = String::new();

@@ -5,8 +5,9 @@
 //! * [`health`]: each part registers and reports; silence beyond its promise counts as dead.
 //! * [`http`]: health and metrics for whoever cannot dial the socket.
 //! * [`shutdown`]: one token a process, fired by SIGTERM, SIGINT or a part; work drains with a deadline.
-//! * [`socket`]: the one local gRPC socket of a process, where each part registers its service.
+//! * [`socket`]: the one local gRPC socket of a process, where each part registers its service; [`client`] asks there.
 
+pub mod client;
 pub mod health;
 pub mod http;
 pub mod log;

@@ -10,12 +10,15 @@ use crate::proto::{HealthRequest, HealthResponse, MetricsRequest, MetricsRespons
 use crate::shutdown::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Request, Response, Status};
+
+/// How long questions under way may take at the end, and whoever holds a connection open without asking.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// Why the socket cannot be served or dialled.
 #[derive(Debug, thiserror::Error)]
@@ -88,17 +91,26 @@ impl LocalSocket {
         &mut self.routes
     }
 
-    /// Serves until `shutdown` fires, then removes the file.
+    /// Serves until `shutdown` fires, lets questions under way end within 2 seconds, then removes the file.
     ///
     /// # Errors
     /// When the server fails.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), SocketError> {
-        let served = Server::builder()
-            .add_routes(self.routes.routes())
-            .serve_with_incoming_shutdown(UnixListenerStream::new(self.listener), async move {
-                shutdown.wait().await;
-            })
-            .await;
+        let ends = shutdown.clone();
+        let serving = Server::builder().add_routes(self.routes.routes()).serve_with_incoming_shutdown(
+            UnixListenerStream::new(self.listener),
+            async move {
+                ends.wait().await;
+            },
+        );
+        let overdue = async {
+            shutdown.wait().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        let served = tokio::select! {
+            served = serving => served,
+            () = overdue => Ok(()),
+        };
         // the next start replaces what cannot be removed now
         let _ = std::fs::remove_file(&self.path);
         served.map_err(|source| SocketError::Serve { path: self.path, source })
@@ -157,7 +169,6 @@ mod tests {
     use super::*;
     use crate::health::Report;
     use crate::proto::observe_client::ObserveClient;
-    use std::time::Duration;
 
     #[test]
     fn a_socket_serves_health_refuses_a_second_server_and_replaces_a_stale_file() {
@@ -187,10 +198,12 @@ mod tests {
                 let second = LocalSocket::bind(&path, Health::default(), None).await;
                 assert!(matches!(second, Err(SocketError::InUse { .. })));
 
-                drop(client);
+                // Neither who still holds a connection nor who never said a word keeps the process from ending.
+                let silent = UnixStream::connect(&path).await.unwrap();
                 shutdown.trigger("test over");
                 server.await.unwrap().unwrap();
                 assert!(!path.exists());
+                drop((client, silent));
 
                 drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
                 assert!(path.exists(), "a dead process left its file");

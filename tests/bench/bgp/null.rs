@@ -1,9 +1,10 @@
 //! The floor of the harness: a sink that knows no routes. It passes every UPDATE on to all other sessions as it came, each
-//! message once in memory, many of them in one write: the least that any speaker does. It runs as a process of its own, as a daemon does.
+//! message once in memory, many of them in one write: the least that any speaker does. When a session ends, the others are
+//! told to forget what it said; one that begins hears everything from the start. It runs as a process of its own, as a daemon does.
 
 use super::message;
 use super::subject::{ROUTER, ROUTER_AS};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use std::collections::BTreeMap;
@@ -18,12 +19,20 @@ const GATHER: Duration = Duration::from_millis(2);
 /// A chunk this long is passed on at once.
 const FULL: usize = 1 << 18;
 
+/// Octets of NLRI that a session is remembered to have said, for its end: far more than the sessions that end in a scenario
+/// say, and they fit one message.
+const FEW: usize = 2048;
+
 /// The listener's number among the events.
 const LISTENER: u64 = u64::MAX;
 
 struct Session {
     stream: TcpStream,
+    /// It has not ended.
+    open: bool,
     tail: Vec<u8>,
+    /// Routes it announced, as NLRI.
+    said_nlri: Vec<u8>,
     /// Next chunk of the log, and how much of it is said or skipped.
     chunk: usize,
     said: usize,
@@ -58,10 +67,10 @@ impl Chunk {
     }
 }
 
-/// Serves until a session ends.
+/// Serves until it is killed.
 ///
 /// # Errors
-/// The address is taken; a session ended.
+/// The address is taken; a connection breaks in the middle of a write.
 pub fn serve() -> Result<()> {
     let listener = TcpListener::bind(ROUTER).context("listen")?;
     listener.set_nonblocking(true)?;
@@ -79,14 +88,23 @@ pub fn serve() -> Result<()> {
             Err(Errno::EINTR) => 0,
             other => other?,
         };
+        let mut ended = false;
         for event in &events[..ready] {
             if event.data() == LISTENER {
                 while let Ok((stream, _)) = listener.accept() {
                     stream.set_nonblocking(true)?;
                     stream.set_nodelay(true)?;
                     epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, sessions.len() as u64))?;
-                    let (chunk, tail) = (log.len(), Vec::new());
-                    sessions.push(Session { stream, tail, chunk, said: 0, blocked: false });
+                    let (tail, said_nlri) = (Vec::new(), Vec::new());
+                    sessions.push(Session {
+                        stream,
+                        open: true,
+                        tail,
+                        said_nlri,
+                        chunk: 0,
+                        said: 0,
+                        blocked: false,
+                    });
                 }
                 continue;
             }
@@ -101,35 +119,50 @@ pub fn serve() -> Result<()> {
                 if gathered.bytes.is_empty() {
                     since = Instant::now();
                 }
-                read(session, index, &mut buffer, &mut gathered)?;
+                if !read(session, index, &mut buffer, &mut gathered)? {
+                    epoll.delete(&session.stream)?;
+                    (session.open, ended) = (false, true);
+                    let said = std::mem::take(&mut session.said_nlri);
+                    if !said.is_empty() {
+                        gathered.add(index, &message::withdraw(&said));
+                    }
+                }
             }
         }
-        let due = ready == 0 || since.elapsed() > GATHER || gathered.bytes.len() > FULL;
+        let due = ready == 0 || ended || since.elapsed() > GATHER || gathered.bytes.len() > FULL;
         if due && !gathered.bytes.is_empty() {
             log.push(std::mem::take(&mut gathered));
-            for (index, session) in sessions.iter_mut().enumerate().filter(|(_, session)| !session.blocked) {
+            let listening = |(_, session): &(usize, &mut Session)| session.open && !session.blocked;
+            for (index, session) in sessions.iter_mut().enumerate().filter(listening) {
                 tell(&epoll, session, index, &log)?;
             }
         }
     }
 }
 
-/// Reads once and gathers the UPDATEs of it.
-fn read(session: &mut Session, index: usize, buffer: &mut [u8], gathered: &mut Chunk) -> Result<()> {
+/// Reads once and gathers the UPDATEs of it; whether the session goes on.
+fn read(session: &mut Session, index: usize, buffer: &mut [u8], gathered: &mut Chunk) -> Result<bool> {
     let kept = session.tail.len();
     buffer[..kept].copy_from_slice(&session.tail);
     session.tail.clear();
     let read = match session.stream.read(&mut buffer[kept..]) {
-        Ok(0) => bail!("a session is closed"),
+        Ok(0) => return Ok(false),
         Ok(read) => read,
         Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(false),
         Err(error) => return Err(error.into()),
     };
     let mut bytes = &buffer[..kept + read];
     while let Some((kind, whole)) = message::first(bytes)? {
         bytes = &bytes[whole.len()..];
         match kind {
-            message::UPDATE => gathered.add(index, whole),
+            message::UPDATE => {
+                // A reflector's clients say a few routes each; those of a whole table no one drops.
+                if session.said_nlri.len() < FEW {
+                    session.said_nlri.extend_from_slice(message::routes(whole)?.1);
+                }
+                gathered.add(index, whole);
+            }
             message::OPEN => {
                 session.stream.write_all(&message::open(ROUTER_AS, *ROUTER.ip()))?;
                 session.stream.write_all(&message::keepalive())?;
@@ -138,7 +171,7 @@ fn read(session: &mut Session, index: usize, buffer: &mut [u8], gathered: &mut C
         }
     }
     session.tail.extend_from_slice(bytes);
-    Ok(())
+    Ok(true)
 }
 
 /// Says to a session what of the log it has not heard, but not what it said itself.

@@ -198,7 +198,7 @@ impl Scenario {
         figures.push(("announce s", self.phase(&mut generator, &words.announce, all, patience)?));
         figures.push(("announce cpu s", spent()?));
         figures.push(("announce MB", running.peak()?));
-        if self.changes > 0 && subject != Subject::Null {
+        if self.changes > 0 {
             self.changes(&mut generator, &words, figures, patience)?;
         }
         spent()?;

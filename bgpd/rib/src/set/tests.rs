@@ -17,18 +17,34 @@ fn equal_sets_are_one_and_are_forgotten_when_nobody_counts_on_them() {
         sets.retain(*number, 2);
     }
     assert_eq!(sets.len(), 1000);
-    assert!(sets.take_unused().is_empty());
+    assert!(sets.take_unused(usize::MAX).is_empty());
     for number in &numbers {
         sets.release(*number);
     }
-    assert!(sets.take_unused().is_empty());
+    assert!(sets.take_unused(usize::MAX).is_empty());
     for number in &numbers {
         sets.release(*number);
     }
-    for number in sets.take_unused() {
+    for number in sets.take_unused(usize::MAX) {
         sets.forget(number, &mut hops);
     }
     assert_eq!(sets.len(), 0);
+}
+
+#[test]
+fn a_set_that_comes_and_goes_is_listed_once() {
+    let (mut sets, mut hops) = (Sets::new(1), NextHops::default());
+    let number = sets.intern(set(1), &mut hops);
+    for _ in 0..3 {
+        sets.retain(number, 1);
+        sets.release(number);
+    }
+    assert_eq!((sets.take_made(), sets.take_made()), (1, 0));
+    assert_eq!(sets.take_unused(1), [number]);
+    assert!(!sets.has_unused());
+    sets.retain(number, 1);
+    sets.release(number);
+    assert_eq!(sets.take_unused(1), [number], "listed again");
 }
 
 #[test]
@@ -39,7 +55,7 @@ fn a_set_that_is_wanted_again_before_it_is_forgotten_stays() {
     sets.release(number);
     assert_eq!(sets.intern(set(1), &mut hops), number);
     sets.retain(number, 1);
-    assert!(sets.take_unused().is_empty());
+    assert!(sets.take_unused(usize::MAX).is_empty());
     sets.forget(number, &mut hops);
     assert_eq!(sets.len(), 1);
 }

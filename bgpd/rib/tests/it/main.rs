@@ -7,5 +7,7 @@ extern crate ocicat_bgp_rib as bgp_rib;
 mod model;
 mod neighbor;
 mod random;
+mod sending;
 mod situations;
 mod telling;
+mod tidying;

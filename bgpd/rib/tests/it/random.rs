@@ -333,6 +333,9 @@ fn run(steps: &[Step], log_limit: usize) {
     rib.flush();
     rib.drain_fib(|_, _| {});
     rib.flush();
+    assert!(rib.is_empty(), "before it is tidy, too");
+    while rib.tidy(7) {}
+    assert!(!rib.is_untidy());
     assert_eq!(rib.set_count(), 0, "sets that nobody has");
     assert!(rib.is_empty());
 }

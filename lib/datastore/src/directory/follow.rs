@@ -2,21 +2,15 @@
 
 use super::DirectoryError;
 use super::contents::{Contents, Found};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
+use super::notice::{BURST, QUIET, Watch};
+use nix::sys::inotify::{AddWatchFlags, InotifyEvent};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// Silence after which a burst of changes is over.
-const QUIET: Duration = Duration::from_millis(50);
-/// Longest wait for silence.
-const BURST: Duration = Duration::from_millis(500);
 /// Longest wait for somebody who is writing a file to close it.
 const WRITER: Duration = Duration::from_secs(2);
 /// Wait before another look at a directory that is not there.
@@ -27,21 +21,7 @@ const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 /// Watches a directory, and those that its links lead to.
 pub(super) struct Follower {
     directory: PathBuf,
-    inotify: AsyncFd<Descriptor>,
-}
-
-struct Descriptor(Inotify);
-
-impl AsFd for Descriptor {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-impl AsRawFd for Descriptor {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
-    }
+    watch: Watch,
 }
 
 /// What one look found: the files, and the directories they really lie in.
@@ -57,17 +37,16 @@ impl Follower {
         // a directory that is none is told as such, not as one that cannot be followed
         std::fs::read_dir(directory).map_err(|source| DirectoryError::Read { path: path(), source })?;
         let following = |source: io::Error| DirectoryError::Follow { path: path(), source };
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)
-            .map_err(|errno| following(errno.into()))?;
-        let follower = Self { directory: path(), inotify: ready(inotify).map_err(following)? };
-        follower.watch(directory).map_err(following)?;
+        let watch = Watch::new().map_err(following)?;
+        watch.add(directory).map_err(following)?;
+        let follower = Self { directory: path(), watch };
         let contents = follower.look(Contents::default()).await;
         Ok((follower, contents))
     }
 
     /// Waits until the directory has changed and come to rest, and looks at it.
     pub(super) async fn next(&mut self, contents: Contents) -> Contents {
-        match self.watch(&self.directory) {
+        match self.watch.add(&self.directory) {
             Ok(()) => self.settle().await,
             // the directory is gone, and may come back as another one
             Err(_) => {
@@ -75,22 +54,6 @@ impl Follower {
             }
         }
         self.look(contents).await
-    }
-
-    /// Watches a directory; one that is watched already stays so.
-    fn watch(&self, directory: &Path) -> io::Result<()> {
-        let changes = AddWatchFlags::IN_CLOSE_WRITE
-            | AddWatchFlags::IN_MODIFY
-            | AddWatchFlags::IN_ATTRIB
-            | AddWatchFlags::IN_CREATE
-            | AddWatchFlags::IN_DELETE
-            | AddWatchFlags::IN_MOVED_FROM
-            | AddWatchFlags::IN_MOVED_TO
-            | AddWatchFlags::IN_DELETE_SELF
-            | AddWatchFlags::IN_MOVE_SELF
-            | AddWatchFlags::IN_ONLYDIR;
-        self.inotify.get_ref().0.add_watch(directory, changes)?;
-        Ok(())
     }
 
     /// Waits for a first event, and then for the end of the burst it begins. Nothing is lost when this is dropped but
@@ -102,7 +65,8 @@ impl Follower {
         loop {
             let bound = if writing.is_empty() { begun + BURST } else { begun + WRITER };
             let quiet = if writing.is_empty() { (Instant::now() + QUIET).min(bound) } else { bound };
-            if timeout_at(quiet, self.events(&mut writing)).await.is_err() {
+            // A wait whose time is over takes what is there nevertheless.
+            if bound <= Instant::now() || timeout_at(quiet, self.events(&mut writing)).await.is_err() {
                 return;
             }
         }
@@ -110,10 +74,7 @@ impl Follower {
 
     /// Waits for events; notes which files are being written and which were closed.
     async fn events(&self, writing: &mut BTreeSet<OsString>) {
-        let read = self.inotify.async_io(Interest::READABLE, |Descriptor(inotify)| {
-            inotify.read_events().map_err(io::Error::from)
-        });
-        match read.await {
+        match self.watch.events().await {
             Ok(events) => events.into_iter().for_each(|event| note(event, writing)),
             // nothing can be read for now: look again, but not at once
             Err(_) => tokio::time::sleep(RETRY).await,
@@ -139,7 +100,7 @@ impl Follower {
         match looked.await {
             Ok((contents, directories)) => {
                 for linked in directories.iter().filter(|linked| **linked != self.directory) {
-                    if let Err(error) = self.watch(linked) {
+                    if let Err(error) = self.watch.add(linked) {
                         tracing::warn!(directory = %linked.display(), %error, "cannot follow a link of the directory of resources");
                     }
                 }
@@ -152,12 +113,6 @@ impl Follower {
             },
         }
     }
-}
-
-#[allow(unsafe_code)]
-fn ready(inotify: Inotify) -> io::Result<AsyncFd<Descriptor>> {
-    // SAFETY: the descriptor is open and stays the same one for as long as it lives: nothing closes or replaces it.
-    Ok(unsafe { AsyncFd::register_with_interest(Descriptor(inotify), Interest::READABLE)? })
 }
 
 /// A file is being written from its first change until it is closed, moved or deleted.

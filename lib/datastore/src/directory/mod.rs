@@ -10,6 +10,7 @@
 
 mod contents;
 mod follow;
+mod notice;
 mod problem;
 mod read;
 
@@ -24,6 +25,7 @@ use mvcc::{
     DeleteRequest, Limits, Op, PutRequest, RangeRequest, RangeResponse, Revision, Store, Txn, TxnResponse,
     WatchRequest, WatchResponse,
 };
+pub use notice::{BURST, QUIET, Watch};
 pub use problem::FileProblem;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
