@@ -162,6 +162,9 @@ fn nobody_speaks_for_another_on_the_link() {
     .unwrap();
 }
 
+/// What another program does.
+type Damage<'a> = Box<dyn Fn() -> Result<()> + 'a>;
+
 /// What is in our tables and in our routes.
 fn ours() -> Result<BTreeSet<String>> {
     dump::canonical()
@@ -179,7 +182,7 @@ fn what_others_change_of_ours_is_repaired_within_a_second() {
             run(command, script, Duration::from_secs(10))?.expect_ok(script).map(drop)
         };
         let ip = |text: &str| tool("ip", &text.split(' ').collect::<Vec<_>>()).map(drop);
-        let damages: Vec<(&str, Box<dyn Fn() -> Result<()>>)> = vec![
+        let damages: Vec<(&str, Damage<'_>)> = vec![
             ("a chain is emptied", Box::new(|| nft("flush chain ip ocicat forward-to-workloads"))),
             (
                 "a rule is put before all",

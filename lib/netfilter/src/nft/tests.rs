@@ -274,6 +274,23 @@ fn a_list_of_elements_over_an_attributes_limit_becomes_several_messages() {
     assert_eq!(batch.change_of(batch.next), None);
 }
 
+/// `NF_NAT_RANGE_PROTO_SPECIFIED`, without which the kernel takes any port.
+#[test]
+fn masquerading_to_ports_says_that_they_count() {
+    let flags = |ports| {
+        let expressions = vec![Expression::Masquerade { flags: 16, ports }];
+        let rule = Rule { table: table(), chain: "c".into(), handle: None, expressions, comment: None };
+        let mut batch = Batch::new(1, None);
+        batch.push(&Change::AddRule(rule, Place::Last));
+        let bytes = batch.finish().bytes;
+        let attribute =
+            |flags: u32| [&8u16.to_ne_bytes()[..], &1u16.to_ne_bytes(), &flags.to_be_bytes()].concat();
+        (0..32).find(|flags| bytes.windows(8).any(|window| window == attribute(*flags)))
+    };
+    assert_eq!(flags(None), Some(16));
+    assert_eq!(flags(Some((Register(1), Register(2)))), Some(16 | 2));
+}
+
 #[test]
 fn no_elements_are_no_message() {
     // a removal without a list would empty the set
