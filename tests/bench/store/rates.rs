@@ -163,7 +163,12 @@ async fn fan_out(server: &Server, round: usize, connections: usize) -> Result<Do
     const WRITES: usize = 40;
     let key = format!("/w/{round}");
     let settings = options(server);
-    let mut stores = try_join_all((0..connections).map(|_| whole_store_client(&settings))).await?;
+    let mut stores = Vec::new();
+    while stores.len() < connections {
+        // no server has to take a thousand connections in one moment
+        let now = CLIENTS.min(connections - stores.len());
+        stores.extend(try_join_all((0..now).map(|_| whole_store_client(&settings))).await?);
+    }
     let mut writer = whole_store_client(&settings).await?;
     let mut streams = Vec::new();
     for watcher in 0..WATCHERS {

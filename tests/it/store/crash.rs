@@ -1,6 +1,6 @@
 //! `kill -9` under load, again and again: what was answered is there, whole, and revisions never go back.
 
-use super::{client, embedded, runtime};
+use super::{client, client_within, embedded, runtime};
 use anyhow::{Context, Result, ensure};
 use datastore::Datastore;
 use datastore::etcd::EtcdStore;
@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-const ROUNDS: u64 = 25;
+const ROUNDS: u64 = 20;
 const WRITERS: usize = 16;
+/// A server that does not answer for so long is gone.
+const GONE: Duration = Duration::from_secs(3);
 /// Keys of one writer, each with a twin that is written in the same transaction.
 const KEYS: usize = 20;
 
@@ -62,7 +64,7 @@ fn what_was_answered_survives_kill_9_again_and_again() -> Result<()> {
             server.client.compact()?;
         }
         let (told, heard) = std::sync::mpsc::channel();
-        let store = client(&server)?;
+        let store = client_within(&server, GONE)?;
         let writers = std::thread::spawn(move || {
             let work = (0..WRITERS).map(|writer| write(store.clone(), round, writer, told.clone()));
             runtime().block_on(futures::future::join_all(work));

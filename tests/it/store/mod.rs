@@ -24,8 +24,13 @@ fn embedded(data: &Path) -> Result<Server> {
 }
 
 fn client(server: &Server) -> Result<EtcdStore> {
+    client_within(server, PATIENCE)
+}
+
+/// A client that gives a request up after `timeout`.
+fn client_within(server: &Server, timeout: Duration) -> Result<EtcdStore> {
     let endpoints = vec![server.url()];
-    Ok(EtcdStore::new(&EtcdOptions { endpoints, timeout: PATIENCE, ..EtcdOptions::default() })?)
+    Ok(EtcdStore::new(&EtcdOptions { endpoints, timeout, ..EtcdOptions::default() })?)
 }
 
 fn runtime() -> tokio::runtime::Runtime {
