@@ -22,6 +22,7 @@ mod service;
 mod shell;
 mod status;
 
+pub use mtu::MtuFileError;
 pub use params::describe;
 pub use status::status_prefix;
 
@@ -78,6 +79,9 @@ pub enum RunError {
     /// The kernel cannot be followed.
     #[error(transparent)]
     Kernel(#[from] kernel::KernelError),
+    /// There is no MTU file, and `requireMTUFile` says that there has to be one.
+    #[error("RequireMTUFile: {0}")]
+    MtuFile(#[from] MtuFileError),
     /// The local socket cannot be served.
     #[error(transparent)]
     Socket(#[from] observe::socket::SocketError),

@@ -3,6 +3,14 @@
 use regex_lite::Regex;
 use std::path::{Path, PathBuf};
 
+/// The file cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("the MTU file {path} cannot be written: {source}")]
+pub struct MtuFileError {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct MtuFile {
@@ -35,19 +43,20 @@ impl MtuFile {
     }
 
     /// Writes the file where it says something else.
-    pub(crate) fn write(&mut self, mtu: u32) {
+    ///
+    /// # Errors
+    /// Said once a value: a full or read-only disk is not tried again with every event.
+    pub(crate) fn write(&mut self, mtu: u32) -> Result<(), MtuFileError> {
         if self.written == Some(mtu) {
-            return;
+            return Ok(());
         }
-        let directory = self.path.parent().map_or(Ok(()), std::fs::create_dir_all);
-        match directory.and_then(|()| std::fs::write(&self.path, mtu.to_string())) {
-            Ok(()) => tracing::info!(mtu, "MTU of workloads"),
-            Err(error) => {
-                tracing::warn!(path = %self.path.display(), %error, "the MTU file cannot be written")
-            }
-        }
-        // a full or read-only disk is not tried again with every event
         self.written = Some(mtu);
+        let directory = self.path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        directory
+            .and_then(|()| std::fs::write(&self.path, mtu.to_string()))
+            .map_err(|source| MtuFileError { path: self.path.clone(), source })?;
+        tracing::info!(mtu, "MTU of workloads");
+        Ok(())
     }
 }
 
@@ -65,8 +74,11 @@ mod tests {
         let found =
             ["eth0", "enp3s0", "ibp1", "lo", "cali123", "docker0", "veth1"].map(|link| file.counts(link));
         assert_eq!(found, [true, true, true, false, false, false, false]);
-        file.write(1450);
+        file.write(1450).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "1450");
+        let mut nowhere = MtuFile::new(&path.join("below-a-file"));
+        assert!(nowhere.write(1450).unwrap_err().to_string().contains("below-a-file"));
+        assert!(nowhere.write(1450).is_ok(), "said once");
         file.set_pattern("(");
         assert!(!file.counts("eth0"));
     }

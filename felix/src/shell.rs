@@ -115,7 +115,7 @@ impl Shell {
         loop {
             match self.wait(&mut questions, &shutdown).await {
                 Happened::Datastore(output) => self.take(output),
-                Happened::Kernel => self.apply().await,
+                Happened::Kernel => self.apply().await?,
                 Happened::Asked(question) => {
                     self.keep_up();
                     self.answer(question);
@@ -127,7 +127,7 @@ impl Shell {
             self.work();
             if self.news && self.in_sync && !self.half && self.left == 0 {
                 self.settle();
-                self.apply().await;
+                self.apply().await?;
                 self.beat();
             }
         }
@@ -223,7 +223,9 @@ impl Shell {
         tracing::info!("other settings are in force");
     }
 
-    async fn apply(&mut self) {
+    /// # Errors
+    /// The MTU file cannot be written and must be.
+    async fn apply(&mut self) -> Result<(), RunError> {
         let begun = Instant::now();
         self.dataplane.apply().await;
         let statuses = self.dataplane.take_statuses();
@@ -232,11 +234,17 @@ impl Shell {
             self.board.on_statuses(statuses);
             let mtu = &self.mtu;
             let found = self.dataplane.host_mtu(|link| mtu.counts(link));
-            self.mtu.write(found);
+            if let Err(error) = self.mtu.write(found) {
+                if self.current.settings().host.requires_mtu_file {
+                    return Err(error.into());
+                }
+                tracing::warn!("{error}");
+            }
             let refused = self.dataplane.refused().count();
             self.tell.applied(begun.elapsed(), refused);
             self.tell.revisions(self.dataplane.enforced(), self.follow.syncer().newest());
         }
+        Ok(())
     }
 
     /// What it waits for before it enforces what is stored.

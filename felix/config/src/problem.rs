@@ -1,6 +1,7 @@
 //! What is wrong with the configuration, in words.
 
 use crate::resolve::Origin;
+use crate::settings::TLS_OF_METRICS;
 use std::fmt;
 
 /// Something in a source that does not do what its author wants.
@@ -74,6 +75,11 @@ impl fmt::Display for Problem {
             Problem::Unknown { name, origin } => write!(
                 f,
                 "{name} in {origin}: there is no such parameter; `ocicat felix params` lists them; ignored"
+            ),
+            Problem::NotActedOn { name, value, origin } if TLS_OF_METRICS.contains(&&**name) => write!(
+                f,
+                "{name} in {origin}: {value:?} has no effect: metrics are not served by TLS yet, nor in clear where \
+                 certificate and key are set; `ocicat felix metrics` shows them"
             ),
             Problem::NotActedOn { name, value, origin } => {
                 write!(f, "{name} in {origin}: {value:?} has no effect: this agent does not act on it yet")

@@ -48,6 +48,8 @@ pub struct Host {
     pub programs_routes: bool,
     /// `ipForwarding`
     pub forwards: bool,
+    /// `requireMTUFile`: without the file for the CNI plugin the agent ends.
+    pub requires_mtu_file: bool,
     /// `mtuIfacePattern`: links whose MTU bounds that of workloads.
     pub mtu_interfaces: String,
 }
@@ -74,7 +76,7 @@ pub struct Status {
 pub struct Observe {
     /// `/liveness` and `/readiness`.
     pub health: Option<Listen>,
-    /// `/metrics`.
+    /// `/metrics`. None also where it should be TLS, which is not served yet: what is meant to be hidden is not shown in clear.
     pub metrics: Option<Listen>,
     /// Silence of the main loop after which it counts as dead.
     pub watchdog: Duration,
@@ -114,6 +116,9 @@ pub fn is_acted_on(name: &str) -> bool {
     });
     ASKED.contains(name)
 }
+
+/// Where all of these are set `/metrics` should be TLS. Not asked for as parameters that are acted on: it is not served at all.
+pub(crate) const TLS_OF_METRICS: [&str; 2] = ["PrometheusMetricsCertFile", "PrometheusMetricsKeyFile"];
 
 /// What Calico's agent does and this one never does, each with the value that says not to: a source that says so has what it
 /// wants.
@@ -238,6 +243,7 @@ fn host(reader: &Reader<'_>) -> Host {
         removes_external_routes: reader.flag("RemoveExternalRoutes"),
         programs_routes: !reader.flag("RouteSyncDisabled"),
         forwards: reader.is("IPForwarding", "Enabled"),
+        requires_mtu_file: reader.flag("RequireMTUFile"),
         mtu_interfaces: reader.text("MTUIfacePattern").to_owned(),
     }
 }
@@ -266,7 +272,8 @@ fn observe(reader: &Reader<'_>) -> Observe {
     let file = reader.optional_text("LogFilePath");
     Observe {
         health: listen("HealthEnabled", "HealthHost", "HealthPort"),
-        metrics: listen("PrometheusMetricsEnabled", "PrometheusMetricsHost", "PrometheusMetricsPort"),
+        metrics: listen("PrometheusMetricsEnabled", "PrometheusMetricsHost", "PrometheusMetricsPort")
+            .filter(|_| !TLS_OF_METRICS.into_iter().all(|name| reader.given(name))),
         watchdog: overridden.unwrap_or(watchdog),
         log_level: reader.text("LogSeverityScreen").to_owned(),
         log_file: file.filter(|_| reader.given("LogFilePath")).map(PathBuf::from),

@@ -5,7 +5,7 @@
 //! host's and the interfaces' parameters, routes and neighbours, connections of addresses that left, statuses, and the
 //! acknowledgement. Rules come before routes: an address is reached only once its policy is in force.
 
-use crate::endpoints::{self, Endpoints, Status};
+use crate::endpoints::{self, Endpoints, Refused, Status};
 use crate::links::Links;
 use crate::nft::{Affected, NftDriver, Step};
 use crate::routes::MAIN;
@@ -52,8 +52,6 @@ pub struct Dataplane {
     hardware: BTreeMap<Cidr, (u32, IpAddr)>,
     sysctls: Sysctls,
     endpoints: Endpoints,
-    /// Whom it concerned last that the kernel refuses something.
-    affected: Affected,
     /// Links, addresses, routes and neighbours have to be listed.
     wants_look: bool,
     /// They were listed once. What is wanted depends on links: before they are known nothing is, and what a life before
@@ -108,7 +106,6 @@ impl Dataplane {
             hardware: BTreeMap::new(),
             sysctls,
             endpoints: Endpoints::default(),
-            affected: Affected::default(),
             wants_look: true,
             looked: false,
             looks: Retries::default(),
@@ -446,14 +443,9 @@ impl Dataplane {
         // what waits for a look or an answer may concern anybody
         let settled = self.nft.is_settled();
         let hosts = self.renderer.host_interfaces();
-        let affected = self.nft.affected();
-        if affected != self.affected {
-            self.affected = affected;
-            self.endpoints.all_dirty();
-        }
-        let Affected { all, chains, keys } = &self.affected;
-        let concerned = self.renderer.endpoints_of(chains, keys);
-        let is_affected = |key: &EndpointKey| *all || concerned.contains(key);
+        let Affected { all, chains, keys } = self.nft.affected();
+        let endpoints = self.renderer.endpoints_of(&chains, &keys);
+        self.endpoints.set_refused(Refused { all, endpoints });
         let (links, routes, sysctls, settings) = (&self.links, &self.routes, &self.sysctls, &self.settings);
         let is_up = |name: &str| links.named(name).is_some_and(|(_, link)| link.up);
         let wanted = &self.wanted;
@@ -464,16 +456,12 @@ impl Dataplane {
                 let works = settled
                     && is_up(name)
                     && sysctls.is_applied(name)
-                    && (!settings.route_sync || wanted.addresses_of(key).all(reached))
-                    && !is_affected(key);
+                    && (!settings.route_sync || wanted.addresses_of(key).all(reached));
                 if works { Status::Up } else { Status::Down }
             }
             Endpoint::Host(host) => {
                 let about = hosts.iter().filter(|(_, of)| *of == key);
-                match endpoints::of_host(host, about.map(|(name, _)| is_up(name))) {
-                    Status::Up if is_affected(key) => Status::Down,
-                    status => status,
-                }
+                endpoints::of_host(host, about.map(|(name, _)| is_up(name)))
             }
         });
     }

@@ -15,6 +15,15 @@ pub enum Status {
     Error,
 }
 
+/// Whose packets pass something that the kernel refuses.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// Everybody's.
+    pub all: bool,
+    /// These.
+    pub endpoints: BTreeSet<EndpointKey>,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Endpoints {
@@ -23,6 +32,8 @@ pub struct Endpoints {
     statuses: BTreeMap<EndpointKey, Status>,
     /// Endpoints to look at again.
     dirty: BTreeSet<EndpointKey>,
+    /// Whose packets pass something that the kernel refuses.
+    refused: Refused,
     /// What was not told yet.
     untold: BTreeMap<EndpointKey, Option<Status>>,
 }
@@ -64,6 +75,15 @@ impl Endpoints {
         self.dirty.extend(self.endpoints.keys().cloned());
     }
 
+    /// The kernel refuses something that concerns these. Nobody else is looked at for it.
+    pub fn set_refused(&mut self, refused: Refused) {
+        if refused.all != self.refused.all {
+            self.all_dirty();
+        }
+        self.dirty.extend(refused.endpoints.symmetric_difference(&self.refused.endpoints).cloned());
+        self.refused = refused;
+    }
+
     /// The workloads behind an interface.
     pub fn workloads_of(&self, interface: &str) -> impl Iterator<Item = &Workload> {
         let keys = self.by_interface.get(interface).into_iter().flatten();
@@ -78,7 +98,11 @@ impl Endpoints {
     /// Looks again at those about which something changed; one that is down is looked at every time.
     pub fn check(&mut self, status: impl Fn(&EndpointKey, &Endpoint) -> Status) {
         for key in std::mem::take(&mut self.dirty) {
-            let now = self.endpoints.get(&key).map(|endpoint| status(&key, endpoint));
+            let refused = self.refused.all || self.refused.endpoints.contains(&key);
+            let now = self.endpoints.get(&key).map(|endpoint| match status(&key, endpoint) {
+                Status::Up if refused => Status::Down,
+                status => status,
+            });
             let before = match now {
                 Some(now) => self.statuses.insert(key.clone(), now),
                 None => self.statuses.remove(&key),

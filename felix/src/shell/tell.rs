@@ -85,6 +85,9 @@ impl Tell {
     pub(super) fn applied(&self, time: Duration, refused: usize) {
         histogram!("felix_int_dataplane_apply_time_seconds").record(time.as_secs_f64());
         gauge!("felix_kernel_refuses").set(number(refused));
+        if refused > 0 {
+            counter!("felix_int_dataplane_failures").increment(1);
+        }
     }
 
     pub(super) fn revisions(&mut self, enforced: Option<i64>, known: i64) {

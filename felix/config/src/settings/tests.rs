@@ -74,6 +74,7 @@ fn every_parameter_acted_on_makes_a_difference() {
         ("RemoveExternalRoutes", "false"),
         ("ReportingIntervalSecs", "0"),
         ("ReportingTTLSecs", "60"),
+        ("RequireMTUFile", "true"),
         ("RouteSyncDisabled", "true"),
         ("ServiceLoopPrevention", "Disabled"),
         ("VXLANPort", "4790"),
@@ -153,4 +154,23 @@ fn what_is_never_done_may_be_switched_off() {
     let given = [("FELIX_XDPEnabled".to_owned(), "true".to_owned())];
     let told = resolve(&Local::new(given), &Stored::default(), "node-1");
     assert_eq!(told.problems, [], "the default");
+}
+
+/// An operator who asks for TLS does not get the same in clear.
+#[test]
+fn metrics_that_should_be_tls_are_not_served_in_clear() {
+    let variables = |names: &[&str]| {
+        let on = [("FELIX_PrometheusMetricsEnabled".to_owned(), "true".to_owned())];
+        let files = names.iter().map(|name| (format!("FELIX_{name}"), "/etc/metrics.pem".to_owned()));
+        let given = Local::new(on.into_iter().chain(files));
+        let configuration = resolve(&given, &Stored::default(), "node-1");
+        let told: Vec<String> = configuration.problems.iter().map(ToString::to_string).collect();
+        (Settings::of(&configuration).observe.metrics, told)
+    };
+    assert!(variables(&[]).0.is_some());
+    assert!(variables(&TLS_OF_METRICS[..1]).0.is_some(), "as with Calico a certificate alone is no TLS");
+    let (metrics, told) = variables(&TLS_OF_METRICS);
+    assert_eq!(metrics, None);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told.iter().all(|text| text.contains("not served by TLS yet")), "{told:?}");
 }

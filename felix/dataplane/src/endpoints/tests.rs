@@ -55,3 +55,23 @@ fn a_host_endpoint_is_up_with_all_its_interfaces_and_wrong_without_any() {
     assert_eq!(of_host(&named, [false, true].into_iter()), Status::Down);
     assert_eq!(of_host(&host(HostInterface::All), [].into_iter()), Status::Up);
 }
+
+#[test]
+fn what_the_kernel_refuses_is_down_for_those_it_concerns_and_looked_at_for_nobody_else() {
+    let mut endpoints = Endpoints::default();
+    for name in ["a", "b"] {
+        endpoints.set(&key(name), Some(&workload(name)));
+    }
+    endpoints.check(|_, _| Status::Up);
+    endpoints.take();
+    endpoints.set_refused(Refused { all: false, endpoints: [key("a")].into() });
+    // whatever is said of b meanwhile
+    endpoints.check(|of, _| if *of == key("b") { Status::Down } else { Status::Up });
+    assert_eq!(endpoints.take(), [(key("a"), Some(Status::Down))]);
+    endpoints.set_refused(Refused { all: true, ..Refused::default() });
+    endpoints.check(|_, _| Status::Up);
+    assert_eq!(endpoints.take(), [(key("b"), Some(Status::Down))]);
+    endpoints.set_refused(Refused::default());
+    endpoints.check(|_, _| Status::Up);
+    assert_eq!(endpoints.take(), [(key("a"), Some(Status::Up)), (key("b"), Some(Status::Up))]);
+}

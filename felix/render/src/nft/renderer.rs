@@ -97,6 +97,9 @@ impl Renderer {
         chains: &BTreeSet<Arc<str>>,
         interfaces: &BTreeSet<String>,
     ) -> BTreeSet<EndpointKey> {
+        if chains.is_empty() && interfaces.is_empty() {
+            return BTreeSet::new();
+        }
         let hosts = self.hosts.of_chains(chains, interfaces, &self.settings);
         hosts.into_iter().chain(self.workloads.of_chains(chains, interfaces).cloned()).collect()
     }
