@@ -1,8 +1,11 @@
 //! The program a container runtime executes, under the names `calico` and `calico-ipam`.
 //!
-//! It is small on purpose: no runtime, no configuration, nothing to go wrong while pods start. It becomes
-//! `ocicat cni <name>`, found beside itself or in `PATH`; standard input, environment and arguments go along as
-//! they are. Only the question for versions is answered here, because its answer never changes.
+//! It is small on purpose: no runtime, nothing to go wrong while pods start. Where the node's agent runs, or ever ran, it asks
+//! that (`agent`); else, or where the configuration says so, it becomes `ocicat cni <name>`, found beside itself or in `PATH`,
+//! with the same input, environment and arguments. Only the question for versions is answered here, because its answer never
+//! changes.
+
+mod agent;
 
 use cni_protocol::{CniError, Program, text, version};
 use std::env;
@@ -23,12 +26,25 @@ fn main() -> ExitCode {
     if args.is_empty() && env::var_os("CNI_COMMAND").is_some_and(|verb| verb == "VERSION") {
         return print(version::VERSION_REPLY, ExitCode::SUCCESS);
     }
+    let input = match agent::ask(name, &args) {
+        agent::Asked::Answered(answer) => {
+            eprint!("{}", answer.stderr);
+            return print(&answer.stdout, ExitCode::from(answer.exit));
+        }
+        agent::Asked::Refused(error) => return print(&error.to_json(), ExitCode::FAILURE),
+        agent::Asked::Nobody(input) => input,
+    };
     let own = env::current_exe().ok();
     let path = env::var_os("PATH").unwrap_or_default();
     let error = match find(own.as_deref(), &path) {
         Some(worker) => {
+            let mut command = Command::new(&worker);
+            command.arg("cni").arg(name).args(args);
+            if let Some(input) = input {
+                command.stdin(input);
+            }
             // Returns only when it fails.
-            let error = Command::new(&worker).arg("cni").arg(name).args(args).exec();
+            let error = command.exec();
             CniError::internal(format!(
                 "cannot execute {}: {error}; reinstall it, or remove it so that another one is found in PATH",
                 worker.display()

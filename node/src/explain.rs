@@ -20,7 +20,7 @@ pub async fn explain(config: &Config) -> Result<Vec<Fact>, RunError> {
         }
         None => datastore::connect(&config.connection)?,
     };
-    let registrar = Registrar::new(config, &settings, store);
+    let registrar = Registrar::new(config, &settings, store)?;
     let decided = match registrar.decide().await {
         Ok((decided, stored, _)) => {
             let why = if stored.is_some() { "the node is stored already" } else { "the node will be made" };

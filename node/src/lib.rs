@@ -24,14 +24,14 @@ pub use lock::LockError;
 
 use bgpd::RouterId;
 use datastore::ConnectError;
-use kernel::Kernel;
+use kernel::{KernelError, Namespaces};
 use node_startup::settings::SettingErrors;
 use node_startup::{Choice, Settings, Variables};
 use observe::health::{Health, Report};
 use observe::shutdown::Shutdown;
 use parts::Given;
 use register::{RegisterError, Registrar};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -63,14 +63,16 @@ pub struct Config {
     pub embedded: Option<PathBuf>,
     /// How the datastore is reached, where it is not our own.
     pub connection: datastore::ConnectConfig,
-    /// The kernel of its network namespace.
-    pub kernel: Arc<dyn Kernel>,
+    /// Network namespaces: each part opens the kernel of its own on its own thread.
+    pub namespaces: Arc<dyn Namespaces>,
     /// Where sockets and lock lie.
     pub run: PathBuf,
     /// Where passwords of BGP peers are.
     pub secrets: PathBuf,
     /// Where the name of the node is written for others.
     pub nodename_file: PathBuf,
+    /// What tells the CNI plugin that an agent is in charge of this node.
+    pub marker: PathBuf,
     /// Where the CNI plugin finds the MTU of workloads.
     pub mtu_file: PathBuf,
     /// Where Felix says which endpoints are up.
@@ -89,6 +91,9 @@ pub enum RunError {
     /// The datastore's address is none.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// The kernel does not answer.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
     /// The node cannot be registered as it is.
     #[error(transparent)]
     Register(#[from] RegisterError),
@@ -98,9 +103,9 @@ pub enum RunError {
     /// A part has no thread.
     #[error("{0}")]
     Part(String),
-    /// The name cannot be written down.
-    #[error("{path}: {reason}; the CNI plugin reads the node's name there")]
-    NodenameFile {
+    /// What others have to know cannot be written down.
+    #[error("{path}: {reason}; the CNI plugin has to find it")]
+    File {
         /// The file.
         path: PathBuf,
         /// The system's words.
@@ -130,14 +135,16 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
         None => config.connection.clone(),
     };
     let store = datastore::connect(&connection)?;
-    let registrar = Registrar::new(&config, &settings, store);
+    let registrar = Registrar::new(&config, &settings, store)?;
     let registered = register_first(&registrar, &settings, &shutdown).await?;
     write_nodename(&config)?;
+    mark(&config.marker)?;
     let given = Arc::new(Given { config, connection, router_id, health: health.clone() });
     supervisor.start(parts::felix(&given)).map_err(RunError::Part)?;
     if settings.networking {
         supervisor.start(parts::bgpd(&given)).map_err(RunError::Part)?;
     }
+    supervisor.start(parts::cni(&given)).map_err(RunError::Part)?;
     let stays = keep_registered(&registrar, &settings, registered, &health, &shutdown).await;
     shutdown.trigger("the agent has ended");
     supervisor.join().await;
@@ -210,13 +217,20 @@ async fn sleep(time: Option<Duration>) {
 
 fn write_nodename(config: &Config) -> Result<(), RunError> {
     let path = &config.nodename_file;
-    let failed =
-        |error: std::io::Error| RunError::NodenameFile { path: path.clone(), reason: error.to_string() };
     if std::fs::read_to_string(path).is_ok_and(|known| known == config.name) {
         return Ok(());
     }
     // others read it at any time: whole or not at all
     let fresh = path.with_extension("new");
-    path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
-    std::fs::write(&fresh, &config.name).and_then(|()| std::fs::rename(&fresh, path)).map_err(failed)
+    let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    made.and_then(|()| std::fs::write(&fresh, &config.name))
+        .and_then(|()| std::fs::rename(&fresh, path))
+        .map_err(|error| RunError::File { path: path.clone(), reason: error.to_string() })
+}
+
+/// From now on nobody is attached past the agent.
+fn mark(marker: &Path) -> Result<(), RunError> {
+    let made = marker.parent().map_or(Ok(()), std::fs::create_dir_all);
+    made.and_then(|()| std::fs::write(marker, ""))
+        .map_err(|error| RunError::File { path: marker.to_owned(), reason: error.to_string() })
 }

@@ -45,6 +45,12 @@ pub fn bgpd(given: &Arc<Given>) -> Part {
     part("bgpd", move |shutdown| run_bgpd(given.clone(), shutdown))
 }
 
+/// Attaching and detaching workloads, for CNI plugins that ask.
+pub fn cni(given: &Arc<Given>) -> Part {
+    let socket = given.config.run.join("cni.sock");
+    part("cni", move |shutdown| serve_cni(socket.clone(), shutdown))
+}
+
 fn part<F>(name: &'static str, run: impl Fn(Shutdown) -> F + Send + 'static) -> Part
 where
     F: Future<Output = Result<(), String>> + 'static,
@@ -71,9 +77,14 @@ async fn serve_store(directory: PathBuf, shutdown: Shutdown) -> Result<(), Strin
     result
 }
 
+async fn serve_cni(socket: PathBuf, shutdown: Shutdown) -> Result<(), String> {
+    let listener = cni_host::server::bind(&socket).await.map_err(words)?;
+    cni_host::server::serve(listener, shutdown).await.map_err(words)
+}
+
 async fn run_felix(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> {
     let config = &given.config;
-    let kernel = config.kernel.clone();
+    let kernel = config.namespaces.current().map_err(words)?;
     let nft = Nftables::open(kernel.netns()).map_err(words)?;
     let flows = Conntrack::open(kernel.netns()).map_err(words)?;
     let felix = felix::Config {
@@ -98,7 +109,7 @@ async fn run_bgpd(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> {
         store: datastore::connect(&given.connection).map_err(words)?,
         source: "etcd".to_owned(),
         problems: None,
-        kernel: config.kernel.clone(),
+        kernel: config.namespaces.current().map_err(words)?,
         programs_kernel: true,
         socket: config.run.join("bgpd.sock"),
         router_id: given.router_id,

@@ -58,9 +58,16 @@ pub struct Registrar {
 
 impl Registrar {
     /// For the node of this configuration.
-    pub fn new(config: &crate::Config, settings: &Settings, store: Arc<dyn Datastore>) -> Self {
-        let (name, kernel) = (config.name.clone(), config.kernel.clone());
-        Self { name, settings: settings.clone(), client: Client::new(store), kernel }
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub fn new(
+        config: &crate::Config,
+        settings: &Settings,
+        store: Arc<dyn Datastore>,
+    ) -> Result<Self, KernelError> {
+        let (name, kernel) = (config.name.clone(), config.namespaces.current()?);
+        Ok(Self { name, settings: settings.clone(), client: Client::new(store), kernel })
     }
 
     /// What would be stored, and why; what is stored now, where the datastore answers.

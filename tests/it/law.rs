@@ -77,6 +77,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "felix",
             "felix-config",
             "bgpd",
+            "cni-host",
             "etcd-lite",
         ],
     ),

@@ -232,14 +232,14 @@ impl Job<'_> {
             return Ok(Source::Own(Box::new(Own::new(ipam, self.request, &self.id, &self.facts.pools)?)));
         }
         if conf.ipam.plugin == AZURE_IPAM {
-            return Ok(Source::Azure(Box::new(Azure::new(self.request, &self.host.azure_networks))));
+            return Ok(Source::Azure(Box::new(Azure::new(self.host, self.request))));
         }
         let mut document = conf.raw().clone();
         if wants_pod_cidrs(&document) {
             let cidrs = PodCidrs::of_node(&self.id.node, &self.facts.pod_cidrs)?;
             put_pod_cidrs(&mut document, &self.id.node, &cidrs)?;
         }
-        Ok(Source::Plugin(Box::new(Delegate::new(self.request, &document)?)))
+        Ok(Source::Plugin(Box::new(Delegate::new(&self.host.executor, self.request, &document)?)))
     }
 
     /// Where the container sends through its gateway: everywhere, unless host-local has routes for a pod.

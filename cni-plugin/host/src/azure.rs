@@ -6,7 +6,8 @@
 //! <directory>/<network>/<container>-<interface>   {"Network":"net","ContainerID":"…","Interface":"eth0","Addresses":["10.1.0.4"]}
 //! ```
 
-use crate::delegate::Delegate;
+use crate::delegate::{Delegate, Executor};
+use crate::host::Host;
 use cni_protocol::{CniError, CniResult, Request};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use serde_json::Value;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The plugin that all of this is for.
 pub(crate) const AZURE_IPAM: &str = "azure-vnet-ipam";
@@ -38,20 +40,23 @@ struct Endpoint {
 }
 
 /// The plugin, and the files of one workload.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Azure {
+    executor: Arc<dyn Executor>,
     request: Request,
     network: PathBuf,
     endpoint: PathBuf,
 }
 
 impl Azure {
-    /// For the workload of this request; files lie below `directory`.
-    pub(crate) fn new(request: &Request, directory: &Path) -> Self {
+    /// For the workload of this request.
+    pub(crate) fn new(host: &Host, request: &Request) -> Self {
+        let directory = &host.azure_networks;
         let environment = &request.environment;
         // A network's name begins with a letter or digit and has no slash: it is one directory below.
         let directory = directory.join(&request.conf.name);
         Self {
+            executor: Arc::clone(&host.executor),
             request: request.clone(),
             network: directory.join("network.json"),
             endpoint: directory.join(format!("{}-{}", environment.container_id, environment.ifname)),
@@ -103,7 +108,7 @@ impl Azure {
                 }
             }
         }
-        Delegate::new(&self.request, &document)
+        Delegate::new(&self.executor, &self.request, &document)
     }
 
     fn remember(&self, given: &CniResult) -> Result<(), CniError> {

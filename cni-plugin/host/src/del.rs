@@ -58,11 +58,11 @@ fn source(
         return Ok(Source::Own(Box::new(Own::to_release(Ipam::new(store), conf, id, true))));
     }
     if conf.ipam.plugin == AZURE_IPAM {
-        return Ok(Source::Azure(Box::new(Azure::new(request, &host.azure_networks))));
+        return Ok(Source::Azure(Box::new(Azure::new(host, request))));
     }
     let mut document = conf.raw().clone();
     if wants_pod_cidrs(&document) {
         put_pod_cidrs(&mut document, &id.node, &PodCidrs::dummies())?;
     }
-    Ok(Source::Plugin(Box::new(Delegate::new(request, &document)?)))
+    Ok(Source::Plugin(Box::new(Delegate::new(&host.executor, request, &document)?)))
 }

@@ -3,16 +3,40 @@
 use crate::bounded::{self, within};
 use cni_protocol::delegate as rules;
 use cni_protocol::error::code;
+use cni_protocol::handover::{Execute, Executed};
 use cni_protocol::{CniError, CniResult, Command as Verb, Request, Version};
+use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Stdio;
+use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+/// Who executes plugins: the process that was called by the runtime, never the agent.
+pub trait Executor: Send + Sync {
+    /// Executes a program to its end.
+    fn execute(&self, program: Execute) -> BoxFuture<'_, Executed>;
+}
+
+/// This process.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemExecutor;
+
+impl Executor for SystemExecutor {
+    fn execute(&self, program: Execute) -> BoxFuture<'_, Executed> {
+        Box::pin(async move {
+            spawn(&program)
+                .await
+                .unwrap_or_else(|error| Executed { ending: error.to_string(), ..Executed::default() })
+        })
+    }
+}
+
 /// A plugin, ready to be executed for one workload.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Delegate {
+    executor: Arc<dyn Executor>,
     name: String,
     file: PathBuf,
     stdin: Vec<u8>,
@@ -38,7 +62,11 @@ impl Delegate {
     ///
     /// # Errors
     /// When it cannot be found.
-    pub(crate) fn new(request: &Request, conf: &Map<String, Value>) -> Result<Self, CniError> {
+    pub(crate) fn new(
+        executor: &Arc<dyn Executor>,
+        request: &Request,
+        conf: &Map<String, Value>,
+    ) -> Result<Self, CniError> {
         let name = request.conf.ipam.plugin.clone();
         let environment = &request.environment;
         let mut variables: Vec<(String, String)> = [
@@ -53,6 +81,7 @@ impl Delegate {
         variables
             .extend(request.conf.datastore.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         Ok(Self {
+            executor: Arc::clone(executor),
             file: find(&name, &environment.path)?,
             name,
             stdin: serde_json::to_vec(conf).unwrap_or_default(),
@@ -89,35 +118,41 @@ impl Delegate {
 
     async fn execute(&self, verb: Verb) -> Result<Vec<u8>, CniError> {
         let what = format!("IPAM plugin {}", self.file.display());
-        let output = within(bounded::PLUGIN, &what, async {
-            self.spawn(verb).await.map_err(|error| CniError::internal(format!("{what}: {error}")))
-        })
-        .await?;
-        if output.status.success() {
-            return Ok(output.stdout);
-        }
-        Err(failure(&what, &output))
-    }
-
-    async fn spawn(&self, verb: Verb) -> std::io::Result<Output> {
-        let mut child = Command::new(&self.file)
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .env("CNI_COMMAND", verb.text())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A plugin that does not read its input has an error to tell.
-            let _ = stdin.write_all(&self.stdin).await;
-        }
-        child.wait_with_output().await
+        let mut variables: std::collections::BTreeMap<_, _> = self.variables.iter().cloned().collect();
+        variables.insert("CNI_COMMAND".to_owned(), verb.text().to_owned());
+        let program = Execute {
+            file: self.file.display().to_string(),
+            variables,
+            stdin: String::from_utf8_lossy(&self.stdin).into_owned(),
+        };
+        let executing = async { Ok(self.executor.execute(program).await) };
+        let done = within(bounded::PLUGIN, &what, executing).await?;
+        if done.good { Ok(done.stdout.into_bytes()) } else { Err(failure(&what, &done)) }
     }
 }
 
+async fn spawn(program: &Execute) -> std::io::Result<Executed> {
+    let mut child = Command::new(&program.file)
+        .envs(program.variables.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A plugin that does not read its input has an error to tell.
+        let _ = stdin.write_all(program.stdin.as_bytes()).await;
+    }
+    let output = child.wait_with_output().await?;
+    Ok(Executed {
+        good: output.status.success(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        ending: output.status.to_string(),
+    })
+}
+
 /// What a failed plugin says, with its code; what it says otherwise is quoted.
-fn failure(what: &str, output: &Output) -> CniError {
-    let said: Option<Value> = serde_json::from_slice(&output.stdout).ok();
+fn failure(what: &str, done: &Executed) -> CniError {
+    let said: Option<Value> = serde_json::from_str(&done.stdout).ok();
     let text = |field: &str| said.as_ref().and_then(|said| said.get(field)).and_then(Value::as_str);
     match text("msg") {
         Some(msg) => {
@@ -126,9 +161,8 @@ fn failure(what: &str, output: &Output) -> CniError {
             CniError::new(number, msg).with_details(text("details").unwrap_or_default())
         }
         None => {
-            let said = String::from_utf8_lossy(&output.stdout);
-            let said: String = said.trim().chars().take(200).collect();
-            CniError::internal(format!("{what} failed ({}): {said:?}", output.status))
+            let said: String = done.stdout.trim().chars().take(200).collect();
+            CniError::internal(format!("{what} failed ({}): {said:?}", done.ending))
         }
     }
 }
@@ -157,7 +191,7 @@ mod tests {
             let mut request = request("ADD", conf);
             request.environment.path = format!("/nonexistent:{}", self.0.path().display());
             let raw = request.conf.raw().clone();
-            Delegate::new(&request, &raw).unwrap()
+            Delegate::new(&(Arc::new(SystemExecutor) as Arc<dyn Executor>), &request, &raw).unwrap()
         }
 
         fn read(&self, name: &str) -> String {

@@ -1,6 +1,7 @@
 //! What the plugin finds around itself: variables, namespaces, the way to the store, a few files.
 
 use crate::azure::NETWORKS;
+use crate::delegate::{Executor, SystemExecutor};
 use crate::upgrade::HOST_LOCAL_STATE;
 use datastore::{ConnectConfig, ConnectError, Datastore};
 use futures::future::BoxFuture;
@@ -37,6 +38,10 @@ pub struct Host {
     pub host_local_state: PathBuf,
     /// The machine's name.
     pub hostname: String,
+    /// Who executes other plugins.
+    pub executor: Arc<dyn Executor>,
+    /// Whether each call sets up the log its configuration asks for; an agent has one of its own.
+    pub own_log: bool,
 }
 
 impl Host {
@@ -54,6 +59,8 @@ impl Host {
             azure_networks: PathBuf::from(NETWORKS),
             host_local_state: PathBuf::from(HOST_LOCAL_STATE),
             hostname: hostname.to_string_lossy().into_owned(),
+            executor: Arc::new(SystemExecutor),
+            own_log: true,
         }
     }
 

@@ -8,6 +8,8 @@
 //!  └─ CHECK, VERSION, -v, -t
 //! ```
 //!
+//! Called by `ocicat cni`, one process a call, or by the agent's [`server`], which thin plugins ask over a socket.
+//!
 //! Every step that changes something pushes its undo; a failing ADD takes back what it did, newest first. A process
 //! that dies in between leaves what the next DEL, or the next ADD, finds and removes: `DESIGN.md` of the CNI plugin
 //! has the table of steps with their failpoints. The kernel and the store are traits, so that all of this runs in
@@ -32,12 +34,14 @@ mod log_rotation;
 mod node;
 mod probe;
 mod run;
+pub mod server;
 mod session;
 mod status;
 mod sysctls;
 mod undo;
 mod upgrade;
 
+pub use delegate::{Executor, SystemExecutor};
 pub use host::{Host, Stores, SystemStores};
 pub use run::{Output, run};
 

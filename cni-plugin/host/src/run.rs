@@ -69,7 +69,7 @@ pub async fn run(program: Program, args: &[String], host: &Host, stdin: &[u8]) -
         Call::Version => Output::said(VERSION_REPLY),
         Call::Check => Output::said(if program == Program::Calico { "OK\n" } else { "" }),
         Call::Add(request) => {
-            let result = logged("ADD", &request, async {
+            let result = logged(host, "ADD", &request, async {
                 let result = match program {
                     Program::Calico => add::add(host, &request).await?,
                     Program::CalicoIpam => ipam_program::add(host, &request).await?,
@@ -79,7 +79,7 @@ pub async fn run(program: Program, args: &[String], host: &Host, stdin: &[u8]) -
             result.await.map_or_else(|error| Output::failed(&error), Output::said)
         }
         Call::Del(request) => {
-            let result = logged("DEL", &request, async {
+            let result = logged(host, "DEL", &request, async {
                 match program {
                     Program::Calico => del::del(host, &request).await,
                     Program::CalicoIpam => ipam_program::del(host, &request).await,
@@ -102,11 +102,14 @@ fn about(program: Program) -> String {
 
 /// Sets the log up, runs the verb, and logs how it went.
 async fn logged<T>(
+    host: &Host,
     verb: &str,
     request: &Request,
     work: impl Future<Output = Result<T, CniError>>,
 ) -> Result<T, CniError> {
-    log::init(&request.conf.log);
+    if host.own_log {
+        log::init(&request.conf.log);
+    }
     let environment = &request.environment;
     let (container, interface) = (environment.container_id.as_str(), environment.ifname.as_str());
     tracing::info!(verb, container, interface, network = request.conf.name, "called");

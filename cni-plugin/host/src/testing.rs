@@ -204,6 +204,8 @@ impl Node {
             azure_networks: self.directory.path().join("azure"),
             host_local_state: self.directory.path().join("host-local"),
             hostname: "Gold-Host".into(),
+            executor: Arc::new(crate::SystemExecutor),
+            own_log: true,
         }
     }
 

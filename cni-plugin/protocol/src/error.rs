@@ -16,6 +16,8 @@ pub mod code {
     pub const DECODING: u32 = 6;
     /// The configuration says something impossible.
     pub const INVALID_CONFIG: u32 = 7;
+    /// Nothing is wrong with the request: it may succeed later.
+    pub const TRY_AGAIN: u32 = 11;
     /// The datastore does not answer (`-t`).
     pub const DATASTORE: u32 = 100;
     /// The plugin failed.

@@ -18,6 +18,7 @@ pub mod delegate;
 pub mod environment;
 pub mod error;
 pub mod gate;
+pub mod handover;
 pub mod identity;
 pub mod json;
 pub mod pools;

@@ -7,12 +7,13 @@ use crate::io::{Failure, Io};
 use crate::print::table;
 use crate::session;
 use datastore::ConnectConfig;
-use kernel::{Namespaces, SystemNamespaces};
+use kernel::SystemNamespaces;
 use node::{Config, NODENAME_FILE, RUN};
 use node_startup::{Fact, Variables};
 use observe::shutdown::Shutdown;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Runs the agent until SIGTERM or SIGINT; or explains what it would decide.
 ///
@@ -69,10 +70,11 @@ fn config(args: &NodeRunArgs, global: &Global, env: session::Environment<'_>) ->
         felix,
         embedded,
         connection,
-        kernel: SystemNamespaces.current().map_err(failed)?,
+        namespaces: Arc::new(SystemNamespaces),
         run: RUN.into(),
         secrets: args.secrets.clone(),
         nodename_file: NODENAME_FILE.into(),
+        marker: cni_protocol::handover::MARKER.into(),
         mtu_file: felix_command::MTU_FILE.into(),
         endpoint_status: endpoint_status(&variable),
         variables,

@@ -1,0 +1,121 @@
+//! The agent's side of the socket that thin plugins ask: each connection is one call.
+//!
+//! Who connects must be root. The container's namespace comes as a descriptor; another IPAM plugin is executed by whoever
+//! called, not here; connections to datastores are kept from call to call. A caller that goes away changes nothing: the
+//! call is carried out to its end, and the next one finds what it did.
+
+mod connection;
+mod shared;
+
+use crate::host::{Host, Stores};
+use crate::run::{Output, run};
+use cni_protocol::handover::{Answer, Message};
+use cni_protocol::{CniError, Program};
+use connection::Connection;
+
+use observe::shutdown::Shutdown;
+use shared::{HandedOver, KeptStores, Remote};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+/// Calls carried out at a time; more wait in the socket's queue.
+const AT_ONCE: usize = 64;
+/// How long a caller may take to say what it wants.
+const SAY: Duration = Duration::from_secs(5);
+
+/// Why the socket cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {reason}; CNI plugins ask the agent there")]
+pub struct ServeError {
+    path: PathBuf,
+    reason: String,
+}
+
+/// Makes the socket, in the place of one that nobody serves.
+///
+/// # Errors
+/// Somebody serves it; it cannot be made.
+pub async fn bind(path: &Path) -> Result<UnixListener, ServeError> {
+    let failed = |reason: String| ServeError { path: path.to_owned(), reason };
+    if UnixStream::connect(path).await.is_ok() {
+        return Err(failed("another process listens there".to_owned()));
+    }
+    let words = |error: std::io::Error| failed(error.to_string());
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(words(error)),
+        _ => {}
+    }
+    path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(words)?;
+    let listener = UnixListener::bind(path).map_err(words)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(words)?;
+    Ok(listener)
+}
+
+/// Answers calls until `shutdown` fires, and those that are under way to their end.
+///
+/// # Errors
+/// The socket fails.
+pub async fn serve(listener: UnixListener, shutdown: Shutdown) -> Result<(), std::io::Error> {
+    let stores: Arc<dyn Stores> = Arc::new(KeptStores::default());
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    loop {
+        let place = tokio::select! {
+            () = shutdown.wait() => break,
+            place = places.clone().acquire_owned() => place.map_err(std::io::Error::other)?,
+        };
+        let (stream, _) = tokio::select! {
+            () = shutdown.wait() => break,
+            accepted = listener.accept() => accepted?,
+        };
+        let stores = Arc::clone(&stores);
+        tokio::spawn(async move {
+            answer(Connection::new(stream), stores).await;
+            drop(place);
+        });
+    }
+    // all places are free when the last call has its answer
+    let all = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
+    let _ = places.acquire_many(all).await;
+    Ok(())
+}
+
+/// One call.
+async fn answer(connection: Connection, stores: Arc<dyn Stores>) {
+    let output = match tokio::time::timeout(SAY, connection.call()).await {
+        Ok(Ok((call, netns))) => {
+            let connection = connection.clone();
+            let host = Host {
+                variables: call.variables,
+                namespaces: Arc::new(HandedOver::new(netns)),
+                stores,
+                executor: Arc::new(Remote(connection)),
+                own_log: false,
+                ..Host::system()
+            };
+            match Program::parse(&call.program) {
+                Some(program) => run(program, &[], &host, call.config.as_bytes()).await,
+                None => refusal(format!("unknown plugin {:?}", call.program)),
+            }
+        }
+        Ok(Err(reason)) => {
+            tracing::warn!(reason, "a call over the CNI socket cannot be understood");
+            refusal(reason)
+        }
+        Err(_) => refusal("the plugin did not say what it wants".to_owned()),
+    };
+    let answer = Answer { stdout: output.stdout, stderr: output.stderr, exit: output.exit };
+    if let Err(reason) = connection.send(&Message::Answer(answer)).await {
+        tracing::warn!(reason, "the plugin has gone without its answer");
+    }
+}
+
+fn refusal(reason: String) -> Output {
+    Output { stdout: CniError::internal(reason).to_json(), exit: 1, ..Output::default() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! The surroundings of a call that came over the socket.
+
+use super::connection::Connection;
+use crate::delegate::Executor;
+use crate::host::{Stores, SystemStores, Variables};
+use cni_protocol::handover::{Execute, Executed, Message};
+use datastore::{ConnectConfig, Datastore};
+use futures::future::BoxFuture;
+use kernel::{Kernel, KernelError, Namespaces, Netlink, Netns, SystemNamespaces};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Connections that are kept; a node has one cluster, or two while it moves.
+const KEPT: usize = 8;
+
+/// Connections to datastores, kept from call to call: one for each way to connect.
+#[derive(Default)]
+pub(super) struct KeptStores(Mutex<Vec<(ConnectConfig, Arc<dyn Datastore>)>>);
+
+impl Stores for KeptStores {
+    fn connect<'a>(&'a self, variables: Variables<'a>) -> BoxFuture<'a, Result<Arc<dyn Datastore>, String>> {
+        Box::pin(async move {
+            let config = ConnectConfig::from_env(&|name| variables(name));
+            let known = |kept: &[(ConnectConfig, Arc<dyn Datastore>)]| {
+                kept.iter().find(|(known, _)| *known == config).map(|(_, store)| Arc::clone(store))
+            };
+            if let Some(store) = known(&self.lock()) {
+                return Ok(store);
+            }
+            let store = SystemStores.connect(variables).await?;
+            let mut kept = self.lock();
+            if kept.len() >= KEPT {
+                kept.remove(0);
+            }
+            kept.push((config, Arc::clone(&store)));
+            Ok(store)
+        })
+    }
+}
+
+impl KeptStores {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(ConnectConfig, Arc<dyn Datastore>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The namespaces of the system, and that of the container as it was handed over: its path may mean something else here.
+pub(super) struct HandedOver(Option<Netns>, Option<KernelError>);
+
+impl HandedOver {
+    pub(super) fn new(descriptor: Option<OwnedFd>) -> Self {
+        match descriptor.map(|descriptor| Netns::from_fd(descriptor, "the container's namespace")) {
+            Some(Ok(netns)) => Self(Some(netns), None),
+            Some(Err(error)) => Self(None, Some(error)),
+            None => Self(None, None),
+        }
+    }
+}
+
+impl Namespaces for HandedOver {
+    fn current(&self) -> Result<Arc<dyn Kernel>, KernelError> {
+        SystemNamespaces.current()
+    }
+
+    fn open(&self, path: &str) -> Result<Arc<dyn Kernel>, KernelError> {
+        match (&self.0, &self.1) {
+            (Some(netns), _) => Ok(Arc::new(Netlink::open(netns)?)),
+            (None, Some(error)) => Err(error.clone()),
+            (None, None) => SystemNamespaces.open(path),
+        }
+    }
+}
+
+/// The plugin at the other end, which executes other plugins for us.
+pub(super) struct Remote(pub(super) Connection);
+
+impl Executor for Remote {
+    fn execute(&self, program: Execute) -> BoxFuture<'_, Executed> {
+        Box::pin(async move {
+            let ending = match self.0.ask(&Message::Execute(program)).await {
+                Ok(Message::Executed(executed)) => return executed,
+                Ok(_) => "the plugin did not say how it ended".to_owned(),
+                Err(reason) => format!("the plugin that should execute it has gone: {reason}"),
+            };
+            Executed { ending, ..Executed::default() }
+        })
+    }
+}
