@@ -27,7 +27,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// Values taken in before others get their turn: a few milliseconds.
-const SLICE: usize = 1024;
+const SLICE: usize = 256;
+/// Values that may wait while more are asked for: the datastore works on the next page of a list, and the connection
+/// takes it in, while the last ones of this page are worked on.
+const AHEAD: usize = 1 << 14;
 /// Messages of the datastore taken at one go.
 const MESSAGES: usize = 256;
 
@@ -134,15 +137,16 @@ impl Shell {
     }
 
     async fn wait(&mut self, questions: &mut mpsc::Receiver<Question>, shutdown: &Shutdown) -> Happened {
-        let left = self.left > 0;
+        let (left, ahead) = (self.left > 0, self.left <= AHEAD);
         tokio::select! {
             biased;
             () = shutdown.wait() => Happened::End,
             () = tokio::time::sleep_until(self.beat_at) => Happened::Beat,
             Some(question) = questions.recv() => Happened::Asked(question),
             () = self.dataplane.next() => Happened::Kernel,
-            output = self.follow.next() => Happened::Datastore(output),
-            () = std::future::ready(()), if left => Happened::Work,
+            output = self.follow.next(), if ahead => Happened::Datastore(output),
+            // the tasks of connections and of those who ask get their turn
+            () = tokio::task::yield_now(), if left => Happened::Work,
         }
     }
 
@@ -220,7 +224,16 @@ impl Shell {
         self.dataplane.set_settings(of_dataplane(settings));
         self.observers.set_settings(&settings.observe);
         self.mtu.set_pattern(&settings.host.mtu_interfaces);
+        if self.began {
+            self.tell_mtu();
+        }
         tracing::info!("other settings are in force");
+    }
+
+    fn tell_mtu(&mut self) {
+        let mtu = &self.mtu;
+        let found = self.dataplane.host_mtu(|link| mtu.counts(link));
+        self.mtu.write(found);
     }
 
     async fn apply(&mut self) {
@@ -230,9 +243,9 @@ impl Shell {
         if self.began {
             self.board.set_settings(&self.current.settings().status);
             self.board.on_statuses(statuses);
-            let mtu = &self.mtu;
-            let found = self.dataplane.host_mtu(|link| mtu.counts(link));
-            self.mtu.write(found);
+            if self.dataplane.take_other_links() {
+                self.tell_mtu();
+            }
             let refused = self.dataplane.refused().count();
             self.tell.applied(begun.elapsed(), refused);
             self.tell.revisions(self.dataplane.enforced(), self.follow.syncer().newest());

@@ -65,6 +65,8 @@ pub struct Dataplane {
     /// Something was told that is of no revision yet.
     changed: bool,
     enforced: Option<i64>,
+    /// Links are others than when it was asked last.
+    other_links: bool,
 }
 
 impl std::fmt::Debug for Dataplane {
@@ -113,6 +115,7 @@ impl Dataplane {
             told: None,
             changed: true,
             enforced: None,
+            other_links: true,
         };
         dataplane.look().await?;
         Ok(dataplane)
@@ -143,6 +146,10 @@ impl Dataplane {
         self.renderer.apply(changes);
         for (key, endpoint) in &changes.endpoints {
             let endpoint = endpoint.as_ref().map(|local| &local.endpoint);
+            // a change of policy alone is the renderer's affair
+            if self.endpoints.is_known(key, endpoint) {
+                continue;
+            }
             let before = self.endpoints.set(key, endpoint);
             let workload = endpoint.and_then(|endpoint| endpoints::as_workload(endpoint));
             self.wanted.set_workload(key, workload, self.settings.rules.floating_ips);
@@ -183,6 +190,11 @@ impl Dataplane {
     /// How many endpoints have each status.
     pub fn count(&self, status: Status) -> usize {
         self.endpoints.count(status)
+    }
+
+    /// Whether something about links changed since it was asked last.
+    pub fn take_other_links(&mut self) -> bool {
+        std::mem::take(&mut self.other_links)
     }
 
     /// The smallest MTU of the host's interfaces that work and whose names `carries` says yes to (`mtuIfacePattern`).
@@ -321,6 +333,7 @@ impl Dataplane {
         }
         let changed = self.links.take_changed();
         if !changed.is_empty() {
+            self.other_links = true;
             self.routes.try_again();
         }
         changed.iter().for_each(|name| self.link_changed(name));
