@@ -9,6 +9,7 @@
 mod tell;
 
 use crate::configuration::{Current, of_dataplane};
+use crate::memory;
 use crate::mtu::MtuFile;
 use crate::observers::Observers;
 use crate::service::Question;
@@ -58,6 +59,8 @@ pub(crate) struct Shell {
     held: Vec<Changes>,
     /// The dataplane was told a whole state once.
     began: bool,
+    /// The kernel had everything once.
+    settled: bool,
     beat_at: Instant,
 }
 
@@ -103,6 +106,7 @@ impl Shell {
             news: false,
             held: Vec::new(),
             began: false,
+            settled: false,
             beat_at: Instant::now(),
         };
         shell.beat();
@@ -132,7 +136,16 @@ impl Shell {
                 self.settle();
                 self.apply().await;
                 self.beat();
+                self.settle_down();
             }
+        }
+    }
+
+    /// Once everything is in force for the first time.
+    fn settle_down(&mut self) {
+        if !self.settled && self.dataplane.enforced().is_some() {
+            self.settled = true;
+            memory::give_back();
         }
     }
 

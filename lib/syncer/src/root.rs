@@ -206,3 +206,38 @@ impl Root {
         key.freeze()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deletions_are_remembered_up_to_the_floor_and_no_longer() {
+        let mut root = Root::new(KeyRange::prefix("/a/"));
+        let event = |kind, key: &str, mod_revision| {
+            let (key, value) = (Bytes::from(key.to_owned()), Bytes::new());
+            let kv = KeyValue { key, value, create_revision: 1, mod_revision, version: 1, lease: 0 };
+            Event { kind, kv, prev: None }
+        };
+        let mut out = Vec::new();
+        for (kind, key, revision) in [
+            (EventKind::Put, "/a/x", 1),
+            (EventKind::Put, "/a/y", 2),
+            (EventKind::Delete, "/a/x", 3),
+            (EventKind::Put, "/a/x", 4),
+            (EventKind::Delete, "/a/x", 5),
+            (EventKind::Delete, "/a/y", 7),
+        ] {
+            root.event(event(kind, key, revision), &mut out);
+        }
+        assert_eq!(out.len(), 6);
+        root.reached(5);
+        assert_eq!((root.keys.len(), root.gone.len()), (1, 1), "that of y alone");
+        // late: from before the deletion that is known
+        root.event(event(EventKind::Put, "/a/x", 4), &mut out);
+        root.event(event(EventKind::Put, "/a/y", 6), &mut out);
+        assert_eq!(out.len(), 6);
+        root.reached(7);
+        assert!(root.keys.is_empty() && root.gone.is_empty());
+    }
+}
