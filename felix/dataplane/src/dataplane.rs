@@ -32,8 +32,6 @@ use tokio::time::Instant;
 const BATCH: usize = 2048;
 /// Events taken at one go.
 const EVENTS: usize = 1024;
-/// MTU where no interface of the host is known to carry workloads' packets.
-const NO_MTU: u32 = 1460;
 
 /// See the module.
 pub struct Dataplane {
@@ -65,8 +63,6 @@ pub struct Dataplane {
     /// Something was told that is of no revision yet.
     changed: bool,
     enforced: Option<i64>,
-    /// Links are others than when it was asked last.
-    other_links: bool,
 }
 
 impl std::fmt::Debug for Dataplane {
@@ -115,7 +111,6 @@ impl Dataplane {
             told: None,
             changed: true,
             enforced: None,
-            other_links: true,
         };
         dataplane.look().await?;
         Ok(dataplane)
@@ -194,13 +189,12 @@ impl Dataplane {
 
     /// Whether something about links changed since it was asked last.
     pub fn take_other_links(&mut self) -> bool {
-        std::mem::take(&mut self.other_links)
+        self.links.take_other()
     }
 
     /// The smallest MTU of the host's interfaces that work and whose names `carries` says yes to (`mtuIfacePattern`).
     pub fn host_mtu(&self, carries: impl Fn(&str) -> bool) -> u32 {
-        let working = self.links.iter().map(|(_, link)| link).filter(|link| link.up);
-        working.filter(|link| carries(&link.name)).map(|link| link.mtu).min().unwrap_or(NO_MTU)
+        self.links.mtu(carries)
     }
 
     /// Waits for something that asks for an apply: what others did, or the time of another try. Nothing is lost when the
@@ -333,7 +327,6 @@ impl Dataplane {
         }
         let changed = self.links.take_changed();
         if !changed.is_empty() {
-            self.other_links = true;
             self.routes.try_again();
         }
         changed.iter().for_each(|name| self.link_changed(name));
