@@ -15,6 +15,7 @@
 
 pub mod client;
 mod configuration;
+mod memory;
 mod mtu;
 mod observers;
 mod params;

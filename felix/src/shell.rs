@@ -9,6 +9,7 @@
 mod tell;
 
 use crate::configuration::{Current, of_dataplane};
+use crate::memory;
 use crate::mtu::MtuFile;
 use crate::observers::Observers;
 use crate::service::Question;
@@ -27,7 +28,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// Values taken in before others get their turn: a few milliseconds.
-const SLICE: usize = 1024;
+const SLICE: usize = 256;
+/// Values that may wait while more are asked for: the datastore works on the next page of a list, and the connection
+/// takes it in, while the last ones of this page are worked on.
+const AHEAD: usize = 1 << 14;
 /// Messages of the datastore taken at one go.
 const MESSAGES: usize = 256;
 
@@ -43,6 +47,8 @@ pub(crate) struct Shell {
     board: Board,
     observers: Observers,
     mtu: MtuFile,
+    /// Another MTU may count than was told.
+    other_mtu: bool,
     tell: Tell,
     in_sync: bool,
     /// A list is half read.
@@ -55,6 +61,8 @@ pub(crate) struct Shell {
     held: Vec<Changes>,
     /// The dataplane was told a whole state once.
     began: bool,
+    /// The kernel had everything once.
+    settled: bool,
     beat_at: Instant,
 }
 
@@ -94,12 +102,14 @@ impl Shell {
             dataplane,
             observers,
             mtu,
+            other_mtu: true,
             in_sync: false,
             half: false,
             left: 0,
             news: false,
             held: Vec::new(),
             began: false,
+            settled: false,
             beat_at: Instant::now(),
         };
         shell.beat();
@@ -129,20 +139,30 @@ impl Shell {
                 self.settle();
                 self.apply().await?;
                 self.beat();
+                self.settle_down();
             }
         }
     }
 
+    /// Once everything is in force for the first time.
+    fn settle_down(&mut self) {
+        if !self.settled && self.dataplane.enforced().is_some() {
+            self.settled = true;
+            memory::give_back();
+        }
+    }
+
     async fn wait(&mut self, questions: &mut mpsc::Receiver<Question>, shutdown: &Shutdown) -> Happened {
-        let left = self.left > 0;
+        let (left, ahead) = (self.left > 0, self.left <= AHEAD);
         tokio::select! {
             biased;
             () = shutdown.wait() => Happened::End,
             () = tokio::time::sleep_until(self.beat_at) => Happened::Beat,
             Some(question) = questions.recv() => Happened::Asked(question),
             () = self.dataplane.next() => Happened::Kernel,
-            output = self.follow.next() => Happened::Datastore(output),
-            () = std::future::ready(()), if left => Happened::Work,
+            output = self.follow.next(), if ahead => Happened::Datastore(output),
+            // the tasks of connections and of those who ask get their turn
+            () = tokio::task::yield_now(), if left => Happened::Work,
         }
     }
 
@@ -220,7 +240,24 @@ impl Shell {
         self.dataplane.set_settings(of_dataplane(settings));
         self.observers.set_settings(&settings.observe);
         self.mtu.set_pattern(&settings.host.mtu_interfaces);
+        self.other_mtu = true;
         tracing::info!("other settings are in force");
+    }
+
+    /// Tells the CNI plugin which MTU workloads have.
+    ///
+    /// # Errors
+    /// The MTU file cannot be written and must be.
+    fn tell_mtu(&mut self) -> Result<(), RunError> {
+        let mtu = &self.mtu;
+        let found = self.dataplane.host_mtu(|link| mtu.counts(link));
+        if let Err(error) = self.mtu.write(found) {
+            if self.current.settings().host.requires_mtu_file {
+                return Err(error.into());
+            }
+            tracing::warn!("{error}");
+        }
+        Ok(())
     }
 
     /// # Errors
@@ -232,13 +269,8 @@ impl Shell {
         if self.began {
             self.board.set_settings(&self.current.settings().status);
             self.board.on_statuses(statuses);
-            let mtu = &self.mtu;
-            let found = self.dataplane.host_mtu(|link| mtu.counts(link));
-            if let Err(error) = self.mtu.write(found) {
-                if self.current.settings().host.requires_mtu_file {
-                    return Err(error.into());
-                }
-                tracing::warn!("{error}");
+            if self.dataplane.take_other_links() || std::mem::take(&mut self.other_mtu) {
+                self.tell_mtu()?;
             }
             let refused = self.dataplane.refused().count();
             self.tell.applied(begun.elapsed(), refused);

@@ -30,6 +30,8 @@ pub struct Graph {
     /// Local endpoints.
     locals: HashMap<ItemId, Local>,
     policies: HashMap<PolicyKey, PolicyState>,
+    /// Policies that apply to a local endpoint.
+    active_policies: usize,
     by_selector: HashMap<SelectorId, BTreeSet<PolicyKey>>,
     tiers: BTreeMap<String, TierSpec>,
     profiles: HashMap<Arc<str>, ProfileState>,
@@ -116,6 +118,7 @@ impl Graph {
             let (selector, _) = self.index.add_selector(&policy.selector);
             let locals = self.mark_locals_of(selector);
             if locals > 0 {
+                self.active_policies += 1;
                 self.acquire_sets(&policy.sets);
             }
             self.by_selector.entry(selector).or_default().insert(key.clone());
@@ -133,6 +136,7 @@ impl Graph {
             }
         }
         if before.locals > 0 {
+            self.active_policies -= 1;
             self.release_sets(&before.policy.sets);
         }
         self.index.release_selector(before.selector);
@@ -237,7 +241,7 @@ impl Graph {
             identities: self.index.identities(),
             local_endpoints: self.locals.len(),
             policies: self.policies.len(),
-            active_policies: self.policies.values().filter(|state| state.locals > 0).count(),
+            active_policies: self.active_policies,
             tiers: self.tiers.len(),
             profiles: self.profiles.values().filter(|state| state.profile.is_some()).count(),
             sets: self.sets.len(),
@@ -273,8 +277,14 @@ impl Graph {
         state.locals = if begins { state.locals + 1 } else { state.locals.saturating_sub(1) };
         let policy = state.policy.clone();
         match (begins, state.locals) {
-            (true, 1) => self.acquire_sets(&policy.sets),
-            (false, 0) => self.release_sets(&policy.sets),
+            (true, 1) => {
+                self.active_policies += 1;
+                self.acquire_sets(&policy.sets);
+            }
+            (false, 0) => {
+                self.active_policies -= 1;
+                self.release_sets(&policy.sets);
+            }
             _ => {}
         }
     }

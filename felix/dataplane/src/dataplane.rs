@@ -32,8 +32,6 @@ use tokio::time::Instant;
 const BATCH: usize = 2048;
 /// Events taken at one go.
 const EVENTS: usize = 1024;
-/// MTU where no interface of the host is known to carry workloads' packets.
-const NO_MTU: u32 = 1460;
 
 /// See the module.
 pub struct Dataplane {
@@ -144,6 +142,10 @@ impl Dataplane {
         self.renderer.apply(changes);
         for (key, endpoint) in &changes.endpoints {
             let endpoint = endpoint.as_ref().map(|local| &local.endpoint);
+            // a change of policy alone is the renderer's affair
+            if self.endpoints.is_known(key, endpoint) {
+                continue;
+            }
             let before = self.endpoints.set(key, endpoint);
             let workload = endpoint.and_then(|endpoint| endpoints::as_workload(endpoint));
             self.wanted.set_workload(key, workload, self.settings.rules.floating_ips);
@@ -186,10 +188,14 @@ impl Dataplane {
         self.endpoints.count(status)
     }
 
+    /// Whether something about links changed since it was asked last.
+    pub fn take_other_links(&mut self) -> bool {
+        self.links.take_other()
+    }
+
     /// The smallest MTU of the host's interfaces that work and whose names `carries` says yes to (`mtuIfacePattern`).
     pub fn host_mtu(&self, carries: impl Fn(&str) -> bool) -> u32 {
-        let working = self.links.iter().map(|(_, link)| link).filter(|link| link.up);
-        working.filter(|link| carries(&link.name)).map(|link| link.mtu).min().unwrap_or(NO_MTU)
+        self.links.mtu(carries)
     }
 
     /// Waits for something that asks for an apply: what others did, or the time of another try. Nothing is lost when the

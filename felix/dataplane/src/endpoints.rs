@@ -60,6 +60,18 @@ impl Endpoints {
         before
     }
 
+    /// Whether it is this very endpoint already; it is looked at again after the next apply.
+    pub fn is_known(&mut self, key: &EndpointKey, endpoint: Option<&Arc<Endpoint>>) -> bool {
+        let known = match (self.endpoints.get(key), endpoint) {
+            (Some(known), Some(endpoint)) => Arc::ptr_eq(known, endpoint),
+            _ => false,
+        };
+        if known {
+            self.dirty.insert(key.clone());
+        }
+        known
+    }
+
     /// Something about an interface changed. Host endpoints may be about any.
     pub fn interface_changed(&mut self, name: &str, is_workload: bool) {
         if is_workload {

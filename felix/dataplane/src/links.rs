@@ -6,6 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// MTU where no interface of the host is known to carry workloads' packets.
+const NO_MTU: u32 = 1460;
+
 /// A link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkState {
@@ -32,6 +35,8 @@ pub struct Links {
     changed: BTreeSet<Arc<str>>,
     /// Links whose routes the kernel took away without saying so.
     flushed: BTreeSet<u32>,
+    /// Something changed since [`Links::take_other`] was asked.
+    other: bool,
 }
 
 impl Links {
@@ -118,7 +123,19 @@ impl Links {
 
     /// Names about which something changed since it was asked last.
     pub fn take_changed(&mut self) -> BTreeSet<Arc<str>> {
+        self.other |= !self.changed.is_empty();
         std::mem::take(&mut self.changed)
+    }
+
+    /// Whether any name was taken as changed since this was asked last.
+    pub fn take_other(&mut self) -> bool {
+        std::mem::take(&mut self.other)
+    }
+
+    /// The smallest MTU of the links that work and whose names `carries` says yes to.
+    pub fn mtu(&self, carries: impl Fn(&str) -> bool) -> u32 {
+        let working = self.links.values().filter(|link| link.up && carries(&link.name));
+        working.map(|link| link.mtu).min().unwrap_or(NO_MTU)
     }
 
     /// Links whose routes the kernel took away without saying so, since it was asked last.

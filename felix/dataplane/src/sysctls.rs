@@ -33,6 +33,8 @@ pub struct Sysctls {
     rp_filter: String,
     needs: BTreeMap<Arc<str>, Needs>,
     applied: BTreeMap<Arc<str>, Needs>,
+    /// Interfaces that need other parameters than they have.
+    pending: BTreeSet<Arc<str>>,
     retries: Retries<Arc<str>>,
     host_done: bool,
     /// The host's parameters are tried again with the first interface.
@@ -48,6 +50,7 @@ impl Sysctls {
             rp_filter,
             needs: BTreeMap::new(),
             applied: BTreeMap::new(),
+            pending: BTreeSet::new(),
             retries: Retries::default(),
             host_done: false,
             host_retries: Retries::default(),
@@ -61,12 +64,16 @@ impl Sysctls {
         }
         self.retries.forget(interface);
         match needs {
-            Some(needs) => self.needs.insert(interface.clone(), needs),
+            Some(needs) => {
+                self.needs.insert(interface.clone(), needs);
+                self.pending.insert(interface.clone());
+            }
             None => {
                 self.applied.remove(interface);
-                self.needs.remove(interface)
+                self.needs.remove(interface);
+                self.pending.remove(interface);
             }
-        };
+        }
     }
 
     /// Whether an interface has its parameters.
@@ -107,10 +114,10 @@ impl Sysctls {
     /// Writes the parameters of interfaces that do not have them; returns those about which something changed.
     pub async fn apply(&mut self, kernel: &dyn Kernel, now: Duration) -> BTreeSet<Arc<str>> {
         let pending: Vec<(Arc<str>, Needs)> = self
-            .needs
+            .pending
             .iter()
-            .filter(|(name, needs)| self.applied.get(*name) != Some(needs) && self.retries.may(name, now))
-            .map(|(name, needs)| (name.clone(), *needs))
+            .filter(|name| self.retries.may(name, now))
+            .filter_map(|name| Some((name.clone(), *self.needs.get(name)?)))
             .collect();
         if pending.is_empty() {
             self.retries.forget_due(now);
@@ -137,6 +144,7 @@ impl Sysctls {
             match failed.get(&place) {
                 None => {
                     self.retries.forget(name);
+                    self.pending.remove(name);
                     self.applied.insert(name.clone(), *needs);
                 }
                 Some(error) => {

@@ -62,11 +62,17 @@ impl Board {
 
     pub(crate) fn on_changes(&mut self, changes: &Changes) {
         for (key, endpoint) in &changes.endpoints {
-            match endpoint {
-                Some(local) => drop(self.endpoints.insert(key.clone(), local.endpoint.clone())),
-                None => drop(self.endpoints.remove(key)),
+            let before = match endpoint {
+                Some(local) => self.endpoints.insert(key.clone(), local.endpoint.clone()),
+                None => self.endpoints.remove(key),
+            };
+            let same = |before: &Arc<Endpoint>| {
+                endpoint.as_ref().is_some_and(|local| Arc::ptr_eq(&local.endpoint, before))
+            };
+            // a change of policy alone is none of the endpoint
+            if !before.as_ref().is_some_and(same) {
+                self.dirty.insert(key.clone());
             }
-            self.dirty.insert(key.clone());
         }
         for (key, peer) in &changes.bgp_peers {
             match peer {

@@ -3,7 +3,7 @@
 use crate::{Change, Page};
 use bytes::{Bytes, BytesMut};
 use mvcc::{Event, EventKind, KeyRange, KeyValue, Revision, prefix_end};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ops::Bound;
 
 /// The last that is known of a key.
@@ -41,6 +41,8 @@ pub(crate) struct Root {
     cursor: Option<Box<[u8]>>,
     /// Live keys, and deletions above `floor`: below it, an unknown key is a deleted one.
     keys: BTreeMap<Box<[u8]>, Known>,
+    /// Deletions in `keys`, and some that are none any more: what has to be looked at when `floor` rises.
+    gone: BTreeSet<(Revision, Box<[u8]>)>,
 }
 
 impl Root {
@@ -56,6 +58,7 @@ impl Root {
             paged: 0,
             cursor: None,
             keys: BTreeMap::new(),
+            gone: BTreeSet::new(),
         }
     }
 
@@ -82,8 +85,7 @@ impl Root {
         match kind {
             EventKind::Put => self.put(kv, out),
             EventKind::Delete => {
-                let before = self.keys.insert(self.short(&kv.key).into(), Known::Gone(revision));
-                if matches!(before, Some(Known::Live(_))) {
+                if self.delete(self.short(&kv.key).into(), revision) {
                     out.push(Change::Delete { key: kv.key, revision });
                 }
             }
@@ -106,7 +108,7 @@ impl Root {
             for key in gone {
                 let full = self.long(&key);
                 // remembered until the list is complete: an older event may still be on its way
-                if let Some(Known::Live(_)) = self.keys.insert(key, Known::Gone(revision)) {
+                if self.delete(key, revision) {
                     out.push(Change::Delete { key: full, revision });
                 }
             }
@@ -155,7 +157,14 @@ impl Root {
     pub(crate) fn reached(&mut self, revision: Revision) {
         if revision > self.floor {
             self.floor = revision;
-            self.keys.retain(|_, known| !matches!(known, Known::Gone(at) if *at <= revision));
+            // not a walk over all keys: it is done for every message
+            while self.gone.first().is_some_and(|(at, _)| *at <= revision)
+                && let Some((at, key)) = self.gone.pop_first()
+            {
+                if self.keys.get(&key) == Some(&Known::Gone(at)) {
+                    self.keys.remove(&key);
+                }
+            }
         }
     }
 
@@ -165,6 +174,7 @@ impl Root {
         self.paged = 0;
         self.wants_list = true;
         self.cursor = None;
+        self.gone.clear();
         self.keys.retain(|_, known| matches!(known, Known::Live(_)));
         self.keys.values_mut().for_each(|known| *known = Known::Live(0));
     }
@@ -172,6 +182,12 @@ impl Root {
     /// Up to where the key's history is known.
     fn horizon(&self, key: &[u8]) -> Revision {
         self.keys.get(self.short(key)).map_or(self.floor, |known| known.revision().max(self.floor))
+    }
+
+    /// The key is gone; whether it was there.
+    fn delete(&mut self, key: Box<[u8]>, revision: Revision) -> bool {
+        self.gone.insert((revision, key.clone()));
+        matches!(self.keys.insert(key, Known::Gone(revision)), Some(Known::Live(_)))
     }
 
     fn put(&mut self, kv: KeyValue, out: &mut Vec<Change>) {
@@ -188,5 +204,40 @@ impl Root {
         key.extend_from_slice(&self.prefix);
         key.extend_from_slice(short);
         key.freeze()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deletions_are_remembered_up_to_the_floor_and_no_longer() {
+        let mut root = Root::new(KeyRange::prefix("/a/"));
+        let event = |kind, key: &str, mod_revision| {
+            let (key, value) = (Bytes::from(key.to_owned()), Bytes::new());
+            let kv = KeyValue { key, value, create_revision: 1, mod_revision, version: 1, lease: 0 };
+            Event { kind, kv, prev: None }
+        };
+        let mut out = Vec::new();
+        for (kind, key, revision) in [
+            (EventKind::Put, "/a/x", 1),
+            (EventKind::Put, "/a/y", 2),
+            (EventKind::Delete, "/a/x", 3),
+            (EventKind::Put, "/a/x", 4),
+            (EventKind::Delete, "/a/x", 5),
+            (EventKind::Delete, "/a/y", 7),
+        ] {
+            root.event(event(kind, key, revision), &mut out);
+        }
+        assert_eq!(out.len(), 6);
+        root.reached(5);
+        assert_eq!((root.keys.len(), root.gone.len()), (1, 1), "that of y alone");
+        // late: from before the deletion that is known
+        root.event(event(EventKind::Put, "/a/x", 4), &mut out);
+        root.event(event(EventKind::Put, "/a/y", 6), &mut out);
+        assert_eq!(out.len(), 6);
+        root.reached(7);
+        assert!(root.keys.is_empty() && root.gone.is_empty());
     }
 }

@@ -129,8 +129,7 @@ impl Renderer {
                         chains: &mut self.chains,
                         objects: &mut self.objects,
                     };
-                    self.workloads.set(key, endpoint.as_ref(), &mut target);
-                    self.base_dirty = true;
+                    self.base_dirty |= self.workloads.set(key, endpoint.as_ref(), &mut target);
                 }
             }
         }

@@ -66,8 +66,18 @@ pub struct Target<'a> {
 }
 
 impl Workloads {
-    /// An endpoint came, changed or (`None`) went.
-    pub fn set(&mut self, key: &EndpointKey, endpoint: Option<&Arc<LocalEndpoint>>, target: &mut Target<'_>) {
+    /// An endpoint came, changed or (`None`) went; whether more than its policies is another thing now.
+    pub fn set(
+        &mut self,
+        key: &EndpointKey,
+        endpoint: Option<&Arc<LocalEndpoint>>,
+        target: &mut Target<'_>,
+    ) -> bool {
+        if let Some(endpoint) = endpoint
+            && self.set_policies(key, endpoint, target)
+        {
+            return false;
+        }
         let before = self.interfaces.remove(key);
         let now = endpoint.and_then(|endpoint| interface_of(endpoint));
         let old = before.as_ref().and_then(|interface| self.winner(interface));
@@ -92,6 +102,28 @@ impl Workloads {
         }
         let winners: Vec<_> = touched.iter().filter_map(|interface| self.winner(interface)).collect();
         self.translate(winners.iter(), true, target);
+        true
+    }
+
+    /// Whether the endpoint is this one already, but for the policies that it has now.
+    fn set_policies(
+        &mut self,
+        key: &EndpointKey,
+        endpoint: &Arc<LocalEndpoint>,
+        target: &mut Target<'_>,
+    ) -> bool {
+        let Some(interface) = self.interfaces.get(key).cloned() else { return false };
+        let known = self.by_interface.get_mut(&interface).and_then(|claims| claims.get_mut(key));
+        let Some(known) = known.filter(|known| Arc::ptr_eq(&known.endpoint, &endpoint.endpoint)) else {
+            return false;
+        };
+        *known = endpoint.clone();
+        if let Some((first, endpoint)) = self.winner(&interface).filter(|(first, _)| first == key)
+            && let Some(workload) = workload(&endpoint)
+        {
+            set_chains(&chain_names(&interface), &name(&first), workload, &endpoint, target);
+        }
+        true
     }
 
     /// Everything anew, as after a change of settings.
@@ -127,42 +159,26 @@ impl Workloads {
 
     fn render(&self, interface: &Arc<str>, target: &mut Target<'_>) {
         let owner = Owner::Workload(interface.clone());
-        let [to, from] = chain_names(interface);
+        let chains @ [to, from] = &chain_names(interface);
         let winner = self.winner(interface);
         let Some((key, endpoint, workload)) =
             winner.as_ref().and_then(|(key, endpoint)| Some((key, endpoint, workload(endpoint)?)))
         else {
-            target.chains.remove(&to);
-            target.chains.remove(&from);
+            target.chains.remove(to);
+            target.chains.remove(from);
             return target.objects.remove(owner);
         };
         let subject = name(key);
-        for (chain, direction) in [(&to, Direction::Ingress), (&from, Direction::Egress)] {
-            let (limit, last) = match direction {
-                Direction::Ingress => (workload.ingress_limit, None),
-                Direction::Egress => (workload.egress_limit, Some(Step::NoTunnels)),
-            };
-            let connections = limit.connections.map(Step::Connections);
-            let steps = [Step::Invalid].into_iter().chain(connections).chain(last).collect();
-            let wanted = Wanted {
-                subject: subject.clone(),
-                scope: Scope::Workload,
-                direction,
-                deny: target.settings.deny,
-                steps,
-                profiles: workload.profiles.to_vec(),
-            };
-            target.chains.set(chain, wanted, &endpoint.tiers);
-        }
+        set_chains(chains, &subject, workload, endpoint, target);
         let mut pieces: Vec<(Table, Piece)> = Vec::new();
         for family in target.families {
             let mut piece = Piece::default();
-            for (map, chain) in [(FROM, &from), (TO, &to)] {
+            for (map, chain) in [(FROM, from), (TO, to)] {
                 let entry = Element::entry(interface_key(interface), verdict(goto(chain)));
                 piece.element(&map.into(), &Arc::new(dispatch(map)), with_comment(entry, &subject));
             }
             for (map, chain, limit) in
-                [(LIMITED_FROM, &from, workload.egress_limit), (LIMITED_TO, &to, workload.ingress_limit)]
+                [(LIMITED_FROM, from, workload.egress_limit), (LIMITED_TO, to, workload.ingress_limit)]
             {
                 packet_limit(&mut piece, map, chain, limit, interface, &subject);
             }
@@ -234,6 +250,33 @@ fn chain_names(interface: &str) -> [Arc<str>; 2] {
 /// The chain that counts packets before one of those sees them.
 fn limit_chain(chain: &str) -> Arc<str> {
     format!("{chain}/limit").into()
+}
+
+/// What the chains of an endpoint call.
+fn set_chains(
+    [to, from]: &[Arc<str>; 2],
+    subject: &str,
+    workload: &Workload,
+    endpoint: &LocalEndpoint,
+    target: &mut Target<'_>,
+) {
+    for (chain, direction) in [(to, Direction::Ingress), (from, Direction::Egress)] {
+        let (limit, last) = match direction {
+            Direction::Ingress => (workload.ingress_limit, None),
+            Direction::Egress => (workload.egress_limit, Some(Step::NoTunnels)),
+        };
+        let connections = limit.connections.map(Step::Connections);
+        let steps = [Step::Invalid].into_iter().chain(connections).chain(last).collect();
+        let wanted = Wanted {
+            subject: subject.to_owned(),
+            scope: Scope::Workload,
+            direction,
+            deny: target.settings.deny,
+            steps,
+            profiles: workload.profiles.to_vec(),
+        };
+        target.chains.set(chain, wanted, &endpoint.tiers);
+    }
 }
 
 fn put_translation(owner: Owner, address: IpAddr, found: Option<(&str, Element)>, target: &mut Target<'_>) {
