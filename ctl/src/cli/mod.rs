@@ -1,13 +1,15 @@
-//! The command line: what it may say ([`tree`]), how it is read, and who answers ([`dispatch`]).
+//! The command line: what it may say ([`tree`], [`store`]), how it is read, and who answers ([`dispatch`]).
 
 mod cobra;
 mod dispatch;
+mod store;
 #[cfg(test)]
 mod tests;
 mod tree;
 
 pub use cobra::pflag_bool;
 pub use dispatch::dispatch;
+pub use store::*;
 pub use tree::*;
 
 use crate::bgp::BgpCommand;
