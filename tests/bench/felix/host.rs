@@ -72,11 +72,12 @@ impl Host {
     }
 
     /// Makes it the floor: routes to its workloads, and one forward rule that accepts ESTABLISHED, that is conntrack
-    /// alone.
+    /// alone. With `accounting` conntrack counts packets and bytes of each connection, as an agent sets its host up
+    /// (`felix.md` §10 of the contract): what is measured against it then is the rules.
     ///
     /// # Errors
-    /// Those of `ip` and `nft`.
-    pub fn floor(self) -> Result<Self> {
+    /// Those of `ip` and `nft`, and of the parameter.
+    pub fn floor(self, accounting: bool) -> Result<Self> {
         let mut lines = String::new();
         for n in 0..self.locals {
             writeln!(lines, "route add {}/32 dev {} scope link", address(n), interface(n))?;
@@ -87,6 +88,9 @@ impl Host {
         let rules = "table ip floor {\n chain forward {\n  type filter hook forward priority 0; policy accept;\n  \
                      ct state established,related accept\n }\n}\n";
         run(command, rules, Duration::from_secs(20))?.expect_ok("nft -f -")?;
+        let value = if accounting { "1" } else { "0" };
+        in_netns(&self.name, || fs::write("/proc/sys/net/netfilter/nf_conntrack_acct", value))?
+            .context("nf_conntrack_acct")?;
         Ok(self)
     }
 
