@@ -1,4 +1,5 @@
-//! What is told about an endpoint: its file with the BGPPeer it is for, one line of log a change, and the revision in force.
+//! What is told: an endpoint's file with the BGPPeer it is for, one line of log a change, the revision in force, metrics and a
+//! log file where the settings say so.
 
 use anyhow::{Context, Result};
 use ocicat_tests::agent::Agent;
@@ -9,6 +10,8 @@ use ocicat_tests::process::{tool, wait_for};
 use ocicat_tests::sandbox;
 use serde_json::Value;
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -136,6 +139,52 @@ fn the_revision_told_is_in_force() {
             wait_for("a revision of elsewhere", PATIENCE, || (enforced().ok()? >= elsewhere).then_some(()))
                 .with_context(|| agent.log())?;
         }
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// A page of the agent's, as Prometheus or a kubelet asks for it.
+fn get(port: u16, page: &str) -> Option<String> {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {page} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.starts_with("HTTP/1.1 20").then_some(answer)
+}
+
+/// Metrics and a log file where the settings say so, while running; a rule that cannot be enforced is named everywhere.
+#[test]
+fn metrics_and_a_log_file_come_with_the_settings_and_name_what_is_not_enforced() {
+    sandbox::within(NAME, programs(Build::Plain).unwrap(), || {
+        let node = Node::start()?;
+        node.apply(CLUSTER)?;
+        let agent = Agent::start(NAME, &node.server().url(), &[])?;
+        assert!(get(9099, "/readiness").is_some(), "{}", agent.log());
+        assert!(get(9191, "/metrics").is_none());
+        node.apply(
+            "{apiVersion: projectcalico.org/v3, kind: FelixConfiguration, metadata: {name: default}, spec: \
+             {prometheusMetricsEnabled: true, prometheusMetricsHost: localhost, prometheusMetricsPort: 9191, \
+             logFilePath: /run/logs/felix.log, logSeverityFile: Warning}}",
+        )?;
+        wait_for("metrics", PATIENCE, || get(9191, "/metrics")).with_context(|| agent.log())?;
+        node.apply(
+            "{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: l7}, spec: \
+             {selector: all(), types: [Ingress], ingress: [{action: Allow, http: {methods: [GET]}}]}}",
+        )?;
+        let wanted = "GlobalNetworkPolicy l7: spec.ingress[0].http is not enforced";
+        wait_for("the metric", PATIENCE, || {
+            get(9191, "/metrics")?.lines().any(|line| line == "felix_rules_not_enforced 1").then_some(())
+        })
+        .with_context(|| agent.log())?;
+        let status = node.ocicat(&["status"], "")?.expect_ok("status")?;
+        assert!(status.contains(wanted), "{status}");
+        let file = fs::read_to_string("/run/logs/felix.log")?;
+        assert!(file.contains(wanted), "{file}");
+        assert!(!file.contains(" INFO "), "{file}");
+        assert!(agent.log().contains(wanted), "{}", agent.log());
         Ok(())
     })
     .unwrap();
