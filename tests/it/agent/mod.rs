@@ -3,14 +3,12 @@
 //! * [`scenarios`]: what Calico's agent left for the same input.
 //! * [`status`]: files, log lines, and the revision in force.
 //! * [`verdicts`]: real packets against the oracle, the agent doing everything.
-//! * [`neighbours`]: what a workload may say and hear by ARP.
 //! * [`pools`]: no path in clear where an encapsulation is not carried; whose cluster routes are.
 //! * [`around`]: what is around policy: known connections, ARP, what others do to our tables.
 //! * [`restart`]: a death and a start under traffic; any history ends where a fresh start ends.
 
 mod around;
 mod four;
-mod neighbours;
 mod pools;
 mod restart;
 mod scenarios;
