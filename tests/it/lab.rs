@@ -170,7 +170,7 @@ fn a_new_user_sees_a_node_four_workloads_and_packets() {
     let own = lab.good(&["exec", "w1", "--", "ip", "-br", "addr"]);
     assert!(own.contains(&format!("{}/32", workloads[0]["ipv4"].as_str().unwrap())), "{own}");
     assert_eq!(lab.good(&["exec", "node-1", "--", "cat", "/var/lib/calico/nodename"]), "node-1");
-    assert_eq!(lab.good(&["exec", "node-1", "--", "ls", "/var/lib"]), "calico\n");
+    assert_eq!(lab.good(&["exec", "node-1", "--", "ls", "/var/lib"]), "calico\nocicat\n");
     assert!(lab.good(&["exec", "node-1", "--", "ocicat", "get", "nodes"]).contains("node-1"));
     let neighbours = lab.good(&["exec", "w2", "--", "ip", "neigh"]);
     assert!(neighbours.contains("169.254.1.1 dev eth0 lladdr ee:ee:ee:ee:ee:ee PERMANENT"), "{neighbours}");
@@ -311,7 +311,8 @@ fn a_given_etcd_is_used_and_left_as_it_was() {
     assert_left_as_it_was(&server.client, "down");
     for place in [
         "start etcd-relay-1",
-        "cluster information, default pools, nodes",
+        "what the agents must find",
+        "waiting for the agents",
         "pools",
         "attach w1",
         "attached w2",

@@ -55,8 +55,13 @@ fn said(bytes: Vec<u8>) -> Answer {
 
 #[test]
 fn a_call_is_answered_as_the_plugin_itself_would() {
-    let check =
-        [("CNI_COMMAND", "CHECK"), ("CNI_CONTAINERID", "c"), ("CNI_NETNS", "/x"), ("CNI_IFNAME", "eth0")];
+    let check = [
+        ("CNI_COMMAND", "CHECK"),
+        ("CNI_CONTAINERID", "c"),
+        ("CNI_NETNS", "/x"),
+        ("CNI_IFNAME", "eth0"),
+        ("CNI_PATH", "/opt/cni/bin"),
+    ];
     let answer = answered(&call(&check, r#"{"cniVersion":"1.0.0","name":"n","type":"calico"}"#));
     assert_eq!((answer.exit, answer.stdout.as_str()), (0, "OK\n"));
     let answer = answered(&call(&[("CNI_COMMAND", "ADD")], "{}"));
