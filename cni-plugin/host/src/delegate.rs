@@ -133,7 +133,7 @@ impl Delegate {
 
 async fn spawn(program: &Execute) -> std::io::Result<Executed> {
     let mut child = Command::new(&program.file)
-        .envs(program.variables.iter().map(|(name, value)| (name, value)))
+        .envs(&program.variables)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)

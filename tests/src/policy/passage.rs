@@ -111,7 +111,7 @@ impl Oracle {
         let seen = match to {
             Place::Host => unchanged,
             _ if !translates => unchanged,
-            _ => self.from_host(&packet, &to, coverage),
+            _ => self.sent_by_host(&packet, &to, coverage),
         };
         if to != passage.to {
             return ends(dropped("it goes elsewhere"), seen);

@@ -138,7 +138,7 @@ impl Oracle {
     }
 
     /// How a packet that leaves the node by forwarding looks behind it.
-    pub(super) fn from_host(&self, packet: &Packet, to: &Place, coverage: &mut Coverage) -> Seen {
+    pub(super) fn sent_by_host(&self, packet: &Packet, to: &Place, coverage: &mut Coverage) -> Seen {
         if packet.source == packet.destination
             && let Some(external) = self.external(packet.source)
         {

@@ -40,7 +40,7 @@ fn each_family_without_a_pool_gets_the_default_one() {
     let v4 = ("default-ipv4-ippool".to_string(), "192.168.0.0/16".to_string());
     let v6 = ("default-ipv6-ippool".to_string(), "fd11:1111:1111::/48".to_string());
     assert_eq!(cidrs(&[], &["192.0.2.3/24"], &[]), [v4.clone(), v6.clone()]);
-    assert_eq!(cidrs(&["10.0.0.0/24"], &[], &[]), [v6.clone()]);
+    assert_eq!(cidrs(&["10.0.0.0/24"], &[], &[]), std::slice::from_ref(&v6));
     assert_eq!(cidrs(&["2001:db8::/120"], &[], &[]), std::slice::from_ref(&v4));
     assert_eq!(cidrs(&["10.0.0.0/24", "fd00::/48"], &[], &[]), []);
     assert_eq!(cidrs(&[], &[], &[("NO_DEFAULT_POOLS", "true")]), []);
