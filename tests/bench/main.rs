@@ -13,6 +13,7 @@ mod felix;
 mod frame;
 mod ipam;
 mod store;
+mod wanted;
 
 use anyhow::{Context, Result, bail};
 use ocicat_tests::binaries::{Build, programs};
@@ -30,8 +31,8 @@ fn main() -> Result<()> {
         // Started by ourselves, in the router's namespace.
         Some("bgp-null") => return bgp::null::serve(),
         Some("bgp") => bgp = Some(bgp::Wanted::parse(arguments.by_ref().skip(1))?),
-        Some("store") => store = Some(store::Wanted::parse(arguments.by_ref().skip(1))?),
-        Some("felix") => felix = Some(felix::Wanted::parse(arguments.by_ref().skip(1))?),
+        Some("store") => store = Some(store::wanted(arguments.by_ref().skip(1))?),
+        Some("felix") => felix = Some(felix::wanted(arguments.by_ref().skip(1))?),
         _ => {}
     }
     while let Some(argument) = arguments.next() {

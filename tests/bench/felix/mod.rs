@@ -28,7 +28,8 @@ mod store;
 mod traffic;
 mod verdict;
 
-use anyhow::{Result, bail};
+use crate::wanted::Wanted;
+use anyhow::Result;
 use report::{Figures, Report};
 use std::time::Duration;
 
@@ -52,30 +53,19 @@ const ROWS: [Row; 10] = [
 /// No single step takes longer.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What is asked for on the command line: rows by name, all where none is named.
-#[derive(Debug)]
-pub struct Wanted(Vec<String>);
-
-impl Wanted {
-    /// From the words after `felix`.
-    ///
-    /// # Errors
-    /// A word is no row.
-    pub fn parse(words: impl Iterator<Item = String>) -> Result<Self> {
-        let words: Vec<String> = words.collect();
-        let names: Vec<&str> = ROWS.iter().map(|(name, _)| *name).collect();
-        match words.iter().find(|word| !names.contains(&word.as_str())) {
-            Some(word) => bail!("{word}: not one of {}", names.join(", ")),
-            None => Ok(Self(words)),
-        }
-    }
+/// What is asked for by the words after the benchmark's name.
+///
+/// # Errors
+/// A word is no row.
+pub fn wanted(words: impl Iterator<Item = String>) -> Result<Wanted> {
+    Wanted::parse(words, ROWS.iter().map(|(name, _)| *name))
 }
 
 /// Runs what is wanted inside a sandbox and prints one table. A row that fails is told in it.
 pub fn bench(wanted: &Wanted) -> Result<()> {
     let mut report = Report::default();
     for (name, run) in ROWS {
-        if wanted.0.is_empty() || wanted.0.iter().any(|one| one == name) {
+        if wanted.has(name) {
             println!("\n{name}");
             report.add(name, run);
         }

@@ -9,7 +9,8 @@
 mod rates;
 mod start;
 
-use anyhow::{Context, Result, bail};
+use crate::wanted::Wanted;
+use anyhow::{Context, Result};
 use datastore::etcd::EtcdOptions;
 use ocicat_tests::etcd::{Server, Store};
 use std::path::Path;
@@ -35,23 +36,12 @@ const ROWS: [Row; 7] = [
     ("start-1m", |folder| start::print(folder, 1_000_000, false)),
 ];
 
-/// What is asked for on the command line: rows by name, all where none is named.
-#[derive(Debug)]
-pub struct Wanted(Vec<String>);
-
-impl Wanted {
-    /// From the words after `store`.
-    ///
-    /// # Errors
-    /// A word is no row.
-    pub fn parse(words: impl Iterator<Item = String>) -> Result<Self> {
-        let words: Vec<String> = words.collect();
-        let names: Vec<&str> = ROWS.iter().map(|(name, _)| *name).collect();
-        match words.iter().find(|word| !names.contains(&word.as_str())) {
-            Some(word) => bail!("{word}: not one of {}", names.join(", ")),
-            None => Ok(Self(words)),
-        }
-    }
+/// What is asked for by the words after the benchmark's name.
+///
+/// # Errors
+/// A word is no row.
+pub fn wanted(words: impl Iterator<Item = String>) -> Result<Wanted> {
+    Wanted::parse(words, ROWS.iter().map(|(name, _)| *name))
 }
 
 /// Runs what is wanted, in a folder of the disk that the build lies on.
@@ -59,7 +49,7 @@ pub fn bench(wanted: &Wanted) -> Result<()> {
     let folder = tempfile::tempdir_in(".").context("a folder here")?;
     println!("\n{:<44} {:>11} {:>11} {:>7}  goal", "", "etcd", "embedded", "ratio");
     for (name, run) in ROWS {
-        if wanted.0.is_empty() || wanted.0.iter().any(|one| one == name) {
+        if wanted.has(name) {
             run(folder.path())?;
         }
     }
