@@ -18,6 +18,7 @@ mod configuration;
 mod memory;
 mod mtu;
 mod observers;
+mod pace;
 mod params;
 mod service;
 mod shell;

@@ -12,6 +12,7 @@ use crate::configuration::{Current, of_dataplane};
 use crate::memory;
 use crate::mtu::MtuFile;
 use crate::observers::Observers;
+use crate::pace::Pace;
 use crate::service::Question;
 use crate::status::Board;
 use crate::{Config, RunError};
@@ -50,6 +51,7 @@ pub(crate) struct Shell {
     /// Another MTU may count than was told.
     other_mtu: bool,
     tell: Tell,
+    pace: Pace,
     in_sync: bool,
     /// A list is half read.
     half: bool,
@@ -103,6 +105,7 @@ impl Shell {
             observers,
             mtu,
             other_mtu: true,
+            pace: Pace::new(Instant::now()),
             in_sync: false,
             half: false,
             left: 0,
@@ -140,7 +143,15 @@ impl Shell {
                 self.apply().await?;
                 self.beat();
                 self.settle_down();
+                self.let_gather();
             }
+        }
+    }
+
+    /// The thread sleeps, not the loop alone: the connection's task would be woken by each update.
+    fn let_gather(&self) {
+        if let Some(pause) = self.pace.pause() {
+            std::thread::sleep(pause);
         }
     }
 
@@ -184,6 +195,9 @@ impl Shell {
         self.in_sync |= output.became_in_sync;
         self.half = output.more;
         self.news = true;
+        if self.in_sync {
+            self.pace.took(output.changes.len(), Instant::now());
+        }
         for change in output.changes {
             match change {
                 Change::Put(pair) => self.feed.push(pair.key, Some(pair.value)),

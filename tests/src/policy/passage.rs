@@ -237,13 +237,17 @@ impl Oracle {
         coverage: &mut Coverage,
     ) -> Verdict {
         if flow.is_invalid() {
-            if self.setting("disableConntrackInvalidCheck").as_bool() != Some(true) {
+            if self.drops_invalid() {
                 coverage.event("invalid");
                 return Verdict::Deny;
             }
             coverage.event("invalid, not checked");
         }
         self.verdict(endpoint, scope, direction, flow.packet, coverage)
+    }
+
+    fn drops_invalid(&self) -> bool {
+        self.setting("disableConntrackInvalidCheck").as_bool() != Some(true)
     }
 
     /// The egress of a workload, tunnels first: what would be taken for the node's own packets may not leave.
@@ -387,7 +391,11 @@ impl Oracle {
     ) -> Verdict {
         let Some(endpoint) = self.host_endpoint(interface, true) else { return Verdict::Allow };
         if !self.governs(endpoint, Scope::Forward, direction) {
-            return Verdict::Allow;
+            let dropped = flow.is_invalid() && self.drops_invalid();
+            if dropped {
+                coverage.event("invalid, forwarded without forward policy");
+            }
+            return if dropped { Verdict::Deny } else { Verdict::Allow };
         }
         let verdict = self.asked(endpoint, Scope::Forward, direction, flow, coverage);
         coverage.event(match (direction, verdict) {

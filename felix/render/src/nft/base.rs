@@ -15,6 +15,7 @@ use super::piece::{Elements, Piece, rule, shape};
 use super::policy::Owner;
 use super::ruleset::{Chain, Rule};
 use super::settings::{Deny, EndpointToHost, ServiceLoop, Settings};
+use super::steps::of_all_workloads;
 use super::workloads::{self, of_interfaces};
 use crate::form::{End, ICMPV6};
 use model::net::Family;
@@ -175,7 +176,9 @@ impl Base<'_> {
         let unknown = |prefix: &str| {
             rule(link.begins(prefix), [drop()], &format!("interface {prefix}* of no known workload"))
         };
-        [by_interface(link, map)].into_iter().chain(self.prefixes().map(unknown)).collect()
+        let settings = self.facts.settings;
+        let alike = self.prefixes().flat_map(|prefix| of_all_workloads(link, prefix, self.family, settings));
+        alike.chain([by_interface(link, map)]).chain(self.prefixes().map(unknown)).collect()
     }
 
     fn service_loop(&self) -> Option<Rule> {

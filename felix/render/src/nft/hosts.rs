@@ -102,17 +102,19 @@ impl Point {
 
     fn steps(self) -> Vec<Step> {
         match self.scope() {
-            Scope::Forward | Scope::Workload => vec![Step::Invalid],
+            Scope::Workload => Vec::new(),
+            Scope::Forward => vec![Step::Invalid],
             Scope::Host | Scope::PreDnat => vec![Step::Invalid, Step::Failsafe],
             Scope::Untracked => vec![Step::Failsafe],
         }
     }
 
-    /// Whether an endpoint has a chain here. With nothing to say about what is forwarded, or about early packets, it
-    /// lets them pass.
+    /// Whether an endpoint has a chain here. With nothing to say about early packets it lets them pass; of what is
+    /// forwarded it drops what fits no connection even when no policy is about it.
     fn applies(self, endpoint: &LocalEndpoint, all: bool, settings: &Settings) -> bool {
         match self {
             Point::Ingress | Point::Egress => true,
+            Point::ForwardIngress | Point::ForwardEgress if settings.drop_invalid => true,
             Point::EgressTranslated => settings.deny != Deny::Drop,
             // the endpoint for all interfaces has no such policy
             Point::UntrackedIngress | Point::UntrackedEgress if all => false,

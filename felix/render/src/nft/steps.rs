@@ -4,7 +4,7 @@
 use super::constants;
 use super::names;
 use super::packet::{
-    self, INVALID, R, accept, address, ct_bits, deny, drop, in_set, jump, port, protocol, protocol_is,
+    self, INVALID, Link, R, accept, address, ct_bits, deny, drop, in_set, jump, port, protocol, protocol_is,
 };
 use super::piece::{Elements, Piece, rule, shape, with_comment};
 use super::policy::Wanted;
@@ -25,8 +25,6 @@ pub enum Step {
     Connections(u32),
     /// Ports that no policy closes.
     Failsafe,
-    /// Tunnels are not a workload's to make, unless the settings say so.
-    NoTunnels,
 }
 
 /// The rules of all steps. Chains and sets they need go to `piece`.
@@ -35,18 +33,15 @@ pub fn steps(piece: &mut Piece, family: Family, wanted: &Wanted, settings: &Sett
     let mut rules = Vec::new();
     for step in &wanted.steps {
         match step {
-            Step::Invalid if settings.drop_invalid => rules.push(rule(
-                ct_bits(CtKey::State, INVALID, false),
-                [deny(family, wanted.deny)],
-                &format!("{subject}, packet of no connection"),
-            )),
+            Step::Invalid if settings.drop_invalid => {
+                rules.push(invalid([], deny(family, wanted.deny), subject));
+            }
             Step::Invalid => {}
             Step::Connections(most) => rules.push(connections(*most, subject)),
             Step::Failsafe => {
                 let chain = failsafe(piece, family, wanted, settings);
                 rules.push(rule([], [jump(&chain)], &format!("{subject}, failsafe ports")));
             }
-            Step::NoTunnels => rules.extend(no_tunnels(subject, settings)),
         }
     }
     rules
@@ -67,17 +62,37 @@ fn connections(most: u32, subject: &str) -> Rule {
     )
 }
 
-fn no_tunnels(subject: &str, settings: &Settings) -> impl Iterator<Item = Rule> {
+fn invalid(about: impl IntoIterator<Item = Expression>, denied: Expression, subject: &str) -> Rule {
+    let matches = about.into_iter().chain(ct_bits(CtKey::State, INVALID, false));
+    rule(matches, [denied], &format!("{subject}, packet of no connection"))
+}
+
+/// What is the same for all workloads whose interfaces begin so, before their own chains. In each of those it would be
+/// a rule more that the kernel walks over for every change of any rule (`nft_chain_validate`).
+pub fn of_all_workloads(link: Link, prefix: &str, family: Family, settings: &Settings) -> Vec<Rule> {
+    let subject = format!("interface {prefix}*");
+    let checks = settings.drop_invalid;
+    let mut rules: Vec<Rule> =
+        checks.then(|| invalid(link.begins(prefix), deny(family, settings.deny), &subject)).into_iter().collect();
+    if link == Link::In {
+        rules.extend(no_tunnels(prefix, &subject, settings));
+    }
+    rules
+}
+
+/// Tunnels are not a workload's to make, unless the settings say so.
+fn no_tunnels(prefix: &str, subject: &str, settings: &Settings) -> impl Iterator<Item = Rule> {
     const UDP: u8 = 17;
     const IPIP: u8 = 4;
+    let of_workload = || Link::In.begins(prefix).into_iter();
     let vxlan = (!settings.vxlan_from_workloads).then(|| {
-        let [load, udp] = protocol_is(UDP, false);
         let port = [port(End::Destination, R), packet::is(settings.vxlan_port.to_be_bytes(), false)];
-        let matches = [load, udp].into_iter().chain(port);
+        let matches = of_workload().chain(protocol_is(UDP, false)).chain(port);
         rule(matches, [drop()], &format!("{subject}, VXLAN packet of a workload"))
     });
     let ipip = (!settings.ipip_from_workloads).then(|| {
-        rule(protocol_is(IPIP, false), [drop()], &format!("{subject}, IP-in-IP packet of a workload"))
+        let matches = of_workload().chain(protocol_is(IPIP, false));
+        rule(matches, [drop()], &format!("{subject}, IP-in-IP packet of a workload"))
     });
     vxlan.into_iter().chain(ipip)
 }

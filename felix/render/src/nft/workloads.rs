@@ -261,12 +261,11 @@ fn set_chains(
     target: &mut Target<'_>,
 ) {
     for (chain, direction) in [(to, Direction::Ingress), (from, Direction::Egress)] {
-        let (limit, last) = match direction {
-            Direction::Ingress => (workload.ingress_limit, None),
-            Direction::Egress => (workload.egress_limit, Some(Step::NoTunnels)),
+        let limit = match direction {
+            Direction::Ingress => workload.ingress_limit,
+            Direction::Egress => workload.egress_limit,
         };
-        let connections = limit.connections.map(Step::Connections);
-        let steps = [Step::Invalid].into_iter().chain(connections).chain(last).collect();
+        let steps = limit.connections.map(Step::Connections).into_iter().collect();
         let wanted = Wanted {
             subject: subject.to_owned(),
             scope: Scope::Workload,

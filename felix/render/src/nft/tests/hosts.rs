@@ -123,7 +123,7 @@ fn both_workloads_must_allow() {
     let mut stray = Context::new(&tcp(A, B, 80));
     stray.ct_state = 1;
     assert!(!node.passes("cali1", "cali2", &mut stray));
-    assert_eq!(stray.decided.as_deref(), Some("WorkloadEndpoint shop/a, packet of no connection"));
+    assert_eq!(stray.decided.as_deref(), Some("interface cali*, packet of no connection"));
 }
 
 #[test]
