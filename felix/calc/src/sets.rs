@@ -328,7 +328,7 @@ fn note(pending: &mut Option<Pending>, member: Member, came: bool, now_dirty: im
 /// Members that came (`true`) and went, one after the other. They come mostly in order, so that a list is quicker to
 /// fill and to sort than a map is.
 #[derive(Debug, Default)]
-struct Log {
+pub struct Log {
     entries: Vec<(Member, bool)>,
     /// What was left when it was last put together.
     kept: usize,
@@ -338,7 +338,8 @@ impl Log {
     /// Fewer are not worth being put together.
     const FEW: usize = 1024;
 
-    fn push(&mut self, member: Member, came: bool) {
+    /// A member came, or went.
+    pub fn push(&mut self, member: Member, came: bool) {
         self.entries.push((member, came));
         // a member that comes and goes for long must not fill the memory
         if self.entries.len() >= Self::FEW.max(2 * self.kept) {
@@ -355,7 +356,8 @@ impl Log {
         self.entries = runs.filter(|run| run.len() % 2 == 1).filter_map(<[_]>::last).copied().collect();
     }
 
-    fn outcome(mut self) -> Vec<(Member, bool)> {
+    /// Members that are there and were not at first (`true`), and those that were and are not, in order.
+    pub fn outcome(mut self) -> Vec<(Member, bool)> {
         self.put_together();
         self.entries
     }

@@ -172,19 +172,22 @@ fn metrics_and_a_log_file_come_with_the_settings_and_name_what_is_not_enforced()
         wait_for("metrics", PATIENCE, || get(9191, "/metrics")).with_context(|| agent.log())?;
         node.apply(
             "{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: l7}, spec: \
-             {selector: all(), types: [Ingress], ingress: [{action: Allow, http: {methods: [GET]}}]}}",
+             {selector: all(), types: [Ingress, Egress], ingress: [{action: Allow, http: {methods: [GET]}}], \
+             egress: [{action: Allow}, {action: Deny, destination: {services: {name: db, namespace: shop}}}]}}",
         )?;
-        let wanted = "GlobalNetworkPolicy l7: spec.ingress[0].http is not enforced";
         wait_for("the metric", PATIENCE, || {
-            get(9191, "/metrics")?.lines().any(|line| line == "felix_rules_not_enforced 1").then_some(())
+            get(9191, "/metrics")?.lines().any(|line| line == "felix_rules_not_enforced 2").then_some(())
         })
         .with_context(|| agent.log())?;
         let status = node.ocicat(&["status"], "")?.expect_ok("status")?;
-        assert!(status.contains(wanted), "{status}");
         let file = fs::read_to_string("/run/logs/felix.log")?;
-        assert!(file.contains(wanted), "{file}");
+        for rule in ["spec.ingress[0].http", "spec.egress[1].services"] {
+            let wanted = format!("GlobalNetworkPolicy l7: {rule} is not enforced");
+            for said in [&status, &file, &agent.log()] {
+                assert!(said.contains(&wanted), "{wanted}: {said}");
+            }
+        }
         assert!(!file.contains(" INFO "), "{file}");
-        assert!(agent.log().contains(wanted), "{}", agent.log());
         Ok(())
     })
     .unwrap();

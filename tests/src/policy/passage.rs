@@ -304,8 +304,13 @@ impl Oracle {
         packet: &Packet,
         coverage: &mut Coverage,
     ) -> Left {
-        // the endpoint of all interfaces has no untracked policy
-        let Some(endpoint) = self.host_endpoint(Some(interface), false) else { return Left::Undecided };
+        let Some(endpoint) = self.host_endpoint(Some(interface), false) else {
+            let all = self.host_endpoint(Some(interface), true);
+            if all.is_some_and(|all| self.has_policies(all, Scope::Untracked)) {
+                coverage.event("untracked policy of all interfaces, without effect");
+            }
+            return Left::Undecided;
+        };
         if !self.has_policies(endpoint, Scope::Untracked) {
             return Left::Undecided;
         }
@@ -335,6 +340,9 @@ impl Oracle {
         }
         if flow.sent != flow.packet {
             coverage.event("preDNAT of what is translated");
+        }
+        if text(&endpoint["spec"], "interfaceName") == "*" {
+            coverage.event("preDNAT of all interfaces");
         }
         let before = Flow { packet: flow.sent, ..*flow };
         let left = left(self.asked(endpoint, Scope::PreDnat, Direction::Ingress, &before, coverage));

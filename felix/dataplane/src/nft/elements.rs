@@ -1,8 +1,8 @@
 //! The elements of one set: those wanted and there, those missing, those too many. A set of 100,000 addresses takes some
 //! 3 MB: plain elements are their keys alone.
 
+use foldhash::{HashMap, HashSet};
 use netfilter::nft::{Data, Element};
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 /// Bytes of a key that need no allocation: an IPv6 address, an interface's name, an IPv4 address with protocol and port.
@@ -173,6 +173,11 @@ pub struct Elements {
 }
 
 impl Elements {
+    /// So many plain elements more may be wanted.
+    pub fn reserve(&mut self, more: usize) {
+        self.missing.plain.reserve(more);
+    }
+
     /// This element is wanted.
     pub fn want(&mut self, element: Element) {
         let (key, value) = split(element);

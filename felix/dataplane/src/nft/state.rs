@@ -287,6 +287,7 @@ impl Ruleset {
                 let table = self.table(family);
                 let elements = &mut table.sets.entry(set.clone()).or_default().elements;
                 removed.iter().for_each(|element| elements.unwant(element));
+                elements.reserve(added.len());
                 added.into_iter().for_each(|element| elements.want(element));
                 table.check_set(&set);
             }

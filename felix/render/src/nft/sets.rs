@@ -8,10 +8,11 @@ use super::names;
 use super::packet::{address_type, bytes, table};
 use super::ruleset::{SetShape, Update};
 use felix_calc::rule::{SetDefinition, SetId};
-use felix_calc::sets::{Member, SetChange, SetKind};
+use felix_calc::sets::{Log, Member, SetChange, SetKind};
+use foldhash::{HashMap, HashSet, HashSetExt as _};
 use model::net::Family;
 use netfilter::nft::{DataType, Element};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Where the members of a set are, for packets of one family.
@@ -39,17 +40,28 @@ pub struct Sets {
     families: Vec<Family>,
 }
 
-/// Sets of the kernel, by family and prefix length.
-type Told = BTreeMap<(Family, u8), Arc<str>>;
+/// Family and prefix length of the members that lie in one set of the kernel.
+type Place = (Family, u8);
+
+/// Sets of the kernel.
+type Told = BTreeMap<Place, Arc<str>>;
+
+/// What one set of the kernel is told.
+struct Changes {
+    /// Its elements were told before; else all of them are.
+    told: bool,
+    added: Vec<Element>,
+    removed: Vec<Element>,
+}
 
 #[derive(Debug)]
 struct Set {
     kind: SetKind,
     members: HashSet<Member>,
-    counts: BTreeMap<(Family, u8), usize>,
+    counts: BTreeMap<Place, usize>,
     layouts: [Layout; 2],
-    /// `true` for a member that came, `false` for one that went, since the last update.
-    pending: BTreeMap<Member, bool>,
+    /// What came and went since the last update.
+    pending: Log,
     /// It was made anew since the last update: what was told of it before says nothing.
     renewed: bool,
 }
@@ -65,9 +77,9 @@ impl Sets {
     /// None, for packets of these families.
     pub fn new(families: Vec<Family>) -> Self {
         Sets {
-            sets: HashMap::new(),
-            texts: HashMap::new(),
-            told: HashMap::new(),
+            sets: HashMap::default(),
+            texts: HashMap::default(),
+            told: HashMap::default(),
             dirty: BTreeSet::new(),
             families,
         }
@@ -100,16 +112,16 @@ impl Sets {
                     members: HashSet::with_capacity(members.len()),
                     counts: BTreeMap::new(),
                     layouts: [Layout::default(), Layout::default()],
-                    pending: BTreeMap::new(),
+                    pending: Log::default(),
                     renewed: true,
                 };
-                members.iter().for_each(|member| set.change(*member, true));
+                set.change(members, true);
                 self.sets.insert(id.clone(), set);
             }
             SetChange::Update { added, removed } => {
                 let Some(set) = self.sets.get_mut(id) else { return };
-                removed.iter().for_each(|member| set.change(*member, false));
-                added.iter().for_each(|member| set.change(*member, true));
+                set.change(removed, false);
+                set.change(added, true);
             }
             SetChange::Remove => {
                 self.sets.remove(id);
@@ -143,7 +155,7 @@ impl Sets {
             let set = self.sets.get_mut(&id);
             let wanted = set.as_ref().map(|set| set.wanted()).unwrap_or_default();
             let renewed = set.as_ref().is_none_or(|set| set.renewed);
-            let stays = |key: &(Family, u8), name: &Arc<str>| !renewed && wanted.get(key) == Some(name);
+            let stays = |key: &Place, name: &Arc<str>| !renewed && wanted.get(key) == Some(name);
             for ((family, _), name) in told.iter().filter(|(key, name)| !stays(key, name)) {
                 updates.push(Update::Set { family: table(*family), name: name.clone(), shape: None });
             }
@@ -164,23 +176,24 @@ impl Set {
         }
     }
 
-    fn change(&mut self, member: Member, comes: bool) {
-        let changed = if comes { self.members.insert(member) } else { self.members.remove(&member) };
-        if !changed {
-            return;
+    fn change(&mut self, members: &[Member], come: bool) {
+        let mut changed: HashMap<Place, usize> = HashMap::default();
+        for member in members {
+            let differs = if come { self.members.insert(*member) } else { self.members.remove(member) };
+            if !differs {
+                continue;
+            }
+            *changed.entry(place(member)).or_default() += 1;
+            if !self.renewed {
+                self.pending.push(*member, come);
+            }
         }
-        let key = place(&member);
-        let count = self.counts.entry(key).or_default();
-        *count = if comes { *count + 1 } else { count.saturating_sub(1) };
-        if *count == 0 {
-            self.counts.remove(&key);
-        }
-        if self.renewed {
-            return;
-        }
-        // what came and went, or went and came, is not told
-        if self.pending.insert(member, comes).is_some() {
-            self.pending.remove(&member);
+        for (place, changed) in changed {
+            let count = self.counts.entry(place).or_default();
+            *count = if come { *count + changed } else { count.saturating_sub(changed) };
+            if *count == 0 {
+                self.counts.remove(&place);
+            }
         }
     }
 
@@ -214,46 +227,45 @@ impl Set {
     fn take(
         &mut self,
         wanted: &Told,
-        is_told: impl Fn(&(Family, u8), &Arc<str>) -> bool,
+        is_told: impl Fn(&Place, &Arc<str>) -> bool,
         text: &str,
         updates: &mut Vec<Update>,
     ) {
-        let mut whole: BTreeMap<(Family, u8), Vec<Element>> = BTreeMap::new();
-        let mut changes: BTreeMap<(Family, u8), (Vec<Element>, Vec<Element>)> = BTreeMap::new();
-        for (key, name) in wanted.iter().filter(|(key, name)| !is_told(key, name)) {
-            let shape = self.shape(*key, text);
-            updates.push(Update::Set {
-                family: table(key.0),
-                name: name.clone(),
-                shape: Some(Arc::new(shape)),
-            });
-            whole.insert(*key, Vec::with_capacity(self.counts.get(key).copied().unwrap_or(0)));
+        let mut changes: HashMap<Place, Changes> = HashMap::default();
+        let mut is_whole = false;
+        for (place, name) in wanted {
+            let told = is_told(place, name);
+            let mut added = Vec::new();
+            if !told {
+                is_whole = true;
+                let shape = Some(Arc::new(self.shape(*place, text)));
+                updates.push(Update::Set { family: table(place.0), name: name.clone(), shape });
+                added.reserve(self.counts.get(place).copied().unwrap_or(0));
+            }
+            changes.insert(*place, Changes { told, added, removed: Vec::new() });
         }
-        if !whole.is_empty() {
+        if is_whole {
             for member in &self.members {
-                if let Some(elements) = whole.get_mut(&place(member)) {
-                    elements.push(element(member));
+                if let Some(changes) = changes.get_mut(&place(member)).filter(|changes| !changes.told) {
+                    changes.added.push(element(member));
                 }
             }
         }
-        for (member, comes) in std::mem::take(&mut self.pending) {
-            let key = place(&member);
-            if wanted.contains_key(&key) && !whole.contains_key(&key) {
-                let (added, removed) = changes.entry(key).or_default();
-                if comes { added } else { removed }.push(element(&member));
+        for (member, comes) in std::mem::take(&mut self.pending).outcome() {
+            if let Some(changes) = changes.get_mut(&place(&member)).filter(|changes| changes.told) {
+                if comes { &mut changes.added } else { &mut changes.removed }.push(element(&member));
             }
         }
         self.renewed = false;
-        let whole = whole.into_iter().map(|(key, added)| (key, (added, Vec::new())));
-        for (key, (added, removed)) in whole.chain(changes) {
-            let Some(set) = wanted.get(&key).cloned() else { continue };
+        for (place, set) in wanted {
+            let Some(Changes { added, removed, .. }) = changes.remove(place) else { continue };
             if !added.is_empty() || !removed.is_empty() {
-                updates.push(Update::Elements { family: table(key.0), set, added, removed });
+                updates.push(Update::Elements { family: table(place.0), set: set.clone(), added, removed });
             }
         }
     }
 
-    fn shape(&self, (family, length): (Family, u8), text: &str) -> SetShape {
+    fn shape(&self, (family, length): Place, text: &str) -> SetShape {
         let key = match self.kind {
             SetKind::Nets => vec![address_type(family)],
             SetKind::Ports => vec![address_type(family), DataType::PROTOCOL, DataType::PORT],
@@ -274,8 +286,7 @@ impl Set {
     }
 }
 
-/// Family and prefix length of a member.
-fn place(member: &Member) -> (Family, u8) {
+fn place(member: &Member) -> Place {
     match member {
         Member::Net(net) => (net.family(), net.prefix()),
         Member::Port(address, ..) => {

@@ -72,8 +72,10 @@ fn invalid(about: impl IntoIterator<Item = Expression>, denied: Expression, subj
 pub fn of_all_workloads(link: Link, prefix: &str, family: Family, settings: &Settings) -> Vec<Rule> {
     let subject = format!("interface {prefix}*");
     let checks = settings.drop_invalid;
-    let mut rules: Vec<Rule> =
-        checks.then(|| invalid(link.begins(prefix), deny(family, settings.deny), &subject)).into_iter().collect();
+    let mut rules: Vec<Rule> = checks
+        .then(|| invalid(link.begins(prefix), deny(family, settings.deny), &subject))
+        .into_iter()
+        .collect();
     if link == Link::In {
         rules.extend(no_tunnels(prefix, &subject, settings));
     }
