@@ -281,8 +281,15 @@ fn a_host_endpoint_guards_the_hosts_processes_and_failsafe_ports_stay_open() {
     assert!(!node.sends("", "eth0", tcp(HOST, OUTSIDE, 81)));
     assert!(node.sends("", "eth0", udp(HOST, OUTSIDE, 53)));
     assert!(!node.sends("", "eth0", tcp(HOST, OUTSIDE, 22)));
-    // nothing of it is for what is forwarded
-    assert!(node.sends("eth0", "cali1", tcp(OUTSIDE, A, 81)));
+    // nothing of it is for what is forwarded, but that it has to fit a connection
+    assert!(node.sends("eth0", "eth1", tcp(OUTSIDE, "203.0.113.9", 81)));
+    for (from, to) in [("eth0", "eth1"), ("eth1", "eth0"), ("eth1", "eth2")] {
+        let mut stray = Context::new(&tcp(OUTSIDE, "203.0.113.9", 80));
+        stray.ct_state = 1;
+        assert_eq!(node.passes(from, to, &mut stray), from != "eth0" && to != "eth0", "{from} to {to}");
+    }
+    let unchecked = Settings { drop_invalid: false, ..Settings::default() };
+    let node = Node::new(unchecked, with_host(named("eth0"), &eighty));
     assert!(!node.has_chain("forward-from-hosts"));
 }
 

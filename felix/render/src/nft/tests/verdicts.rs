@@ -85,6 +85,7 @@ fn rendered(members: &Members, tiers: &[Tier], profiles: &[(Arc<str>, Arc<Profil
         failsafe_outbound: vec![],
         vxlan_from_workloads: true,
         ipip_from_workloads: true,
+        drop_invalid: false,
         ..Settings::default()
     };
     let mut renderer = Renderer::new(settings);
