@@ -20,7 +20,7 @@ use super::workloads::{self, of_interfaces};
 use crate::form::{End, ICMPV6};
 use model::net::Family;
 use netfilter::nft::{
-    ChainKind, CtKey, DataType, Element, Expression, Hook, MetaKey, PayloadBase, Policy, Register,
+    ChainKind, CtKey, DataType, Element, Expression, FibResult, Hook, MetaKey, PayloadBase, Policy, Register,
 };
 use std::sync::Arc;
 
@@ -61,6 +61,7 @@ pub fn filter(family: Family, facts: &Facts<'_>) -> Piece {
     let mut base = Base { family, facts, piece: Piece::default() };
     base.raw();
     base.pre_dnat();
+    base.from_workloads();
     base.forward();
     base.input();
     base.output();
@@ -141,6 +142,16 @@ impl Base<'_> {
         self.add("prerouting-pre-dnat", PREROUTING, MANGLE, rules);
     }
 
+    /// What workloads send, to the host or beyond: judged once its destination was translated, before routing. One hook
+    /// for both, since the kernel walks over all their chains for every hook that reaches them whenever a rule changes.
+    fn from_workloads(&mut self) {
+        let mut rules = self.limited(Link::In, workloads::LIMITED_FROM);
+        rules.push(known());
+        rules.extend(self.neighbour_discovery());
+        rules.extend(self.workloads(Link::In, workloads::FROM));
+        self.add("prerouting-from-workloads", PREROUTING, FILTER, rules);
+    }
+
     fn forward(&mut self) {
         if let Some(all) = self.point(Point::ForwardIngress) {
             let accepted = self.marks().then(|| self.accepted());
@@ -148,19 +159,15 @@ impl Base<'_> {
             rules.extend(dispatch(Link::In, Point::ForwardIngress, all));
             self.add("forward-from-hosts", FORWARD, FILTER, rules);
         }
-        let mut rules = self.limited(Link::In, workloads::LIMITED_FROM);
-        rules.push(known());
-        rules.extend(self.workloads(Link::In, workloads::FROM));
-        self.add("forward-from-workloads", FORWARD, FILTER + 1, rules);
         let mut rules = self.limited(Link::Out, workloads::LIMITED_TO);
         rules.push(known());
         rules.extend(self.service_loop());
         rules.extend(self.workloads(Link::Out, workloads::TO));
-        self.add("forward-to-workloads", FORWARD, FILTER + 2, rules);
+        self.add("forward-to-workloads", FORWARD, FILTER + 1, rules);
         if let Some(all) = self.point(Point::ForwardEgress) {
             let mut rules = vec![known()];
             rules.extend(dispatch(Link::Out, Point::ForwardEgress, all));
-            self.add("forward-to-hosts", FORWARD, FILTER + 3, rules);
+            self.add("forward-to-hosts", FORWARD, FILTER + 2, rules);
         }
     }
 
@@ -193,17 +200,18 @@ impl Base<'_> {
         })
     }
 
-    /// To the host: from workloads their policy, then the configured action; from elsewhere host endpoints.
+    /// To the host: from workloads, after their policy, the configured action; from elsewhere host endpoints.
     fn input(&mut self) {
-        let mut rules = self.limited(Link::In, workloads::LIMITED_FROM);
-        rules.push(known());
-        rules.extend(self.neighbour_discovery());
-        rules.extend(self.workloads(Link::In, workloads::FROM));
         if let Some(all) = self.point(Point::Ingress) {
+            let mut rules = vec![known()];
+            rules.extend(self.prefixes().map(|prefix| {
+                let text = format!("from a workload, interface {prefix}*");
+                rule(Link::In.begins(prefix), [accept()], &text)
+            }));
             rules.extend(self.marks().then(|| self.accepted()));
             rules.extend(dispatch(Link::In, Point::Ingress, all));
+            self.add("input", INPUT, FILTER, rules);
         }
-        self.add("input", INPUT, FILTER, rules);
         if self.facts.settings.endpoint_to_host == EndpointToHost::Drop {
             let mut rules = vec![known()];
             rules.extend(self.neighbour_discovery());
@@ -216,7 +224,8 @@ impl Base<'_> {
         }
     }
 
-    /// What a workload needs to find its gateway, and the other way round.
+    /// What a workload needs to find its gateway, and the other way round. It is for the host itself: what the routing
+    /// table would forward is judged as anything else.
     fn neighbour_discovery(&mut self) -> Vec<Rule> {
         if self.family == Family::V4 {
             return Vec::new();
@@ -231,9 +240,14 @@ impl Base<'_> {
             )),
             elements: [130, 131, 132, 133, 135, 136].into_iter().map(|kind| Element::key([kind])).collect(),
         };
+        const DESTINATION: u32 = 2;
+        const UNICAST: u32 = 1;
         let kind = Expression::Payload { base: PayloadBase::Transport, offset: 0, len: 1, to: R };
+        let route = Expression::Fib { result: FibResult::AddressType, flags: DESTINATION, to: R };
+        let to_host = [route, is(UNICAST.to_ne_bytes(), true)];
         let allowed = |prefix: &str| {
             let icmp = protocol_is(ICMPV6, false).into_iter().chain([kind.clone(), in_set(&set.set, false)]);
+            let icmp = icmp.chain(to_host.clone());
             let text = format!("neighbour discovery, interface {prefix}*");
             rule(Link::In.begins(prefix).into_iter().chain(icmp), [accept()], &text)
         };

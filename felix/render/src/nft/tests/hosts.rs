@@ -49,6 +49,7 @@ impl Node {
             _ => &[PREROUTING, FORWARD, POSTROUTING],
         };
         context.in_name = from.into();
+        context.to_host = to.is_empty();
         hooks.iter().all(|number| {
             // the outgoing interface is known behind routing
             context.out_name = if *number == PREROUTING { String::new() } else { to.into() };
@@ -469,6 +470,22 @@ fn a_chain_nobody_needs_is_not_there() {
         .collect();
     assert_eq!(
         names,
-        ["forward-from-workloads", "forward-to-workloads", "input", "input-default-action", "prerouting"]
+        ["forward-to-workloads", "input-default-action", "prerouting", "prerouting-from-workloads"]
     );
+}
+
+#[test]
+fn a_workload_finds_its_gateway_whatever_policy_says_and_no_other_workload_by_it() {
+    const SOLICITATION: u8 = 135;
+    let node = Node::new(Settings::default(), two_workloads(&[tier("default", &[&only("p", 80)])], &[]));
+    let packet = |kind: u8| Packet {
+        source: ip("fd00:65::2"),
+        destination: ip("fd00:65::3"),
+        protocol: 58,
+        ports: None,
+        icmp: Some((kind, 0)),
+    };
+    assert!(node.sends("cali1", "", packet(SOLICITATION)));
+    assert!(!node.sends("cali1", "", packet(128)));
+    assert!(!node.sends("cali1", "cali2", packet(SOLICITATION)));
 }

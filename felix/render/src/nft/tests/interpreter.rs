@@ -4,7 +4,7 @@ use super::accumulated::Ruleset;
 use crate::evaluate::Packet;
 use crate::nft::Chain;
 use netfilter::nft::{
-    Comparison, CtKey, Data, Element, Expression, Family, MapTarget, MetaKey, PayloadBase, Verdict,
+    Comparison, CtKey, Data, Element, Expression, Family, FibResult, MapTarget, MetaKey, PayloadBase, Verdict,
 };
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ pub struct Context {
     pub ct_status: u32,
     pub mark: u32,
     pub untracked: bool,
+    /// Whether the routing table says that it is for the host.
+    pub to_host: bool,
     /// Whether every limit is exceeded.
     pub over: bool,
     /// Comments of rules that logged.
@@ -61,6 +63,7 @@ impl Context {
             ct_status: 0,
             mark: 0,
             untracked: false,
+            to_host: false,
             over: false,
             logged: Vec::new(),
             decided: None,
@@ -241,6 +244,11 @@ fn step(
             Step::Next
         }
         Expression::Reject(_) => Step::Verdict(Verdict::Drop),
+        Expression::Fib { result: FibResult::AddressType, flags: 2, to } => {
+            let kind: u32 = if context.to_host { 2 } else { 1 };
+            store(registers, to.0, &kind.to_ne_bytes());
+            Step::Next
+        }
         other => panic!("{other:?} is not understood here"),
     }
 }
