@@ -5,11 +5,11 @@
 
 use crate::load::Reader;
 use crate::log::{Log, LogError};
+use crate::medium::{LogFile, Medium};
 use crate::metrics::Histogram;
 use crate::rows;
 use mvcc::{Forgotten, Record, Revision};
-use redb::backends::FileBackend;
-use redb::{Builder, Database, ReadableDatabase, StorageBackend, TableDefinition, WriteTransaction};
+use redb::{Builder, Database, ReadableDatabase, TableDefinition, WriteTransaction};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -146,8 +146,8 @@ impl Disk {
     /// Opens the database on a storage of the caller's, empty or not.
     #[cfg(test)]
     pub(crate) fn on(
-        backend: impl StorageBackend,
-        log: impl StorageBackend,
+        backend: impl redb::StorageBackend,
+        log: impl Medium + 'static,
         path: &Path,
     ) -> Result<Self, DiskError> {
         let fresh = backend.len().is_ok_and(|len| len == 0);
@@ -215,7 +215,7 @@ impl Disk {
     fn attach(
         &mut self,
         path: &Path,
-        open: impl FnOnce(Option<u64>) -> Result<Box<dyn StorageBackend>, DiskError>,
+        open: impl FnOnce(Option<u64>) -> Result<Box<dyn Medium>, DiskError>,
     ) -> Result<(), DiskError> {
         let failed = |error: Failed| describe(path, error);
         let size = self.meta("log").map_err(failed)?;
@@ -361,7 +361,7 @@ fn apply(write: &WriteTransaction, batch: &Batch) -> Result<(), Failed> {
 
 /// The log of a directory. One that has to be there is only opened; else there is one afterwards, complete before it has its
 /// name: its bytes are written now so that no commit has to find room for them.
-fn log_file(directory: &Path, size: Option<u64>) -> Result<Box<dyn StorageBackend>, DiskError> {
+fn log_file(directory: &Path, size: Option<u64>) -> Result<Box<dyn Medium>, DiskError> {
     let path = directory.join(LOG);
     let io = |source| DiskError::Io { path: path.clone(), source };
     let damaged = |what: &str| DiskError::Unreadable {
@@ -386,9 +386,7 @@ fn log_file(directory: &Path, size: Option<u64>) -> Result<Box<dyn StorageBacken
         }
         _ => {}
     }
-    let file = File::options().read(true).write(true).open(&path).map_err(io)?;
-    let backend = FileBackend::new(file).map_err(|error| describe(&path, error.into()))?;
-    Ok(Box::new(backend))
+    Ok(Box::new(LogFile::open(&path).map_err(io)?))
 }
 
 impl Identity {

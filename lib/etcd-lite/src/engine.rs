@@ -1,8 +1,8 @@
 //! The one owner of the store: a thread that takes jobs, carries out as many as wait, makes them durable with one
 //! commit, and only then answers.
 //!
-//! A read is a job too, so nobody ever sees what a power cut could still take back. Watches are told after the commit,
-//! new ones begin after it. When a commit fails, the batch's answers are that failure, and the store is loaded again
+//! A read is a job too, so nobody ever sees what a power cut could still take back. After the commit come the answers, then
+//! what watches are told, then new watches. When a commit fails, the batch's answers are that failure, and the store is loaded again
 //! from what the disk has.
 
 use crate::disk::{Batch, Disk, DiskError, Failed, Identity, LOG_SIZE};
@@ -11,9 +11,11 @@ use crate::load::Reader;
 use crate::metrics::{Histogram, Stats};
 use crate::refusal::Refusal;
 use crate::rows;
+use crate::waking::Waking;
 use etcd_client::proto::PbResponseHeader;
 use mvcc::{Forgotten, Limits, Revision, Store};
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
@@ -31,7 +33,12 @@ const RETRY: Duration = Duration::from_secs(1);
 /// etcd's term after the first election.
 const TERM: u64 = 2;
 
-type Finish = Box<dyn FnOnce(&mut Core, Option<&Refusal>) + Send>;
+/// What follows the commit of a batch, in this order; watches are told in between.
+enum Finish {
+    /// To whoever asked; with the refusal if there was no commit.
+    Answer(Box<dyn FnOnce(Option<&Refusal>) + Send>),
+    Work(Box<dyn FnOnce(&mut Core) + Send>),
+}
 
 /// Something to do with the store.
 struct Job {
@@ -85,12 +92,15 @@ pub(crate) struct Core {
     compaction: (Instant, Revision),
     origin: (Instant, Duration),
     ending: bool,
+    /// Streams that have something to send.
+    waking: Arc<Waking>,
 }
 
 /// Hands jobs to the owner. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Engine {
     jobs: Sender<Job>,
+    waking: Arc<Waking>,
 }
 
 /// The owner's thread.
@@ -124,7 +134,9 @@ impl Engine {
             compaction: (Instant::now(), 0),
             origin: (Instant::now(), wall),
             ending: false,
+            waking: Arc::default(),
         };
+        let waking = Arc::clone(&core.waking);
         core.load().map_err(|error| DiskError::Unreadable {
             path: crate::disk::FILE.into(),
             reason: format!("the database is damaged: {error}"),
@@ -135,7 +147,7 @@ impl Engine {
             .name("datastore".to_owned())
             .spawn(move || core.run(&queue))
             .map_err(|source| DiskError::Io { path: "thread of the datastore".into(), source })?;
-        Ok((Self { jobs }, Owner(thread), identity))
+        Ok((Self { jobs, waking }, Owner(thread), identity))
     }
 
     /// Has `work` done in the next batch; its answer comes once everything it saw and wrote is durable.
@@ -167,10 +179,10 @@ impl Engine {
                     None => work(core),
                     Some(refusal) => Err(refusal),
                 };
-                Box::new(move |_, failed| {
+                Finish::Answer(Box::new(move |failed| {
                     // whoever asked may have gone
                     let _ = reply.send(failed.map_or(done, |refusal| Err(refusal.clone())));
-                })
+                }))
             }),
         )?;
         answer.await.unwrap_or(Err(Refusal::Stopped))
@@ -178,7 +190,12 @@ impl Engine {
 
     /// Has `work` done after the next commit, on what is durable.
     pub(crate) fn after_commit(&self, work: impl FnOnce(&mut Core) + Send + 'static) -> Result<(), Refusal> {
-        self.submit(false, Box::new(move |_| Box::new(move |core, _| work(core))))
+        self.submit(false, Box::new(move |_| Finish::Work(Box::new(work))))
+    }
+
+    /// Wakes what the owner has something for.
+    pub(crate) fn waking(&self) -> &Arc<Waking> {
+        &self.waking
     }
 
     fn submit(&self, first: bool, work: Box<dyn FnOnce(&mut Core) -> Finish + Send>) -> Result<(), Refusal> {
@@ -312,15 +329,21 @@ impl Core {
             }
             self.expire();
             let failed = self.settle(finishes.is_empty());
+            let mut later = Vec::new();
+            for finish in finishes {
+                match finish {
+                    Finish::Answer(answer) => answer(failed.as_ref()),
+                    Finish::Work(work) => later.push(work),
+                }
+            }
             let header = self.header(self.store.revision());
             let Self { store, hub, .. } = &mut self;
             hub.publish(store, &header);
-            for finish in finishes {
-                finish(&mut self, failed.as_ref());
-            }
+            later.into_iter().for_each(|work| work(&mut self));
             self.compact_by_itself();
             let header = self.header(self.store.revision());
             self.hub.tick(&header);
+            self.waking.signal();
         }
         self.stop();
     }

@@ -1,4 +1,4 @@
-//! The log before the database: a commit is one write behind the last one, in a file that has its size already, and one sync.
+//! The log before the database: a commit is one durable write behind the last one, in a file that has its size already.
 //!
 //! A tree writes a page a level for each commit, at places that lie apart, and a disk takes several times as long for that. So
 //! batches go into the log, and many of them together into the database when the log is full; then it begins anew.
@@ -9,14 +9,12 @@
 //! the last frame, and nobody was answered; a bad frame before a good one is damage.
 
 use crate::disk::Batch;
+use crate::medium::{Medium, SECTOR};
 use crate::rows;
 use mvcc::Forgotten;
-use redb::StorageBackend;
 use sha2::{Digest, Sha256};
 use std::io;
 
-/// A write of a disk is whole at least so far.
-const SECTOR: usize = 512;
 const CHECKSUM: usize = 16;
 const HEAD: usize = CHECKSUM + 8 + 8 + 8 + 4;
 
@@ -32,7 +30,7 @@ pub(crate) enum LogError {
 /// The open log.
 #[derive(Debug)]
 pub(crate) struct Log {
-    medium: Box<dyn StorageBackend>,
+    medium: Box<dyn Medium>,
     size: usize,
     store: u64,
     epoch: u64,
@@ -45,8 +43,8 @@ pub(crate) struct Log {
 
 impl Log {
     /// A log that begins anew in a file whose bytes are not looked at.
-    pub(crate) fn new(medium: Box<dyn StorageBackend>, store: u64, epoch: u64) -> io::Result<Self> {
-        let size = usize::try_from(medium.len()?).unwrap_or(0);
+    pub(crate) fn new(medium: Box<dyn Medium>, store: u64, epoch: u64) -> io::Result<Self> {
+        let size = medium.size()?;
         Ok(Self { medium, size, store, epoch, number: 0, end: 0, frame: Vec::new() })
     }
 
@@ -55,13 +53,12 @@ impl Log {
     /// # Errors
     /// It cannot be read, or is damaged.
     pub(crate) fn open(
-        medium: Box<dyn StorageBackend>,
+        medium: Box<dyn Medium>,
         store: u64,
         epoch: u64,
     ) -> Result<(Self, Vec<Batch>), LogError> {
         let mut log = Self::new(medium, store, epoch)?;
-        let mut bytes = vec![0; log.size];
-        log.medium.read(0, &mut bytes)?;
+        let bytes = log.medium.read()?;
         let mut batches = Vec::new();
         while let Some((number, content)) = bytes.get(log.end..).and_then(|rest| frame(rest, store, epoch))
             && number == log.number
@@ -112,8 +109,7 @@ impl Log {
         if self.frame.len() > self.size - self.end {
             return Ok(false);
         }
-        self.medium.write(self.end as u64, &self.frame)?;
-        self.medium.sync_data()?;
+        self.medium.write(self.end, &self.frame)?;
         self.number += 1;
         self.end += self.frame.len();
         Ok(true)
@@ -225,7 +221,24 @@ fn decode(content: &[u8]) -> Option<Batch> {
 mod tests {
     use super::*;
     use mvcc::Record;
-    use redb::backends::InMemoryBackend;
+
+    #[derive(Debug)]
+    struct InMemory(Vec<u8>);
+
+    impl Medium for InMemory {
+        fn size(&self) -> io::Result<usize> {
+            Ok(self.0.len())
+        }
+
+        fn read(&self) -> io::Result<Vec<u8>> {
+            Ok(self.0.clone())
+        }
+
+        fn write(&mut self, at: usize, sectors: &[u8]) -> io::Result<()> {
+            self.0[at..at + sectors.len()].copy_from_slice(sectors);
+            Ok(())
+        }
+    }
 
     fn batch(number: i64) -> Batch {
         let record = |place| Record {
@@ -246,11 +259,8 @@ mod tests {
         }
     }
 
-    fn medium(bytes: &[u8]) -> Box<dyn StorageBackend> {
-        let medium = InMemoryBackend::new();
-        medium.set_len(bytes.len() as u64).unwrap();
-        medium.write(0, bytes).unwrap();
-        Box::new(medium)
+    fn medium(bytes: &[u8]) -> Box<dyn Medium> {
+        Box::new(InMemory(bytes.to_vec()))
     }
 
     /// What a file holds after four batches; and where each began.
@@ -262,9 +272,7 @@ mod tests {
             assert!(log.append(&batch(number)).unwrap());
         }
         assert!(!log.append(&batch(400)).unwrap(), "more than fits");
-        let mut bytes = vec![0; log.size];
-        log.medium.read(0, &mut bytes).unwrap();
-        (bytes, begun)
+        (log.medium.read().unwrap(), begun)
     }
 
     fn found(bytes: &[u8], store: u64, epoch: u64) -> Result<usize, LogError> {

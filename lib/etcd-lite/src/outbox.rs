@@ -2,6 +2,7 @@
 //!
 //! An event is encoded once for all watches that see the same; each gets it behind a few bytes of its own.
 
+use crate::waking::Waking;
 use bytes::{BufMut, Bytes};
 use etcd_client::proto::{PbEvent, PbWatchResponse};
 use prost::Message;
@@ -116,10 +117,11 @@ struct Inner {
 }
 
 /// The queue of one stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outbox {
     inner: Mutex<Inner>,
     room: tokio::sync::Notify,
+    waking: Arc<Waking>,
 }
 
 /// What the stream does next.
@@ -131,6 +133,11 @@ pub(crate) enum Next {
 }
 
 impl Outbox {
+    /// An empty queue, whose stream is woken by `waking`.
+    pub(crate) fn new(waking: Arc<Waking>) -> Self {
+        Self { inner: Mutex::default(), room: tokio::sync::Notify::new(), waking }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,7 +148,7 @@ impl Outbox {
         inner.bytes += frame.size();
         inner.frames.push_back(frame);
         if let Some(waker) = inner.waker.take() {
-            waker.wake();
+            self.waking.add(waker);
         }
     }
 
@@ -170,7 +177,7 @@ impl Outbox {
         let mut inner = self.lock();
         inner.closed = true;
         if let Some(waker) = inner.waker.take() {
-            waker.wake();
+            self.waking.add(waker);
         }
     }
 

@@ -6,6 +6,7 @@ use crate::cluster::Urls;
 use crate::disk::{self, Disk, DiskError};
 use crate::dispatch::Dispatch;
 use crate::engine::{Engine, Owner, Settings, Source};
+use crate::gather::Gathered;
 use crate::metrics::Traffic;
 use etcd_client::{Channel, Client};
 use futures::StreamExt;
@@ -184,9 +185,9 @@ impl Server {
             }
             server = server.tls_config(config).map_err(failed)?;
         }
-        let incoming = TcpIncoming::from(listener)
-            .with_nodelay(Some(true))
-            .map(|taken| taken.map(|connection| Named::new(connection, Arc::clone(&self.traffic))));
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).map(|taken| {
+            taken.map(|connection| Named::new(Gathered::new(connection), Arc::clone(&self.traffic)))
+        });
         server.serve_with_incoming(self.dispatch.clone(), incoming).await.map_err(failed)
     }
 

@@ -2,6 +2,7 @@
 
 use crate::disk::{Batch, Disk, DiskError};
 use crate::engine::{Core, Engine, Settings, Source};
+use crate::medium::{Medium, SECTOR};
 use crate::refusal::Refusal;
 use mvcc::{Limits, PutRequest, RangeRequest, Store};
 use std::collections::BTreeMap;
@@ -97,6 +98,22 @@ impl redb::StorageBackend for Recorded {
     }
 }
 
+impl Medium for Recorded {
+    fn size(&self) -> std::io::Result<usize> {
+        Ok(self.0.tape().now[self.1].len())
+    }
+
+    fn read(&self) -> std::io::Result<Vec<u8>> {
+        Ok(self.0.tape().now[self.1].clone())
+    }
+
+    fn write(&mut self, at: usize, sectors: &[u8]) -> std::io::Result<()> {
+        assert!(at.is_multiple_of(SECTOR) && sectors.len().is_multiple_of(SECTOR), "whole sectors");
+        redb::StorageBackend::write(self, at as u64, sectors)?;
+        redb::StorageBackend::sync_data(self)
+    }
+}
+
 fn apply(files: &mut Files, step: &Step) {
     match step {
         Step::Write(file, offset, data) => {
@@ -188,8 +205,16 @@ fn a_power_cut_at_any_write_loses_nothing_that_was_answered() {
                 for step in &loose {
                     match step {
                         Step::Write(file, offset, data) if next(&mut random).is_multiple_of(4) => {
-                            let len = (next(&mut random) as usize % data.len()) & !511;
+                            let len = (next(&mut random) as usize % data.len()) & !(SECTOR - 1);
                             apply(&mut some, &Step::Write(*file, *offset, data[..len].to_vec()));
+                        }
+                        // a disk writes the sectors of a write in any order
+                        Step::Write(file, offset, data) if next(&mut random).is_multiple_of(3) => {
+                            for (at, sector) in (*offset..).step_by(SECTOR).zip(data.chunks(SECTOR)) {
+                                if next(&mut random).is_multiple_of(2) {
+                                    apply(&mut some, &Step::Write(*file, at, sector.to_vec()));
+                                }
+                            }
                         }
                         Step::Write(..) if next(&mut random).is_multiple_of(2) => {}
                         step => apply(&mut some, step),

@@ -19,7 +19,8 @@ pub(crate) struct Watch(pub(crate) Engine);
 
 impl Watch {
     async fn open(&self, inbound: Streaming<PbWatchRequest>) -> Result<Answers, Status> {
-        let outbox = Arc::new(Outbox::default());
+        self.0.waking().help();
+        let outbox = Arc::new(Outbox::new(Arc::clone(self.0.waking())));
         let (reply, id) = oneshot::channel();
         let theirs = Arc::clone(&outbox);
         // whoever asked may have gone

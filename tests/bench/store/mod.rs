@@ -3,11 +3,13 @@
 //! * [`rates`]: requests a second of clients that wait for each answer, and events a second to many watchers;
 //! * [`start`]: time from the start of the program to its first answer, and what is resident then.
 //!
-//! Both servers are programs, reached over loopback by the same client. With two processors client and server get in each
-//! other's way, so each rate stands beside the processor time that the server took for one request.
+//! Both servers are programs, reached over loopback by the same clients ([`watchers`] are of our own). With two processors
+//! clients and server get in each other's way, so each rate stands beside the processor time that the server took for one
+//! request, what came before the clock ran included.
 
 mod rates;
 mod start;
+mod watchers;
 
 use crate::wanted::Wanted;
 use anyhow::{Context, Result};

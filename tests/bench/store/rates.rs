@@ -1,5 +1,6 @@
 //! Requests and events a second, in rounds that alternate between the servers; medians count.
 
+use super::watchers::Watchers;
 use super::{BOTH, PATIENCE, VALUE, line, options};
 use anyhow::{Context, Result, bail, ensure};
 use datastore::Datastore;
@@ -160,23 +161,15 @@ async fn assign(server: &Server, round: usize) -> Result<Done> {
 
 /// From the first write until the last watcher has the last event.
 async fn fan_out(server: &Server, round: usize, connections: usize) -> Result<Done> {
-    const WRITES: usize = 40;
+    const WRITES: usize = 100;
     let key = format!("/w/{round}");
-    let settings = options(server);
-    let mut stores = Vec::new();
-    while stores.len() < connections {
+    let mut writer = whole_store_client(&options(server)).await?;
+    let mut watchers = Vec::new();
+    while watchers.len() < connections {
         // no server has to take a thousand connections in one moment
-        let now = CLIENTS.min(connections - stores.len());
-        stores.extend(try_join_all((0..now).map(|_| whole_store_client(&settings))).await?);
-    }
-    let mut writer = whole_store_client(&settings).await?;
-    let mut streams = Vec::new();
-    for watcher in 0..WATCHERS {
-        let store = stores.get_mut(watcher % connections).context("a connection")?;
-        let mut stream = store.watch(key.as_str(), None).await?;
-        let first = stream.message().await?.context("the watch ended")?;
-        ensure!(first.created(), "a watch begins with its creation");
-        streams.push(stream);
+        let now = CLIENTS.min(connections - watchers.len());
+        let begin = || Watchers::begin(server.address(), &key, WATCHERS / connections);
+        watchers.extend(try_join_all((0..now).map(|_| begin())).await?);
     }
     let begun = Instant::now();
     let write = async {
@@ -185,13 +178,7 @@ async fn fan_out(server: &Server, round: usize, connections: usize) -> Result<Do
         }
         Ok::<(), anyhow::Error>(())
     };
-    let readers = streams.iter_mut().map(|stream| async {
-        let mut seen = 0;
-        while seen < WRITES {
-            seen += stream.message().await?.context("the watch ended")?.events().len();
-        }
-        Ok(())
-    });
-    futures::future::try_join(write, try_join_all(readers)).await?;
+    let read = watchers.iter_mut().map(|some| some.await_events(WRITES * WATCHERS / connections));
+    futures::future::try_join(write, try_join_all(read)).await?;
     Ok((WATCHERS * WRITES, begun.elapsed()))
 }

@@ -1,0 +1,169 @@
+//! Tasks that the owner's thread wakes, many at once.
+//!
+//! To wake a task of another thread is a system call, to wake one's neighbour is none. So the owner hands all of a batch over to
+//! one task of the runtime that serves, with one signal, and that wakes the others.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+
+#[derive(Debug, Default)]
+struct Inner {
+    waiting: Vec<Waker>,
+    /// Of the task that wakes the others, when it sleeps.
+    helper: Option<Waker>,
+    /// There is such a task.
+    helped: bool,
+}
+
+/// What is to be woken.
+#[derive(Debug, Default)]
+pub(crate) struct Waking(Mutex<Inner>);
+
+impl Waking {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees to it that a task of the current runtime, or of another one, helps.
+    pub(crate) fn help(self: &Arc<Self>) {
+        if !std::mem::replace(&mut self.lock().helped, true) {
+            tokio::spawn(Helper(Arc::downgrade(self)));
+        }
+    }
+
+    /// Has a task woken at the next [`Waking::signal`].
+    pub(crate) fn add(&self, waker: Waker) {
+        self.lock().waiting.push(waker);
+    }
+
+    /// Wakes all that were added.
+    pub(crate) fn signal(&self) {
+        let mut inner = self.lock();
+        if inner.waiting.is_empty() {
+            return;
+        }
+        if !inner.helped {
+            let waiting = std::mem::take(&mut inner.waiting);
+            drop(inner);
+            waiting.into_iter().for_each(Waker::wake);
+        } else if let Some(helper) = inner.helper.take() {
+            drop(inner);
+            helper.wake();
+        }
+    }
+}
+
+impl Drop for Waking {
+    fn drop(&mut self) {
+        let inner = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        inner.waiting.drain(..).chain(inner.helper.take()).for_each(Waker::wake);
+    }
+}
+
+/// Ends with what it helps, or with its runtime.
+struct Helper(Weak<Waking>);
+
+impl Future for Helper {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Some(waking) = self.0.upgrade() else { return Poll::Ready(()) };
+        let waiting = {
+            let mut inner = waking.lock();
+            inner.helper = Some(context.waker().clone());
+            std::mem::take(&mut inner.waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+        Poll::Pending
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        if let Some(waking) = self.0.upgrade() {
+            let waiting = {
+                let mut inner = waking.lock();
+                (inner.helped, inner.helper) = (false, None);
+                std::mem::take(&mut inner.waiting)
+            };
+            waiting.into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+    }
+
+    async fn until(count: &Count, woken: usize) {
+        let wait = async {
+            while count.0.load(Ordering::Relaxed) < woken {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), wait).await.expect("woken");
+        assert_eq!(count.0.load(Ordering::Relaxed), woken);
+    }
+
+    #[test]
+    fn all_are_woken_with_and_without_help_and_when_the_help_goes() {
+        let (waking, count) = (Arc::new(Waking::default()), Arc::new(Count::default()));
+        let add = |waking: &Waking, number| {
+            (0..number).for_each(|_| waking.add(Waker::from(Arc::clone(&count))));
+        };
+        add(&waking, 3);
+        waking.signal();
+        assert_eq!(count.0.load(Ordering::Relaxed), 3, "nobody helps yet");
+        let first = runtime();
+        first.block_on(async {
+            waking.help();
+            waking.help();
+            for round in 1..4 {
+                add(&waking, 10);
+                waking.signal();
+                until(&count, 3 + 10 * round).await;
+            }
+            assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 1, "one helps");
+            // added and not woken when the runtime ends
+            add(&waking, 1);
+            waking.signal();
+        });
+        drop(first);
+        assert_eq!(count.0.load(Ordering::Relaxed), 34);
+        add(&waking, 1);
+        waking.signal();
+        assert_eq!(count.0.load(Ordering::Relaxed), 35, "without help again");
+        let second = runtime();
+        second.block_on(async {
+            waking.help();
+            add(&waking, 1);
+            waking.signal();
+            until(&count, 36).await;
+            add(&waking, 1);
+            drop(waking);
+            until(&count, 37).await;
+            let gone = async {
+                while tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the task ends");
+        });
+    }
+}
