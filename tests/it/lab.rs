@@ -3,7 +3,7 @@
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use ocicat_tests::binaries::{Build, programs};
-use ocicat_tests::etcd::{Client, Server, free_port};
+use ocicat_tests::etcd::{Client, Server, Store, free_port};
 use ocicat_tests::process::{Background, Ending, Output, run, tool, wait_for};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -42,9 +42,11 @@ const PLACES: [&str; 21] = [
 /// What a new user is promised.
 const UP: Duration = Duration::from_secs(30);
 
-/// A lab in a directory of its own; taken away with this.
+/// A lab in a directory of its own; taken away with this. On which store it stands is said by the environment, as for other
+/// tests (`ocicat_tests::etcd`): on etcd that is one given to it.
 pub struct Lab {
     folder: tempfile::TempDir,
+    given: Option<Server>,
 }
 
 impl Drop for Lab {
@@ -56,7 +58,16 @@ impl Drop for Lab {
 impl Lab {
     /// Nothing is made yet.
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        let mut lab = Self::on_its_own_store();
+        if Store::wanted() == Store::Etcd {
+            lab.given = Some(Server::start_anywhere(&lab.folder.path().join("etcd")).unwrap());
+        }
+        lab
+    }
+
+    /// For what concerns a lab's own store.
+    fn on_its_own_store() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), given: None }
     }
 
     fn directory(&self) -> PathBuf {
@@ -64,8 +75,18 @@ impl Lab {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(programs(Build::Plain).unwrap().join("ocicat"));
+        self.command_of(Build::Plain, words)
+    }
+
+    fn command_of(&self, build: Build, words: &[&str]) -> Command {
+        let mut command = Command::new(programs(build).unwrap().join("ocicat"));
         command.arg("lab").args(words).env("OCICAT_LAB_DIR", self.directory());
+        if let Some(server) = &self.given
+            && words.starts_with(&["up"])
+            && !words.contains(&"--etcd")
+        {
+            command.args(["--etcd", &server.url()]);
+        }
         command
     }
 
@@ -85,8 +106,7 @@ impl Lab {
 
     /// A command that aborts at a place: built with failpoints, named as in `ctl/src/lab`.
     fn aborted_at(&self, place: &str, words: &[&str]) {
-        let mut command = Command::new(programs(Build::Failpoints).unwrap().join("ocicat"));
-        command.arg("lab").args(words).env("OCICAT_LAB_DIR", self.directory());
+        let mut command = self.command_of(Build::Failpoints, words);
         command.env("OCICAT_FAILPOINT", format!("lab: {place}"));
         let output = run(command, "", Duration::from_secs(90)).unwrap();
         assert_eq!(output.ending, Ending::Signal(SIGABRT), "at {place:?}: {output:?}");
@@ -191,6 +211,11 @@ fn a_new_user_sees_a_node_four_workloads_and_packets() {
 fn a_lab_killed_at_any_step_leaves_nothing_after_down() {
     let lab = Lab::new();
     for place in PLACES {
+        let place = match (place, &lab.given) {
+            ("start datastore", Some(_)) => "start etcd-relay-1",
+            ("started datastore", Some(_)) => "started etcd-relay-1",
+            (place, _) => place,
+        };
         lab.aborted_at(place, &["up"]);
         assert!(lab.directory().exists(), "{place:?}");
         let well = lab.run(&["status"]).ending == Ending::Exit(0);
@@ -253,8 +278,11 @@ fn a_second_up_makes_a_killed_or_damaged_lab_anew() {
     );
     assert_eq!(lab.up(&[])["ok"], true);
 
-    std::fs::write(lab.directory().join("state.json"), "{").unwrap();
-    assert_eq!(lab.up(&[])["ok"], true, "a damaged state file is no obstacle");
+    // what it says of a given store is nowhere else
+    if lab.given.is_none() {
+        std::fs::write(lab.directory().join("state.json"), "{").unwrap();
+        assert_eq!(lab.up(&[])["ok"], true, "a damaged state file is no obstacle");
+    }
 }
 
 fn host_interface(lab: &Lab, number: usize) -> String {
@@ -302,7 +330,7 @@ fn a_given_etcd_is_used_and_left_as_it_was() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::start_anywhere(data.path()).unwrap();
     let url = server.url();
-    let lab = Lab::new();
+    let lab = Lab::on_its_own_store();
     let result = lab.up(&["--etcd", &url]);
     assert_eq!(result["ok"], true);
     assert!(endpoints(&server.client) == 4);
@@ -380,7 +408,7 @@ fn first_program(lab: &Lab) -> Pid {
 
 #[test]
 fn a_datastore_that_falls_silent_holds_no_command() {
-    let lab = Lab::new();
+    let lab = Lab::on_its_own_store();
     lab.up(&[]);
     kill(first_program(&lab), Signal::SIGSTOP).unwrap();
     let status = lab.run(&["status"]);
@@ -412,7 +440,7 @@ fn a_datastore_that_falls_silent_holds_no_command() {
 
 #[test]
 fn a_lab_without_space_left_is_looked_at_and_taken_away() {
-    let lab = Lab::new();
+    let lab = Lab::on_its_own_store();
     lab.up(&[]);
     let directory = lab.directory();
     // As many files as there are, and no more.
@@ -521,7 +549,7 @@ fn a_fabric_with_a_router_uses_a_given_etcd_unless_others_have_a_mesh_there() {
     let server = Server::start_anywhere(data.path()).unwrap();
     let url = server.url();
     let wanted = ["--nodes", "2", "--fabric", "routed", "--etcd", url.as_str()];
-    let lab = Lab::new();
+    let lab = Lab::on_its_own_store();
     let result = lab.up(&wanted);
     assert_eq!(result["ok"], true);
     assert!(server.client.snapshot().unwrap().keys().any(|key| key.contains("/bgppeers/node-1-to-router")));

@@ -218,7 +218,7 @@ pub enum Store {
 
 impl Store {
     /// What the environment asks tests to run on.
-    fn wanted() -> Self {
+    pub fn wanted() -> Self {
         match std::env::var_os(STORE) {
             Some(store) if store == "embedded" => Store::Embedded,
             _ => Store::Etcd,

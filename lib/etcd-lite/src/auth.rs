@@ -2,7 +2,8 @@
 //!
 //! Users are kept in a file, not in the store, so the Auth service logs in and nothing else.
 
-use crate::engine::{Core, Engine};
+use crate::engine::Core;
+use crate::jobs::Engine;
 use etcd_client::proto::{PbAuthenticateRequest, PbAuthenticateResponse};
 use futures::future::BoxFuture;
 use http::HeaderMap;

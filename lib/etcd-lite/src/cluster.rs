@@ -1,6 +1,7 @@
 //! etcd's Cluster service: one member, now and always.
 
-use crate::engine::{Core, Engine};
+use crate::engine::Core;
+use crate::jobs::Engine;
 use etcd_client::proto::{
     PbClusterService, PbMember, PbMemberAddRequest, PbMemberAddResponse, PbMemberListRequest,
     PbMemberListResponse, PbMemberPromoteRequest, PbMemberPromoteResponse, PbMemberRemoveRequest,

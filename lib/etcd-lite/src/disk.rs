@@ -18,9 +18,8 @@ use std::time::Instant;
 pub(crate) const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
 pub(crate) const LEASES: TableDefinition<i64, (i64, u64)> = TableDefinition::new("leases");
 pub(crate) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-/// Layout of the tables; another one is refused, but for the first, which had no log.
+/// Layout of tables and log; another one is refused.
 const FORMAT: u64 = 2;
-const WITHOUT_LOG: u64 = 1;
 /// Pages kept in memory: values are in the store already, so this serves the inner nodes of the trees.
 const CACHE: usize = 4 << 20;
 /// The database in the data directory.
@@ -43,7 +42,10 @@ pub enum DiskError {
         reason: String,
     },
     /// Of another release.
-    #[error("{path} has format {found}, this program knows format {FORMAT}: use the release that wrote it")]
+    #[error(
+        "{path} has format {found}, this program knows format {FORMAT}: let the release that wrote it serve the directory, take a \
+         backup (`ocicat datastore backup FILE`) and restore that into another one (`ocicat datastore restore FILE --data-dir DIR`)"
+    )]
     Format {
         /// The file.
         path: PathBuf,
@@ -200,7 +202,7 @@ impl Disk {
             Err(error) => Err(foreign(format!("it is no datastore of this program: {error}"))),
         };
         let found = number("format")?;
-        if found != FORMAT && found != WITHOUT_LOG {
+        if found != FORMAT {
             return Err(DiskError::Format { path: path.to_path_buf(), found });
         }
         let identity = Identity { cluster: number("cluster")?, member: number("member")? };
@@ -284,6 +286,11 @@ impl Disk {
         self.checkpoint(true)
     }
 
+    /// Whether the next commits go into the log alone.
+    pub(crate) fn log_has_room(&self) -> bool {
+        self.log.as_ref().is_some_and(Log::has_room)
+    }
+
     /// Has the database take over what the log has, which begins anew; `goes_on` says whether it is used after that.
     fn checkpoint(&mut self, goes_on: bool) -> Result<(), Failed> {
         let begun = Instant::now();
@@ -292,7 +299,6 @@ impl Disk {
         let epoch = self.log.as_ref().map(|log| log.epoch() + 1);
         if let (Some(log), Some(epoch)) = (&self.log, epoch) {
             let mut meta = write.open_table(META)?;
-            meta.insert("format", FORMAT)?;
             meta.insert("epoch", epoch)?;
             meta.insert("log", if goes_on { log.size() } else { 0 })?;
         }

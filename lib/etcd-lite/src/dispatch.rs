@@ -2,8 +2,8 @@
 
 use crate::auth::{Auth, Users};
 use crate::cluster::{Cluster, Urls};
-use crate::engine::Engine;
 use crate::gateway::Gateway;
+use crate::jobs::Engine;
 use crate::kv::{Kv, MAX_REQUEST};
 use crate::lease::Lease;
 use crate::maintenance::Maintenance;
@@ -33,6 +33,7 @@ pub(crate) struct Dispatch {
     gateway: Gateway,
     users: Option<Arc<Users>>,
     calls: Arc<Calls>,
+    engine: Engine,
 }
 
 impl Dispatch {
@@ -48,6 +49,7 @@ impl Dispatch {
             gateway: Gateway::new(engine.clone(), users.clone(), Arc::clone(&calls), traffic),
             users,
             calls,
+            engine: engine.clone(),
         }
     }
 
@@ -106,7 +108,15 @@ impl Dispatch {
     /// Has a service answer a request that may be asked.
     fn serve(&mut self, path: &str, request: Request<Body>) -> Answer {
         match path.trim_start_matches("/etcdserverpb.").split_once('/') {
-            Some(("KV", _)) => self.kv.call(request),
+            Some(("KV", _)) => {
+                let arrived = self.engine.arrived();
+                let answer = self.kv.call(request);
+                Box::pin(async move {
+                    let answer = answer.await;
+                    drop(arrived);
+                    answer
+                })
+            }
             Some(("Watch", "Watch")) => {
                 let watch = self.watch.clone();
                 Box::pin(async move {

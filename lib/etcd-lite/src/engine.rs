@@ -1,9 +1,8 @@
-//! The one owner of the store: a thread that takes jobs, carries out as many as wait, makes them durable with one
-//! commit, and only then answers.
+//! The store and its disk: what jobs work on, how a batch of them becomes durable, what follows.
 //!
 //! A read is a job too, so nobody ever sees what a power cut could still take back. After the commit come the answers, then
-//! what watches are told, then new watches. When a commit fails, the batch's answers are that failure, and the store is loaded again
-//! from what the disk has.
+//! what watches are told, then new watches. When a commit fails, the batch's answers are that failure, and the store is loaded
+//! again from what the disk has.
 
 use crate::disk::{Batch, Disk, DiskError, Failed, Identity, LOG_SIZE};
 use crate::hub::Hub;
@@ -16,9 +15,7 @@ use etcd_client::proto::PbResponseHeader;
 use mvcc::{Forgotten, Limits, Revision, Store};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::oneshot;
 
 /// Most jobs of a batch.
 const BATCH_JOBS: usize = 1024;
@@ -30,22 +27,10 @@ const GARBAGE_ROWS: usize = 4096;
 const RESERVE: u64 = 3 * (BATCH_BYTES + LOG_SIZE) as u64;
 /// How long to wait before a disk that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// With fewer streams of watches it takes no time to tell them.
+const FEW_STREAMS: usize = 16;
 /// etcd's term after the first election.
 const TERM: u64 = 2;
-
-/// What follows the commit of a batch, in this order; watches are told in between.
-enum Finish {
-    /// To whoever asked; with the refusal if there was no commit.
-    Answer(Box<dyn FnOnce(Option<&Refusal>) + Send>),
-    Work(Box<dyn FnOnce(&mut Core) + Send>),
-}
-
-/// Something to do with the store.
-struct Job {
-    /// Begins a batch: what came before has to be told to watches first.
-    first: bool,
-    work: Box<dyn FnOnce(&mut Core) -> Finish + Send>,
-}
 
 /// Where the database comes from, and how much room it has.
 pub(crate) struct Source {
@@ -93,26 +78,19 @@ pub(crate) struct Core {
     origin: (Instant, Duration),
     ending: bool,
     /// Streams that have something to send.
-    waking: Arc<Waking>,
+    pub(crate) waking: Arc<Waking>,
+    /// Jobs of the last batch.
+    last: usize,
+    /// When the owner does something of itself next.
+    due: Instant,
 }
 
-/// Hands jobs to the owner. Clones share it.
-#[derive(Clone, Debug)]
-pub(crate) struct Engine {
-    jobs: Sender<Job>,
-    waking: Arc<Waking>,
-}
+/// Work after a commit.
+pub(crate) type Later = Box<dyn FnOnce(&mut Core) + Send>;
 
-/// The owner's thread.
-#[derive(Debug)]
-pub(crate) struct Owner(std::thread::JoinHandle<()>);
-
-impl Engine {
-    /// Opens the database and starts the owner.
-    pub(crate) fn start(
-        mut source: Source,
-        settings: Settings,
-    ) -> Result<(Self, Owner, Identity), DiskError> {
+impl Core {
+    /// Opens the database and reads it.
+    pub(crate) fn open(mut source: Source, settings: Settings) -> Result<Self, DiskError> {
         let disk = (source.open)()?;
         let identity = disk.identity();
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -135,84 +113,17 @@ impl Engine {
             origin: (Instant::now(), wall),
             ending: false,
             waking: Arc::default(),
+            last: 0,
+            due: Instant::now(),
         };
-        let waking = Arc::clone(&core.waking);
         core.load().map_err(|error| DiskError::Unreadable {
             path: crate::disk::FILE.into(),
             reason: format!("the database is damaged: {error}"),
         })?;
         core.hub.begin(core.store.revision());
-        let (jobs, queue) = channel();
-        let thread = std::thread::Builder::new()
-            .name("datastore".to_owned())
-            .spawn(move || core.run(&queue))
-            .map_err(|source| DiskError::Io { path: "thread of the datastore".into(), source })?;
-        Ok((Self { jobs, waking }, Owner(thread), identity))
+        Ok(core)
     }
 
-    /// Has `work` done in the next batch; its answer comes once everything it saw and wrote is durable.
-    pub(crate) async fn ask<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Core) -> Result<T, Refusal> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        self.ask_as(false, work).await
-    }
-
-    /// As [`Engine::ask`], but after everything before it is told to watches: for work that takes history away.
-    pub(crate) async fn ask_first<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Core) -> Result<T, Refusal> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        self.ask_as(true, work).await
-    }
-
-    async fn ask_as<T: Send + 'static>(
-        &self,
-        first: bool,
-        work: impl FnOnce(&mut Core) -> Result<T, Refusal> + Send + 'static,
-    ) -> Result<T, Refusal> {
-        let (reply, answer) = oneshot::channel();
-        self.submit(
-            first,
-            Box::new(move |core| {
-                let done = match core.fault() {
-                    None => work(core),
-                    Some(refusal) => Err(refusal),
-                };
-                Finish::Answer(Box::new(move |failed| {
-                    // whoever asked may have gone
-                    let _ = reply.send(failed.map_or(done, |refusal| Err(refusal.clone())));
-                }))
-            }),
-        )?;
-        answer.await.unwrap_or(Err(Refusal::Stopped))
-    }
-
-    /// Has `work` done after the next commit, on what is durable.
-    pub(crate) fn after_commit(&self, work: impl FnOnce(&mut Core) + Send + 'static) -> Result<(), Refusal> {
-        self.submit(false, Box::new(move |_| Finish::Work(Box::new(work))))
-    }
-
-    /// Wakes what the owner has something for.
-    pub(crate) fn waking(&self) -> &Arc<Waking> {
-        &self.waking
-    }
-
-    fn submit(&self, first: bool, work: Box<dyn FnOnce(&mut Core) -> Finish + Send>) -> Result<(), Refusal> {
-        self.jobs.send(Job { first, work }).map_err(|_| Refusal::Stopped)
-    }
-}
-
-impl Owner {
-    /// Waits for the end of the thread, which comes when nobody can send it jobs any more.
-    pub(crate) fn join(self) {
-        if self.0.join().is_err() {
-            tracing::error!("the datastore's owner panicked");
-        }
-    }
-}
-
-impl Core {
     /// The store's time: the wall clock when it was opened, and what has passed since.
     pub(crate) fn now(&self) -> Duration {
         self.origin.1 + self.origin.0.elapsed()
@@ -305,47 +216,51 @@ impl Core {
         self.fault.as_ref().map(|(refusal, _)| refusal.clone())
     }
 
-    fn run(mut self, queue: &Receiver<Job>) {
-        let mut held = None;
-        while !self.ending {
-            let mut next = match held.take() {
-                Some(job) => Some(job),
-                None => match queue.recv_timeout(self.patience()) {
-                    Ok(job) => Some(job),
-                    Err(RecvTimeoutError::Timeout) => None,
-                    Err(RecvTimeoutError::Disconnected) => break,
-                },
-            };
-            let mut finishes = Vec::new();
-            while let Some(job) = next.take() {
-                if job.first && !finishes.is_empty() {
-                    held = Some(job);
-                    break;
-                }
-                finishes.push((job.work)(&mut self));
-                if finishes.len() < BATCH_JOBS && self.unwritten < BATCH_BYTES {
-                    next = queue.try_recv().ok();
-                }
-            }
-            self.expire();
-            let failed = self.settle(finishes.is_empty());
-            let mut later = Vec::new();
-            for finish in finishes {
-                match finish {
-                    Finish::Answer(answer) => answer(failed.as_ref()),
-                    Finish::Work(work) => later.push(work),
-                }
-            }
-            let header = self.header(self.store.revision());
-            let Self { store, hub, .. } = &mut self;
-            hub.publish(store, &header);
-            later.into_iter().for_each(|work| work(&mut self));
-            self.compact_by_itself();
-            let header = self.header(self.store.revision());
-            self.hub.tick(&header);
-            self.waking.signal();
-        }
-        self.stop();
+    /// Whether a single request should not wait for the owner: nothing takes long, and few are to be told.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let room = self.disk.as_ref().is_some_and(Disk::log_has_room);
+        room && self.last <= 1 && self.fault.is_none() && !self.ending && self.hub.streams() < FEW_STREAMS
+    }
+
+    /// Whether a batch should end here.
+    pub(crate) fn is_full(&self, jobs: usize) -> bool {
+        jobs >= BATCH_JOBS || self.unwritten >= BATCH_BYTES
+    }
+
+    /// Makes durable what a batch of so many jobs did; the refusal for all of them if that fails.
+    pub(crate) fn close(&mut self, jobs: usize) -> Option<Refusal> {
+        self.last = jobs;
+        self.expire();
+        self.settle(jobs == 0)
+    }
+
+    /// What follows when a batch is answered: watches are told, then `later` is done.
+    pub(crate) fn tell(&mut self, later: Vec<Later>) {
+        let header = self.header(self.store.revision());
+        let Self { store, hub, .. } = self;
+        hub.publish(store, &header);
+        later.into_iter().for_each(|work| work(self));
+        self.compact_by_itself();
+        let header = self.header(self.store.revision());
+        self.hub.tick(&header);
+        self.waking.signal();
+    }
+
+    /// Whether the owner was told to end.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending
+    }
+
+    /// How long the owner may sleep from now on, which it then does.
+    pub(crate) fn sleep(&mut self) -> Duration {
+        let patience = self.patience();
+        self.due = Instant::now() + patience;
+        patience
+    }
+
+    /// Whether the owner sleeps for too long, as things are now.
+    pub(crate) fn oversleeps(&self) -> bool {
+        Instant::now() + self.patience() < self.due
     }
 
     /// How long the owner may sleep.
@@ -477,7 +392,7 @@ impl Core {
     }
 
     /// An orderly end: what is left of each lease is kept.
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         let ids: Vec<i64> = self.store.leases().collect();
         let leases = ids.iter().map(|id| (*id, self.lease_row(*id))).collect();
         let (Some(mut disk), None) = (self.disk.take(), &self.fault) else { return };

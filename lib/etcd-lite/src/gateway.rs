@@ -1,7 +1,8 @@
 //! What etcd answers over plain HTTP beside gRPC: `/health`, `/version`, `/metrics`, and the JSON form of the KV service.
 
 use crate::auth::Users;
-use crate::engine::{Core, Engine};
+use crate::engine::Core;
+use crate::jobs::Engine;
 use crate::kv::{Kv, MAX_REQUEST};
 use crate::maintenance::VERSION;
 use crate::metrics::{Calls, Text, Traffic};

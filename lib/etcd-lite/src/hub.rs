@@ -113,6 +113,11 @@ impl Hub {
         self.published = revision;
     }
 
+    /// How many streams there are.
+    pub(crate) fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
     /// How many streams and watches there are, and how they are.
     pub(crate) fn counts(&self) -> WatchCounts {
         let mut counts = WatchCounts { told: self.told, ..WatchCounts::default() };

@@ -1,7 +1,7 @@
 //! etcd's KV service.
 
 use crate::convert;
-use crate::engine::Engine;
+use crate::jobs::Engine;
 use crate::refusal::Refusal;
 use etcd_client::proto::{
     PbCompactionRequest, PbCompactionResponse, PbDeleteRequest, PbDeleteResponse, PbKvService, PbPutRequest,

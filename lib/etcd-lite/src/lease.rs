@@ -1,6 +1,7 @@
 //! etcd's Lease service.
 
-use crate::engine::{Core, Engine};
+use crate::engine::Core;
+use crate::jobs::Engine;
 use crate::refusal::Refusal;
 use etcd_client::proto::{
     PbLeaseGrantRequest, PbLeaseGrantResponse, PbLeaseKeepAliveRequest, PbLeaseKeepAliveResponse,

@@ -2,8 +2,8 @@
 //!
 //! * [`Server`] opens a data directory and answers: over sockets with [`Server::serve`], in the same process with
 //!   [`Server::client`]. It is what `ocicat datastore` runs, and what an agent that brings its own store embeds.
-//! * `engine` is the one owner of the store: jobs come over a channel, a batch of them is one durable commit, answers
-//!   follow the commit. `disk` is that commit: first into the `log` (`medium` is its file), then, many together, into one
+//! * `engine` is the store and what belongs to it; it has one owner at a time. `jobs` are the way there: a batch of them is one
+//!   durable commit, answers follow the commit. `disk` is that commit: first into the `log` (`medium` is its file), then, many together, into one
 //!   redb file; `load` reads it, `rows` are its bytes.
 //! * `hub` and `outbox` are watches: events are computed and encoded once for all that see the same; `waking` tells the streams.
 //! * `kv`, `watch`, `lease`, `maintenance`, `cluster`, `auth` are etcd's services, `gateway` its plain HTTP, `metrics` what that tells
@@ -22,6 +22,7 @@ mod engine;
 mod gateway;
 mod gather;
 mod hub;
+mod jobs;
 mod kv;
 mod lease;
 mod load;

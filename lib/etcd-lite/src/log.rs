@@ -82,6 +82,11 @@ impl Log {
         self.size as u64
     }
 
+    /// Whether a quarter of it is free.
+    pub(crate) fn has_room(&self) -> bool {
+        self.end < self.size - self.size / 4
+    }
+
     /// Begins anew: the database has everything, and knows of this epoch.
     pub(crate) fn restart(&mut self, epoch: u64) {
         (self.epoch, self.number, self.end) = (epoch, 0, 0);

@@ -1,7 +1,8 @@
 //! etcd's Maintenance service.
 
 use crate::backup::Writer;
-use crate::engine::{Core, Engine};
+use crate::engine::Core;
+use crate::jobs::Engine;
 use crate::load::Reader;
 use crate::refusal::Refusal;
 use etcd_client::proto::{

@@ -1,7 +1,8 @@
 //! Storage that fails: power cuts at every write, pages that were never synced, disks that fill up.
 
 use crate::disk::{Batch, Disk, DiskError};
-use crate::engine::{Core, Engine, Settings, Source};
+use crate::engine::{Core, Settings, Source};
+use crate::jobs::Engine;
 use crate::medium::{Medium, SECTOR};
 use crate::refusal::Refusal;
 use mvcc::{Limits, PutRequest, RangeRequest, Store};
@@ -277,8 +278,16 @@ async fn all(engine: &Engine) -> Result<BTreeMap<String, usize>, Refusal> {
 
 #[tokio::test]
 async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
+    for alone in [false, true] {
+        full_disk(alone).await;
+    }
+}
+
+/// `alone` has requests carried out where they are.
+async fn full_disk(alone: bool) {
     let (recorder, free) = (Recorder::new(300_000), Arc::new(AtomicU64::new(u64::MAX)));
     let (engine, owner, _) = Engine::start(source(&recorder, &free), SETTINGS).unwrap();
+    let _arrived = alone.then(|| engine.arrived());
     put(&engine, "k1".into(), vec![1; 100]).await.unwrap();
     free.store(1000, Ordering::Relaxed);
     let refused = put(&engine, "k2".into(), vec![1; 100]).await.unwrap_err();
@@ -314,4 +323,91 @@ async fn a_full_disk_refuses_writes_serves_reads_and_recovers() {
     owner.join();
     let (engine, _owner, _) = Engine::start(source(&recorder, &free), SETTINGS).unwrap();
     assert_eq!(all(&engine).await.unwrap(), kept);
+}
+
+/// The thread that does some work.
+async fn place(engine: &Engine) -> String {
+    let name = |_: &mut Core| Ok(std::thread::current().name().unwrap_or_default().to_owned());
+    engine.ask(name).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_request_that_is_alone_is_carried_out_where_it_is() {
+    let (recorder, free) = (Recorder::new(LOG), Arc::new(AtomicU64::new(u64::MAX)));
+    let (engine, owner, _) = Engine::start(source(&recorder, &free), SETTINGS).unwrap();
+    let first = engine.arrived();
+    let here = place(&engine).await;
+    assert_ne!(here, "datastore");
+    let second = engine.arrived();
+    assert_eq!(place(&engine).await, "datastore", "somebody else is there");
+    drop(second);
+    let again = async { while place(&engine).await != here {} };
+    tokio::time::timeout(Duration::from_secs(10), again).await.expect("the owner rests");
+    // before the log is taken over, which takes long
+    let mut places = Vec::new();
+    for number in 0..40 {
+        put(&engine, format!("k{number}"), vec![1; 1000]).await.unwrap();
+        places.push(place(&engine).await == here);
+    }
+    assert!(places.contains(&true) && places.contains(&false), "{places:?}");
+    assert_eq!(all(&engine).await.unwrap().len(), 40);
+    drop(first);
+    // the owner, asleep for long, hears of a lease that it did not make
+    assert_eq!(place(&engine).await, "datastore");
+    let arrived = engine.arrived();
+    let granted = |core: &mut Core| {
+        let now = core.now();
+        core.store.lease_grant(7, 1, now)?;
+        core.lease_changed(7);
+        core.store.put(&PutRequest { lease: 7, ..PutRequest::new("k-leased", "") })?;
+        Ok(std::thread::current().name() != Some("datastore"))
+    };
+    while !engine.ask(granted).await.unwrap_or(false) {
+        // the log may have no room: then it is taken over first
+        engine.ask(|core: &mut Core| Ok(core.store.lease_revoke(7).map(drop)?)).await.unwrap();
+        put(&engine, "k0".into(), vec![1; 1000]).await.unwrap();
+    }
+    drop(arrived);
+    // seen on the disk, because a question would wake the owner
+    let steps = recorder.tape().steps.len();
+    let gone = async {
+        while recorder.tape().steps.len() == steps {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("the lease ends by itself");
+    engine.after_commit(Core::end).unwrap();
+    owner.join();
+    assert!(matches!(put(&engine, "k0".into(), Vec::new()).await, Err(Refusal::Stopped)));
+    let _arrived = engine.arrived();
+    assert!(matches!(put(&engine, "k0".into(), Vec::new()).await, Err(Refusal::Stopped)));
+}
+
+#[test]
+fn another_format_is_refused_and_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut disk = Disk::open(folder.path()).unwrap();
+    let mut store = Store::new();
+    store.put(&PutRequest::new("k", "v")).unwrap();
+    disk.commit(Batch { records: store.records_after(1).collect(), ..Batch::default() }).unwrap();
+    disk.close().unwrap();
+    std::fs::remove_file(folder.path().join("store.log")).unwrap();
+    let set = |format: u64| {
+        let database = redb::Database::open(folder.path().join("store.redb")).unwrap();
+        let write = database.begin_write().unwrap();
+        write.open_table(crate::disk::META).unwrap().insert("format", format).unwrap();
+        write.commit().unwrap();
+    };
+    // the first had these tables and no log; the last is of a release to come
+    for format in [1, 3] {
+        set(format);
+        let refused = Disk::open(folder.path()).map(drop).unwrap_err();
+        assert!(matches!(refused, DiskError::Format { found, .. } if found == format), "{refused:?}");
+        let said = refused.to_string();
+        let wanted = format!("store.redb has format {format}, this program knows format 2: ");
+        assert!(said.contains(&wanted) && said.contains("ocicat datastore restore"), "{said}");
+        assert!(!folder.path().join("store.log").exists(), "nothing is made beside it");
+    }
+    set(2);
+    assert_eq!(content(&loaded(&Disk::open(folder.path()).unwrap())), content(&store));
 }

@@ -1,8 +1,8 @@
 //! etcd's Watch service: requests of a stream become jobs of the owner, its queue becomes the stream's answers.
 
 use crate::convert;
-use crate::engine::Engine;
 use crate::hub::{StreamId, Wish};
+use crate::jobs::Engine;
 use crate::outbox::{Frame, Next, Outbox};
 use etcd_client::proto::{PbWatchRequest, PbWatchRequestUnion};
 use futures::{Stream, StreamExt};
