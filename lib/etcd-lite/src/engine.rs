@@ -29,6 +29,8 @@ const RESERVE: u64 = 3 * (BATCH_BYTES + LOG_SIZE) as u64;
 const RETRY: Duration = Duration::from_secs(1);
 /// With fewer streams of watches it takes no time to tell them.
 const FEW_STREAMS: usize = 16;
+/// The owner may be late by so much; and no moment is computed to the same nanosecond twice.
+const PUNCTUAL: Duration = Duration::from_millis(1);
 /// etcd's term after the first election.
 const TERM: u64 = 2;
 
@@ -260,7 +262,7 @@ impl Core {
 
     /// Whether the owner sleeps for too long, as things are now.
     pub(crate) fn oversleeps(&self) -> bool {
-        Instant::now() + self.patience() < self.due
+        Instant::now() + self.patience() + PUNCTUAL < self.due
     }
 
     /// How long the owner may sleep.
@@ -273,7 +275,7 @@ impl Core {
         let compaction = self.settings.retention.and(Some(self.compaction.0));
         let compaction = compaction.map(|at| at.saturating_duration_since(Instant::now()));
         let all = [lease, retry, compaction, Some(self.hub.until_tick())];
-        all.into_iter().flatten().min().unwrap_or(RETRY).max(Duration::from_millis(1))
+        all.into_iter().flatten().min().unwrap_or(RETRY).max(PUNCTUAL)
     }
 
     fn expire(&mut self) {

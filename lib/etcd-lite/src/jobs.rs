@@ -95,6 +95,10 @@ impl Engine {
         T: Send + 'static,
         W: FnOnce(&mut Core) -> Result<T, Refusal> + Send + 'static,
     {
+        if self.seems_alone() {
+            // what has arrived with it is heard of now
+            tokio::task::yield_now().await;
+        }
         match self.at_once(work) {
             Ok(answer) => answer,
             Err(work) => self.ask_as(false, work).await,
@@ -109,12 +113,16 @@ impl Engine {
         self.ask_as(true, work).await
     }
 
+    fn seems_alone(&self) -> bool {
+        self.shared.requests.load(Ordering::Relaxed) == 1
+    }
+
     /// Does the work of a request that is alone; gives it back if it is not.
     fn at_once<T, W>(&self, work: W) -> Result<Result<T, Refusal>, W>
     where
         W: FnOnce(&mut Core) -> Result<T, Refusal>,
     {
-        if self.shared.requests.load(Ordering::Relaxed) != 1 {
+        if !self.seems_alone() {
             return Err(work);
         }
         let Ok(mut core) = self.shared.core.try_lock() else { return Err(work) };

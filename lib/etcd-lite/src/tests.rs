@@ -352,6 +352,19 @@ async fn a_request_that_is_alone_is_carried_out_where_it_is() {
     assert!(places.contains(&true) && places.contains(&false), "{places:?}");
     assert_eq!(all(&engine).await.unwrap().len(), 40);
     drop(first);
+    assert_eq!(place(&engine).await, "datastore");
+    let first = engine.arrived();
+    let again = async {
+        while place(&engine).await != here {
+            // until the log is taken over
+            put(&engine, "k0".into(), vec![1; 1000]).await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), again).await.expect("the owner rests");
+    for _ in 0..20 {
+        assert_eq!(place(&engine).await, here, "and is left in peace");
+    }
+    drop(first);
     // the owner, asleep for long, hears of a lease that it did not make
     assert_eq!(place(&engine).await, "datastore");
     let arrived = engine.arrived();

@@ -1,15 +1,20 @@
 //! Tasks that the owner's thread wakes, many at once.
 //!
 //! To wake a task of another thread is a system call, to wake one's neighbour is none. So the owner hands all of a batch over to
-//! one task of the runtime that serves, with one signal, and that wakes the others.
+//! one task of the runtime that serves, with one signal, and that wakes the others: some at a time, so that requests do not wait
+//! until the last of a thousand watches is told. What is written meanwhile goes along with what the later ones have to send.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
+/// How many are woken before others get their turn.
+const TURN: usize = 32;
+
 #[derive(Debug, Default)]
 struct Inner {
-    waiting: Vec<Waker>,
+    waiting: VecDeque<Waker>,
     /// Of the task that wakes the others, when it sleeps.
     helper: Option<Waker>,
     /// There is such a task.
@@ -34,7 +39,7 @@ impl Waking {
 
     /// Has a task woken at the next [`Waking::signal`].
     pub(crate) fn add(&self, waker: Waker) {
-        self.lock().waiting.push(waker);
+        self.lock().waiting.push_back(waker);
     }
 
     /// Wakes all that were added.
@@ -69,12 +74,19 @@ impl Future for Helper {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let Some(waking) = self.0.upgrade() else { return Poll::Ready(()) };
-        let waiting = {
+        let mut turn = Vec::with_capacity(TURN);
+        let more = {
             let mut inner = waking.lock();
-            inner.helper = Some(context.waker().clone());
-            std::mem::take(&mut inner.waiting)
+            let number = inner.waiting.len().min(TURN);
+            turn.extend(inner.waiting.drain(..number));
+            let more = !inner.waiting.is_empty();
+            inner.helper = (!more).then(|| context.waker().clone());
+            more
         };
-        waiting.into_iter().for_each(Waker::wake);
+        turn.into_iter().for_each(Waker::wake);
+        if more {
+            context.waker().wake_by_ref();
+        }
         Poll::Pending
     }
 }
@@ -134,10 +146,15 @@ mod tests {
         first.block_on(async {
             waking.help();
             waking.help();
-            for round in 1..4 {
-                add(&waking, 10);
+            let mut woken = 3;
+            for number in [1, TURN, TURN + 1, 10 * TURN] {
+                add(&waking, number);
                 waking.signal();
-                until(&count, 3 + 10 * round).await;
+                tokio::task::yield_now().await;
+                let now = count.0.load(Ordering::Relaxed) - woken;
+                assert!(now <= 4 * TURN, "{now} at once");
+                woken += number;
+                until(&count, woken).await;
             }
             assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 1, "one helps");
             // added and not woken when the runtime ends
@@ -145,19 +162,20 @@ mod tests {
             waking.signal();
         });
         drop(first);
-        assert_eq!(count.0.load(Ordering::Relaxed), 34);
+        let before = count.0.load(Ordering::Relaxed);
+        assert_eq!(before, 3 + 1 + TURN + TURN + 1 + 10 * TURN + 1);
         add(&waking, 1);
         waking.signal();
-        assert_eq!(count.0.load(Ordering::Relaxed), 35, "without help again");
+        assert_eq!(count.0.load(Ordering::Relaxed), before + 1, "without help again");
         let second = runtime();
         second.block_on(async {
             waking.help();
             add(&waking, 1);
             waking.signal();
-            until(&count, 36).await;
+            until(&count, before + 2).await;
             add(&waking, 1);
             drop(waking);
-            until(&count, 37).await;
+            until(&count, before + 3).await;
             let gone = async {
                 while tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0 {
                     tokio::task::yield_now().await;

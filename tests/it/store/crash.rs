@@ -1,10 +1,11 @@
 //! `kill -9` under load, again and again: what was answered is there, whole, and revisions never go back.
 
-use super::{client, client_within, embedded, runtime};
+use super::{client, client_within, embedded, etcdctl, runtime};
 use anyhow::{Context, Result, ensure};
 use datastore::Datastore;
 use datastore::etcd::EtcdStore;
 use mvcc::{Op, PutRequest, RangeRequest, Txn};
+use ocicat_tests::process::wait_for;
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -85,5 +86,24 @@ fn what_was_answered_survives_kill_9_again_and_again() -> Result<()> {
         heard.try_iter().for_each(take);
     }
     ensure!(answered.len() > WRITERS * KEYS / 2, "{} keys are no test", answered.len());
+    Ok(())
+}
+
+#[test]
+fn a_lease_runs_out_after_kill_9_too() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let server = embedded(folder.path())?;
+    let granted = etcdctl(&server.url(), &["lease", "grant", "4"])?.expect_ok("grant")?;
+    let id = granted.split_whitespace().nth(1).context("an id")?;
+    etcdctl(&server.url(), &["put", "/leased", "1", "--lease", id])?.expect_ok("put")?;
+    drop(server);
+    let server = embedded(folder.path())?;
+    let left = etcdctl(&server.url(), &["lease", "timetolive", id, "--keys"])?.expect_ok("timetolive")?;
+    ensure!(left.contains("granted with TTL(4s)") && left.contains("/leased"), "it begins anew: {left}");
+    wait_for("the key's end", Duration::from_secs(20), || {
+        server.client.snapshot().is_ok_and(|all| all.is_empty()).then_some(())
+    })?;
+    let gone = etcdctl(&server.url(), &["lease", "list"])?.expect_ok("list")?;
+    ensure!(!gone.contains(id), "{gone}");
     Ok(())
 }

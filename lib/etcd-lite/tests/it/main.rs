@@ -7,6 +7,7 @@ extern crate ocicat_etcd_lite as etcd_lite;
 mod auth;
 mod differential;
 mod generator;
+mod refusals;
 mod restart;
 mod servers;
 mod tools;

@@ -4,6 +4,7 @@ use crate::servers::{Etcd, Ours, connect, etcdctl, must};
 use etcd_lite::{backup, transfer};
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 #[test]
 fn every_command_of_these_services_works() {
@@ -59,6 +60,44 @@ fn every_command_of_these_services_works() {
     let mut text = String::new();
     std::io::Read::read_to_string(&mut watch.stdout.take().unwrap(), &mut text).unwrap();
     assert_eq!(text, "PUT\n/a\n2\nPUT\n/a\n9\n");
+}
+
+/// What etcdctl makes of several requests: a lock, an election, a mirror.
+#[test]
+fn recipes_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let (server, etcd) = (Ours::start(directory.path()), Etcd::start());
+    let held = must(&server.url, &["lock", "/lock", "--", "sh", "-c", "echo $ETCD_LOCK_KEY"]);
+    assert!(held.starts_with("/lock/"), "{held}");
+    assert_eq!(must(&server.url, &["get", "/lock", "--prefix"]), "", "given back");
+    must(&server.url, &["put", "/m/1", "one"]);
+    let run = |words: &[&str]| {
+        let mut command = Command::new("/usr/bin/etcdctl");
+        command.env_clear().env("ETCDCTL_API", "3").args(["--endpoints", &server.url]).args(words);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let wait = |what: &str, done: &dyn Fn() -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !done() {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let mut leader = run(&["elect", "/election", "first"]);
+    let elected = |name: &str| {
+        must(&server.url, &["get", "/election", "--prefix", "--print-value-only"]).contains(name)
+    };
+    wait("nobody is elected", &|| elected("first"));
+    leader.kill().unwrap();
+    leader.wait().unwrap();
+    let to = etcd.url.trim_start_matches("http://").to_owned();
+    let mut mirror = run(&["make-mirror", "--prefix", "/m/", &to]);
+    let there = |key: &str| must(&etcd.url, &["get", key, "--print-value-only"]);
+    wait("what was there is not mirrored", &|| there("/m/1") == "one\n");
+    must(&server.url, &["put", "/m/2", "two"]);
+    wait("what came later is not mirrored", &|| there("/m/2") == "two\n");
+    mirror.kill().unwrap();
+    mirror.wait().unwrap();
 }
 
 #[tokio::test]
