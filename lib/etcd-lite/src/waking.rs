@@ -150,10 +150,18 @@ mod tests {
             for number in [1, TURN, TURN + 1, 10 * TURN] {
                 add(&waking, number);
                 waking.signal();
-                tokio::task::yield_now().await;
-                let now = count.0.load(Ordering::Relaxed) - woken;
-                assert!(now <= 4 * TURN, "{now} at once");
+                let (before, counted) = (woken, Arc::clone(&count));
                 woken += number;
+                // somebody else who has work all the time
+                let mut seen = before;
+                let other = tokio::spawn(std::future::poll_fn(move |context| {
+                    let now = counted.0.load(Ordering::Relaxed);
+                    assert!(now - seen <= TURN, "{} at once", now - seen);
+                    seen = now;
+                    context.waker().wake_by_ref();
+                    if now < before + number { Poll::Pending } else { Poll::Ready(()) }
+                }));
+                tokio::time::timeout(Duration::from_secs(10), other).await.expect("woken").unwrap();
                 until(&count, woken).await;
             }
             assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 1, "one helps");
