@@ -67,7 +67,7 @@ fn every_command_of_these_services_works() {
 fn recipes_work() {
     let directory = tempfile::tempdir().unwrap();
     let (server, etcd) = (Ours::start(directory.path()), Etcd::start());
-    let held = must(&server.url, &["lock", "/lock", "--", "sh", "-c", "echo $ETCD_LOCK_KEY"]);
+    let held = must(&server.url, &["lock", "/lock", "--", "/bin/sh", "-c", "echo $ETCD_LOCK_KEY"]);
     assert!(held.starts_with("/lock/"), "{held}");
     assert_eq!(must(&server.url, &["get", "/lock", "--prefix"]), "", "given back");
     must(&server.url, &["put", "/m/1", "one"]);
