@@ -139,7 +139,7 @@ fn all(clusters: Vec<(Cluster, Vec<Passage>)>) -> (Coverage, usize) {
 }
 
 /// What must have happened to packets.
-const EVENTS: [&str; 62] = [
+const EVENTS: [&str; 65] = [
     "arrives",
     "dropped",
     "forwarded",
