@@ -13,10 +13,12 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
+/// Tells whoever asked; with the refusal if there was no commit.
+type Answer = Box<dyn FnOnce(Option<&Refusal>) + Send>;
+
 /// What follows the commit of a batch: first all answers, then work.
 enum Finish {
-    /// To whoever asked; with the refusal if there was no commit.
-    Answer(Box<dyn FnOnce(Option<&Refusal>) + Send>),
+    Answer(Answer),
     Work(Later),
 }
 
