@@ -13,6 +13,10 @@ const TCP_AO_ADD_KEY: libc::c_int = 38;
 const TCP_AO_DEL_KEY: libc::c_int = 39;
 /// Longest key of either kind, in octets.
 const KEY_MAX: usize = 80;
+/// What asks for TCP-MD5, as a person wrote it.
+const PASSWORD: &str = "password";
+/// What asks for TCP-AO.
+const TCP_AO: &str = "the annotation bgp.ocicat.io/tcp-ao";
 /// The key is for a prefix, not for one address (`TCP_MD5SIG_FLAG_PREFIX`).
 const MD5_FLAG_PREFIX: u8 = 1;
 /// Octets of the code of HMAC-SHA-1-96 (RFC 5926 §3.2).
@@ -142,11 +146,11 @@ pub(super) fn authenticate(
 ) -> Result<(), TransportError> {
     match old {
         Authentication::Md5(_) if !matches!(new, Authentication::Md5(_)) => {
-            gone(md5(socket, peers, &[])).map_err(|e| key_error(peers, "TCP_MD5SIG", e))?;
+            gone(md5(socket, peers, &[])).map_err(|e| key_error(peers, "TCP_MD5SIG", PASSWORD, e))?;
         }
         Authentication::Ao { send_id, receive_id, .. } if old != new => {
             gone(ao_delete(socket, peers, *send_id, *receive_id))
-                .map_err(|e| key_error(peers, "TCP_AO_DEL_KEY", e))?;
+                .map_err(|e| key_error(peers, "TCP_AO_DEL_KEY", TCP_AO, e))?;
         }
         _ => {}
     }
@@ -155,12 +159,14 @@ pub(super) fn authenticate(
         Authentication::Md5(key) if key.is_empty() || key.len() > KEY_MAX => {
             Err(TransportError::KeyLength { peers, len: key.len() })
         }
-        Authentication::Md5(key) => md5(socket, peers, key).map_err(|e| key_error(peers, "TCP_MD5SIG", e)),
+        Authentication::Md5(key) => {
+            md5(socket, peers, key).map_err(|e| key_error(peers, "TCP_MD5SIG", PASSWORD, e))
+        }
         Authentication::Ao { key, .. } if key.is_empty() || key.len() > KEY_MAX => {
             Err(TransportError::KeyLength { peers, len: key.len() })
         }
         Authentication::Ao { key, send_id, receive_id } => ao_add(socket, peers, key, *send_id, *receive_id)
-            .map_err(|e| key_error(peers, "TCP_AO_ADD_KEY", e)),
+            .map_err(|e| key_error(peers, "TCP_AO_ADD_KEY", TCP_AO, e)),
     }
 }
 
@@ -220,10 +226,15 @@ fn gone(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-fn key_error(peers: Prefix, option: &'static str, source: io::Error) -> TransportError {
+fn key_error(
+    peers: Prefix,
+    option: &'static str,
+    wanted_by: &'static str,
+    source: io::Error,
+) -> TransportError {
     match source.raw_os_error() {
         Some(libc::ENOMEM) => TransportError::KeysExhausted { peers, source },
-        _ => lacking(option, "password", source),
+        _ => lacking(option, wanted_by, source),
     }
 }
 

@@ -400,7 +400,7 @@ async fn tcp_ao_works_or_the_kernel_is_said_to_lack_it() {
         Err(error) => {
             let text = error.to_string();
             assert!(matches!(error, TransportError::Unsupported { option: "TCP_AO_ADD_KEY", .. }), "{text}");
-            assert!(text.contains("password") && text.contains("stays down"), "{text}");
+            assert!(text.contains("bgp.ocicat.io/tcp-ao") && text.contains("stays down"), "{text}");
             let error = here.transport.connect(&settings).unwrap_err();
             assert!(matches!(error, TransportError::Unsupported { .. }), "never in the clear: {error}");
         }
