@@ -10,7 +10,7 @@ use crate::export::{Export, Profile};
 use crate::log::{Cursor, Log};
 use crate::member::{Lag, Member};
 use crate::shared::Shared;
-use crate::table::{Address, Path, Table};
+use crate::table::{Address, Path, STRETCH, Table};
 use crate::writer::{self, Entry, Writer};
 use std::collections::BTreeMap;
 
@@ -64,13 +64,18 @@ impl Group {
     pub fn process<A: Address>(
         &mut self,
         table: &Table<A>,
-        changes: impl Iterator<Item = Change>,
+        changes: impl Iterator<Item = Change> + Clone,
         shared: &mut Shared,
     ) {
         let before = self.log.end();
         let readers = self.members.len() - self.lagging;
         let add_path = self.add_path();
-        for change in changes {
+        let mut ahead = changes.clone();
+        for (n, change) in changes.enumerate() {
+            if n % STRETCH == 0 && !add_path {
+                // What was told is let go.
+                shared.sets.touch(ahead.by_ref().take(STRETCH).map(|change| *self.told.get(change.dest)));
+            }
             let changed = if add_path {
                 self.compare_paths(table, change.dest, shared, readers > 0)
             } else {
@@ -110,7 +115,9 @@ impl Group {
         }
         if old != new {
             *self.told.get_mut(dest) = new;
-            shared.sets.retain(new, 1);
+            if new != 0 {
+                shared.sets.retain(new, 1);
+            }
             shared.sets.release(old);
         }
         if write {

@@ -13,6 +13,8 @@ pub(crate) struct Groups {
     groups: Vec<Option<Group>>,
     /// By the neighbour's number.
     places: Vec<Option<usize>>,
+    /// How many know paths by their numbers.
+    with_paths: usize,
 }
 
 impl Groups {
@@ -24,6 +26,11 @@ impl Groups {
     /// All of them, to change.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Group> {
         self.groups.iter_mut().flatten()
+    }
+
+    /// Whether some neighbour knows paths by their numbers.
+    pub fn tells_paths(&self) -> bool {
+        self.with_paths > 0
     }
 
     fn place(&self, peer: PeerId) -> Option<usize> {
@@ -56,6 +63,7 @@ impl Groups {
             && group.members.is_empty()
         {
             group.dissolve(shared);
+            self.with_paths -= usize::from(group.add_path());
             *slot = None;
         }
     }
@@ -92,6 +100,7 @@ impl Groups {
             self.groups.push(None);
             self.groups.len() - 1
         });
+        self.with_paths += usize::from(group.add_path());
         if let Some(slot) = self.groups.get_mut(free) {
             *slot = Some(group);
         }

@@ -53,10 +53,15 @@ impl Offer {
     }
 
     /// What comes of a route to this prefix.
+    #[inline]
     pub fn import(&mut self, prefix: Prefix, shared: &mut Shared) -> Imported {
-        if let Some(imported) = self.all {
-            return imported;
+        match self.all {
+            Some(imported) => imported,
+            None => self.evaluate(prefix, shared),
         }
+    }
+
+    fn evaluate(&mut self, prefix: Prefix, shared: &mut Shared) -> Imported {
         let import = shared.peers.get(self.peer).import.get(self.family).clone();
         let context = Context { prefix, external: Some(shared.peers.get(self.peer).is_external()) };
         let set = shared.sets.get(self.set);

@@ -315,8 +315,8 @@ impl Rib {
         self.sweep(2 * made);
         self.shared.peers.settle();
         let mut ready: Vec<PeerId> = Vec::new();
-        ready.extend(self.v4.ready());
-        ready.extend(self.v6.ready());
+        self.v4.ready(&mut ready);
+        self.v6.ready(&mut ready);
         ready.sort_unstable();
         ready.dedup();
         ready
@@ -366,7 +366,10 @@ impl Rib {
             Some(Family::Ipv6Unicast) => octets,
             _ => self.v4.advance(peer, octets),
         };
-        self.v6.advance(peer, rest);
+        // A group's members for which it has nothing have been moved on by the flush.
+        if rest > 0 {
+            self.v6.advance(peer, rest);
+        }
     }
 
     /// Octets left of the message that the neighbour is in the middle of: nothing else may be sent before them.
@@ -410,12 +413,22 @@ fn next_hop(peer: PeerId, address: IpAddr) -> NextHop {
 }
 
 impl<A: Address> Routes<A> {
-    /// Members with something to read.
-    fn ready(&self) -> impl Iterator<Item = PeerId> {
-        self.groups.iter().flat_map(|group| {
-            let has = |(peer, _): &(&u16, &Member)| pieces(group, **peer).next().is_some();
-            group.members.iter().filter(has).map(|(peer, _)| PeerId(u32::from(*peer)))
-        })
+    /// Adds the members with something to read. Those who have nothing do not hold up the log: whoever tells routes that only
+    /// others are told of never reads.
+    fn ready(&mut self, ready: &mut Vec<PeerId>) {
+        for group in self.groups.iter_mut() {
+            let (members, log) = (&mut group.members, &mut group.log);
+            for (peer, member) in members {
+                let reads = member.lag.is_none();
+                if !member.outbox.rest().is_empty()
+                    || reads && log.rest(*peer, member.cursor).next().is_some()
+                {
+                    ready.push(PeerId(u32::from(*peer)));
+                } else if reads {
+                    log.advance(*peer, &mut member.cursor, 0);
+                }
+            }
+        }
     }
 
     fn unfinished(&self, peer: PeerId) -> usize {
@@ -441,3 +454,6 @@ impl<A: Address> Routes<A> {
         group.log.advance(number, &mut member.cursor, rest)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use crate::groups::Groups;
 use crate::import::{Imported, Offer};
 use crate::peer::{LimitExceeded, MaxPrefixAction, PeerId};
 use crate::shared::Shared;
-use crate::table::{Address, Dest, Path, STRETCH, Table};
+use crate::table::{Address, Dest, Path, Place, STRETCH, Table};
 use bgp_wire::{Nlri, NlriBytes};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,6 +29,7 @@ pub(crate) struct Routes<A> {
     /// Every destination has to be looked at again.
     reconsider_all: bool,
     candidates: Vec<Candidate>,
+    places: Vec<Place<A>>,
 }
 
 impl<A: Address> Routes<A> {
@@ -43,6 +44,7 @@ impl<A: Address> Routes<A> {
             reconsider: BTreeSet::new(),
             reconsider_all: false,
             candidates: Vec::new(),
+            places: Vec::with_capacity(STRETCH),
         }
     }
 
@@ -53,24 +55,53 @@ impl<A: Address> Routes<A> {
         nlri: NlriBytes<'_>,
         shared: &mut Shared,
     ) -> Option<LimitExceeded> {
-        let (mut ahead, mut exceeded) = (nlri.iter(), None);
-        for (n, nlri) in nlri.iter().enumerate() {
-            if n % STRETCH == 0 {
-                self.table.fetch(ahead.by_ref().take(STRETCH).map(|nlri| nlri.prefix));
-            }
-            let told = self.announce(offer, nlri, shared);
+        let mut exceeded = None;
+        self.each_place(nlri, shared, |routes, place, shared| {
+            let told = routes.announce_at(offer, place, shared);
             exceeded = exceeded.or(told);
-        }
+        });
         exceeded
+    }
+
+    /// Looks the routes of a message up, some at a time, and does `work` for each.
+    #[inline]
+    fn each_place(
+        &mut self,
+        nlri: NlriBytes<'_>,
+        shared: &mut Shared,
+        mut work: impl FnMut(&mut Self, &Place<A>, &mut Shared),
+    ) {
+        let (mut routes, mut places) = (nlri.iter(), std::mem::take(&mut self.places));
+        loop {
+            self.table.look_up_each(&mut routes, &mut places);
+            if places.is_empty() {
+                break;
+            }
+            // What they have now is let go.
+            shared.sets.touch(places.iter().map(|place| self.table.first(place).set));
+            places.iter().for_each(|place| work(self, place, shared));
+        }
+        self.places = places;
     }
 
     /// Takes one route.
     pub fn announce(&mut self, offer: &mut Offer, nlri: Nlri, shared: &mut Shared) -> Option<LimitExceeded> {
-        let imported = offer.import(nlri.prefix, shared);
-        let dest = self.table.find_or_make(nlri.prefix)?;
+        let place = self.table.look_up(nlri)?;
+        self.announce_at(offer, &place, shared)
+    }
+
+    fn announce_at(
+        &mut self,
+        offer: &mut Offer,
+        place: &Place<A>,
+        shared: &mut Shared,
+    ) -> Option<LimitExceeded> {
+        let imported = offer.import(place.prefix(), shared);
+        let dest = self.table.find_or_make(place);
+        let path_id = place.path_id;
         let source = offer.peer.0 as u16;
         let mut exceeded = None;
-        let found = self.table.paths_of(dest).find(|(_, p)| p.peer == source && p.path_id == nlri.path_id);
+        let found = self.table.paths_of(dest).find(|(_, p)| p.peer == source && p.path_id == path_id);
         let number = match found.map(|(number, path)| (number, *path)) {
             Some((number, path)) if !path.is(Path::DEAD) => {
                 let same = path.set == imported.set && path.flags & !Path::STALE == imported.flags;
@@ -95,7 +126,7 @@ impl<A: Address> Routes<A> {
                 self.touch(dest, shared);
                 match found {
                     Some((number, _)) => number,
-                    None => self.table.add_path(dest, nlri.path_id, source),
+                    None => self.table.add_path(dest, path_id, source),
                 }
             }
         };
@@ -124,20 +155,20 @@ impl<A: Address> Routes<A> {
 
     /// Takes back the routes of a message.
     pub fn withdraw_each(&mut self, peer: PeerId, nlri: NlriBytes<'_>, shared: &mut Shared) {
-        let mut ahead = nlri.iter();
-        for (n, nlri) in nlri.iter().enumerate() {
-            if n % STRETCH == 0 {
-                self.table.fetch(ahead.by_ref().take(STRETCH).map(|nlri| nlri.prefix));
-            }
-            self.withdraw(peer, nlri, shared);
-        }
+        self.each_place(nlri, shared, |routes, place, shared| routes.withdraw_at(peer, place, shared));
     }
 
     /// Takes back one route.
     pub fn withdraw(&mut self, peer: PeerId, nlri: Nlri, shared: &mut Shared) {
-        let Some(dest) = self.table.find(nlri.prefix) else { return };
-        let source = peer.0 as u16;
-        let found = self.table.paths_of(dest).find(|(_, p)| p.peer == source && p.path_id == nlri.path_id);
+        if let Some(place) = self.table.look_up(nlri) {
+            self.withdraw_at(peer, &place, shared);
+        }
+    }
+
+    fn withdraw_at(&mut self, peer: PeerId, place: &Place<A>, shared: &mut Shared) {
+        // Number 0, where there is no destination, has no paths.
+        let (dest, path_id, source) = (place.dest, place.path_id, peer.0 as u16);
+        let found = self.table.paths_of(dest).find(|(_, p)| p.peer == source && p.path_id == path_id);
         if let Some((number, path)) = found
             && !path.is(Path::DEAD)
         {
@@ -156,18 +187,16 @@ impl<A: Address> Routes<A> {
                 *entry.told.get_mut(A::FAMILY) = false;
             }
         }
-        if self.tells_paths() {
+        if self.groups.tells_paths() {
             let path = self.table.path_mut(number);
             (path.set, path.flags) = (0, Path::DEAD);
         } else {
             self.table.free_path(dest, number);
+            if self.table.dest(dest).head == 0 {
+                return;
+            }
         }
         self.decide(dest, shared);
-    }
-
-    /// Whether some neighbour knows paths by their numbers.
-    fn tells_paths(&self) -> bool {
-        self.groups.iter().any(Group::add_path)
     }
 
     fn put_sets(&mut self, number: u32, imported: Imported, before: u32, shared: &mut Shared) {
@@ -356,8 +385,9 @@ impl<A: Address> Routes<A> {
 
     /// Forgets dead paths, and gives the destination up if nothing is left of it.
     fn clean_up(&mut self, dest: u32) {
-        self.table.dest_mut(dest).flags &= !Dest::<A>::QUEUED;
-        if self.tells_paths() || self.table.paths_of(dest).any(|(_, path)| path.is(Path::DEAD)) {
+        let entry = self.table.dest_mut(dest);
+        entry.flags &= !Dest::<A>::QUEUED;
+        if entry.head != 0 && self.table.paths_of(dest).any(|(_, path)| path.is(Path::DEAD)) {
             let dead: Vec<u32> = self
                 .table
                 .paths_of(dest)
@@ -392,7 +422,7 @@ impl<A: Address> Routes<A> {
             let some = left.min(STRETCH);
             left -= some;
             let vacated = self.table.take_vacated(some);
-            self.table.fetch(vacated.iter().map(|dest| self.table.dest(*dest).prefix()));
+            self.table.fetch(&vacated);
             for dest in vacated {
                 for group in self.groups.iter_mut() {
                     group.forget(&self.table, dest, 0);

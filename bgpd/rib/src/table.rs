@@ -6,7 +6,7 @@
 use crate::chunked::Chunked;
 use crate::index::Index;
 use crate::mix::mix;
-use bgp_wire::{Family, Ipv4Prefix, Ipv6Prefix, Prefix};
+use bgp_wire::{Family, Ipv4Prefix, Ipv6Prefix, Nlri, NlriIter, Prefix};
 
 /// Address part of a prefix: what the two families differ in.
 pub(crate) trait Address: Copy + Default + Eq + std::fmt::Debug {
@@ -16,6 +16,8 @@ pub(crate) trait Address: Copy + Default + Eq + std::fmt::Debug {
     fn split(prefix: Prefix) -> Option<(Self, u8)>;
     /// The prefix again.
     fn join(self, len: u8) -> Prefix;
+    /// Reads the next route of a message: path identifier, address, length.
+    fn next(routes: &mut NlriIter<'_>) -> Option<(u32, Self, u8)>;
     /// All its bits, folded to 64.
     fn folded(self) -> u64;
 }
@@ -37,6 +39,11 @@ impl Address for u32 {
     }
 
     #[inline]
+    fn next(routes: &mut NlriIter<'_>) -> Option<(u32, Self, u8)> {
+        routes.next_v4()
+    }
+
+    #[inline]
     fn folded(self) -> u64 {
         u64::from(self)
     }
@@ -49,10 +56,7 @@ impl Address for [u32; 4] {
     fn split(prefix: Prefix) -> Option<(Self, u8)> {
         match prefix {
             Prefix::V4(_) => None,
-            Prefix::V6(p) => {
-                let bits = u128::from(p.addr());
-                Some(([(bits >> 96) as u32, (bits >> 64) as u32, (bits >> 32) as u32, bits as u32], p.len()))
-            }
+            Prefix::V6(p) => Some((words(p.addr().to_bits()), p.len())),
         }
     }
 
@@ -63,10 +67,20 @@ impl Address for [u32; 4] {
     }
 
     #[inline]
+    fn next(routes: &mut NlriIter<'_>) -> Option<(u32, Self, u8)> {
+        routes.next_v6().map(|(path_id, bits, len)| (path_id, words(bits), len))
+    }
+
+    #[inline]
     fn folded(self) -> u64 {
         let [a, b, c, d] = self.map(u64::from);
         (c << 32 | d) ^ mix((a << 32 | b) ^ 0x2545_f491_4f6c_dd1d)
     }
+}
+
+/// An IPv6 address in words: a table of them has no gaps.
+fn words(bits: u128) -> [u32; 4] {
+    [(bits >> 96) as u32, (bits >> 64) as u32, (bits >> 32) as u32, bits as u32]
 }
 
 /// A destination.
@@ -140,8 +154,28 @@ impl Path {
     }
 }
 
-/// How many prefixes [`Table::fetch`] takes: about as many reads as a processor has under way at once.
+/// How many routes are looked up together: about as many reads as a processor has under way at once.
 pub(crate) const STRETCH: usize = 16;
+
+/// A route and where its destination is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<A> {
+    /// Its path identifier.
+    pub path_id: u32,
+    addr: A,
+    hash: u32,
+    /// Number of its destination; 0 if there was none when it was looked up.
+    pub dest: u32,
+    len: u8,
+}
+
+impl<A: Address> Place<A> {
+    /// The route's prefix.
+    #[inline]
+    pub fn prefix(&self) -> Prefix {
+        self.addr.join(self.len)
+    }
+}
 
 /// All destinations of a family.
 #[derive(Debug)]
@@ -262,32 +296,63 @@ impl<A: Address> Table<A> {
         })
     }
 
-    /// Has the entries of prefixes at hand that will be looked up next: lookups of which none waits for another take
-    /// little longer than one, while each by itself waits for memory.
     #[inline]
-    pub fn fetch(&self, prefixes: impl Iterator<Item = Prefix>) {
-        let mut keys = [(0, A::default(), 0); STRETCH];
-        let (mut seen, mut count) = (0, 0);
-        for (key, (addr, len)) in keys.iter_mut().zip(prefixes.filter_map(A::split)) {
-            *key = (hash(self.seed, addr, len), addr, len);
-            seen ^= self.index.touch(key.0);
-            count += 1;
+    fn place(&self, path_id: u32, addr: A, len: u8) -> Place<A> {
+        Place { path_id, addr, hash: hash(self.seed, addr, len), dest: 0, len }
+    }
+
+    /// Where a route's destination is; `None` for a route of the other family.
+    pub fn look_up(&self, nlri: Nlri) -> Option<Place<A>> {
+        let (addr, len) = A::split(nlri.prefix)?;
+        let place = self.place(nlri.path_id, addr, len);
+        Some(Place { dest: self.find_hashed(place.hash, addr, len).unwrap_or(0), ..place })
+    }
+
+    /// Looks up the next [`STRETCH`] routes: lookups of which none waits for another take little longer than one, while each
+    /// by itself waits for memory. The first path of each is at hand afterwards.
+    #[inline]
+    pub fn look_up_each(&self, routes: &mut NlriIter<'_>, places: &mut Vec<Place<A>>) {
+        places.clear();
+        let mut seen = 0;
+        while places.len() < STRETCH
+            && let Some((path_id, addr, len)) = A::next(routes)
+        {
+            let place = self.place(path_id, addr, len);
+            seen ^= self.index.touch(place.hash);
+            places.push(place);
         }
-        let mut heads = [0; STRETCH];
-        for (head, (hash, addr, len)) in heads.iter_mut().zip(keys.into_iter().take(count)) {
-            *head = self.find_hashed(hash, addr, len).map_or(0, |dest| self.dests.get(dest).head);
+        for place in places.iter_mut() {
+            place.dest = self.find_hashed(place.hash, place.addr, place.len).unwrap_or(0);
         }
-        let seen = heads.into_iter().fold(seen, |seen, head| seen ^ self.paths.get(head).set);
+        for place in places.iter() {
+            seen ^= self.first(place).set;
+        }
         std::hint::black_box(seen);
     }
 
-    /// The destination of a prefix, made if there is none; `None` for a prefix of the other family.
+    /// The first path of a route's destination, if it had one when it was looked up.
     #[inline]
-    pub fn find_or_make(&mut self, prefix: Prefix) -> Option<u32> {
-        let (addr, len) = A::split(prefix)?;
-        let hash = hash(self.seed, addr, len);
+    pub fn first(&self, place: &Place<A>) -> &Path {
+        self.paths.get(self.dests.get(place.dest).head)
+    }
+
+    /// Has at hand what [`Table::free_dest`] will read of these.
+    pub fn fetch(&self, dests: &[u32]) {
+        let entries = dests.iter().map(|dest| self.dests.get(*dest));
+        let seen = entries.fold(0, |seen, e| seen ^ self.index.touch(hash(self.seed, e.addr, e.len)));
+        std::hint::black_box(seen);
+    }
+
+    /// The destination of a route that was looked up, made if there is none.
+    #[inline]
+    pub fn find_or_make(&mut self, place: &Place<A>) -> u32 {
+        let Place { addr, len, hash, dest, .. } = *place;
+        if dest != 0 {
+            return dest;
+        }
+        // The same prefix may have come twice since then.
         if let Some(dest) = self.find_hashed(hash, addr, len) {
-            return Some(dest);
+            return dest;
         }
         let dest = match self.free_dest {
             0 => {
@@ -302,7 +367,7 @@ impl<A: Address> Table<A> {
         self.index.insert(hash, dest);
         self.made += 1;
         *self.dests.get_mut(dest) = Dest { addr, head: 0, len, flags: Dest::<A>::LIVE };
-        Some(dest)
+        dest
     }
 
     /// A destination has no paths, and nobody has to hear of it any more.

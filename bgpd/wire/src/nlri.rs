@@ -67,40 +67,63 @@ impl<'a> IntoIterator for NlriBytes<'a> {
 #[derive(Debug, Clone)]
 pub struct NlriIter<'a>(NlriBytes<'a>);
 
-impl Iterator for NlriIter<'_> {
-    type Item = Nlri;
-
+impl<'a> NlriIter<'a> {
+    /// Path identifier and length of the next one, and what stands behind them.
     #[inline]
-    fn next(&mut self) -> Option<Nlri> {
-        let mut path_id = 0;
-        let mut rest = self.0.bytes;
+    fn head(&self) -> Option<(u32, u8, &'a [u8])> {
+        let (mut path_id, mut rest) = (0, self.0.bytes);
         if self.0.add_path {
             let (id, after) = rest.split_first_chunk::<4>()?;
             (path_id, rest) = (u32::from_be_bytes(*id), after);
         }
         let (&bits, after) = rest.split_first()?;
-        let prefix = match self.0.family {
+        Some((path_id, bits, after))
+    }
+
+    /// The next one as path identifier, address and length, for those who keep it in a table in these pieces: putting it
+    /// together and taking it apart again costs more than reading it. `None` at the end, and where the family is another.
+    #[inline]
+    pub fn next_v4(&mut self) -> Option<(u32, u32, u8)> {
+        let (path_id, bits, after) = self.head().filter(|_| self.0.family == Family::Ipv4Unicast)?;
+        // Mostly more prefixes follow, so four octets can be read whatever the length is.
+        let len = usize::from(bits.div_ceil(8));
+        let octets = match after.first_chunk::<4>() {
+            Some(octets) => *octets,
+            None => padded(after.get(..len)?),
+        };
+        self.0.bytes = after.get(len..)?;
+        Some((path_id, Ipv4Prefix::from_bits(u32::from_be_bytes(octets), bits).addr().to_bits(), bits))
+    }
+
+    /// As [`NlriIter::next_v4`], for IPv6.
+    #[inline]
+    pub fn next_v6(&mut self) -> Option<(u32, u128, u8)> {
+        let (path_id, bits, after) = self.head().filter(|_| self.0.family == Family::Ipv6Unicast)?;
+        let len = usize::from(bits.div_ceil(8));
+        let octets = match after.first_chunk::<16>() {
+            Some(octets) => *octets,
+            None => padded(after.get(..len)?),
+        };
+        self.0.bytes = after.get(len..)?;
+        Some((path_id, Ipv6Prefix::from_bits(u128::from_be_bytes(octets), bits).addr().to_bits(), bits))
+    }
+}
+
+impl Iterator for NlriIter<'_> {
+    type Item = Nlri;
+
+    #[inline]
+    fn next(&mut self) -> Option<Nlri> {
+        Some(match self.0.family {
             Family::Ipv4Unicast => {
-                // Mostly more prefixes follow, so four octets can be read whatever the length is.
-                let len = usize::from(bits.div_ceil(8));
-                let octets = match after.first_chunk::<4>() {
-                    Some(octets) => *octets,
-                    None => padded(after.get(..len)?),
-                };
-                self.0.bytes = after.get(len..)?;
-                Prefix::V4(Ipv4Prefix::from_bits(u32::from_be_bytes(octets), bits))
+                let (path_id, addr, len) = self.next_v4()?;
+                Nlri { path_id, prefix: Prefix::V4(Ipv4Prefix::from_bits(addr, len)) }
             }
             Family::Ipv6Unicast => {
-                let len = usize::from(bits.div_ceil(8));
-                let octets = match after.first_chunk::<16>() {
-                    Some(octets) => *octets,
-                    None => padded(after.get(..len)?),
-                };
-                self.0.bytes = after.get(len..)?;
-                Prefix::V6(Ipv6Prefix::from_bits(u128::from_be_bytes(octets), bits))
+                let (path_id, addr, len) = self.next_v6()?;
+                Nlri { path_id, prefix: Prefix::V6(Ipv6Prefix::from_bits(addr, len)) }
             }
-        };
-        Some(Nlri { path_id, prefix })
+        })
     }
 }
 

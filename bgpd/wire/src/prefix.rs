@@ -50,11 +50,13 @@ impl Ipv4Prefix {
     }
 
     /// Network address.
+    #[inline]
     pub fn addr(self) -> Ipv4Addr {
         Ipv4Addr::from(self.addr)
     }
 
     /// Prefix length in bits.
+    #[inline]
     pub fn len(self) -> u8 {
         self.len
     }
@@ -79,11 +81,13 @@ impl Ipv6Prefix {
     }
 
     /// Network address.
+    #[inline]
     pub fn addr(self) -> Ipv6Addr {
         Ipv6Addr::from(self.addr)
     }
 
     /// Prefix length in bits.
+    #[inline]
     pub fn len(self) -> u8 {
         self.len
     }
@@ -120,6 +124,7 @@ impl Prefix {
     }
 
     /// Prefix length in bits.
+    #[inline]
     pub fn len(self) -> u8 {
         match self {
             Prefix::V4(p) => p.len,

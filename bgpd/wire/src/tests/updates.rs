@@ -252,3 +252,29 @@ fn names_are_those_of_the_registry() {
         assert!(std::ptr::eq(table::row(row.code).unwrap(), &table::ROWS[i]), "{}", row.name);
     }
 }
+
+#[test]
+fn routes_come_in_pieces_too() {
+    let attributes = [mp_reach(2, &GLOBAL.octets(), &[16, 0xfd, 1]), mandatory()];
+    let bytes = update(&[], &attributes.concat(), &[24, 10, 1, 1, 12, 10, 0xff]);
+    let view = decode_update(&bytes, &internal()).unwrap();
+    for reach in view.reaches() {
+        let (mut pieces, mut other) = (reach.nlri.iter(), reach.nlri.iter());
+        for route in reach.nlri {
+            let next = match route.prefix {
+                Prefix::V4(_) => {
+                    pieces.next_v4().map(|(id, addr, len)| (id, Ipv4Addr::from(addr).into(), len))
+                }
+                Prefix::V6(_) => {
+                    pieces.next_v6().map(|(id, addr, len)| (id, Ipv6Addr::from(addr).into(), len))
+                }
+            };
+            assert_eq!(next, Some((route.path_id, route.prefix.addr(), route.prefix.len())));
+        }
+        assert_eq!((pieces.next_v4(), pieces.next_v6()), (None, None), "the end");
+        match reach.nlri.family() {
+            Family::Ipv4Unicast => assert_eq!(other.next_v6(), None),
+            Family::Ipv6Unicast => assert_eq!(other.next_v4(), None),
+        }
+    }
+}
