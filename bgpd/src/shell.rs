@@ -90,6 +90,8 @@ pub(crate) struct Shell {
     received: Counter,
     sent: Counter,
     reporter: Reporter,
+    /// Sessions came up or went down since [`Shell::report`].
+    unreported: bool,
 }
 
 /// What the loop was woken by.
@@ -140,6 +142,7 @@ impl Shell {
             received: metrics::counter!("bgpd_received_octets"),
             sent: metrics::counter!("bgpd_sent_octets"),
             reporter,
+            unreported: false,
             config,
         };
         shell.read_endpoints();
@@ -284,6 +287,10 @@ impl Shell {
         }
         self.kernel.push();
         self.write_all();
+        // Neighbours first; whoever watches the part is told afterwards.
+        if self.burst.is_none() && std::mem::take(&mut self.unreported) {
+            self.report();
+        }
     }
 
     /// Does what the speaker wants done, until it wants nothing more.
@@ -300,13 +307,13 @@ impl Shell {
             Output::Up(peer) => {
                 self.since.insert(peer, Instant::now());
                 tracing::info!(peer = self.name(peer), "session is up");
-                self.report();
+                self.unreported = true;
             }
             Output::Down(peer, reason) => {
                 self.since.insert(peer, Instant::now());
                 metrics::counter!("bgpd_sessions_lost").increment(1);
                 tracing::info!(peer = self.name(peer), %reason, "session is down");
-                self.report();
+                self.unreported = true;
             }
             Output::Came(peer) => {
                 self.since.insert(peer, Instant::now());

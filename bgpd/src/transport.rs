@@ -182,7 +182,10 @@ impl Transport {
     /// As `writev`.
     pub fn write(&mut self, id: SocketId, chunks: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut stream = self.stream(id)?;
-        let written = stream.write_vectored(chunks);
+        let written = match chunks {
+            [one] => stream.write(one),
+            many => stream.write_vectored(many),
+        };
         let all = || chunks.iter().map(|chunk| chunk.len()).sum();
         let blocks = match &written {
             Ok(written) => *written < all(),

@@ -97,8 +97,6 @@ pub enum Event {
     Received(ConnId, Received),
     /// The other side has sent its End-of-RIB of a family.
     EndOfRib(ConnId, Family),
-    /// An UPDATE was sent: the next KEEPALIVE can wait.
-    Sent(ConnId),
     /// The other side takes nothing any more (`true`), or takes again (`false`): the send hold timer of RFC 9687.
     Blocked(ConnId, bool),
 }

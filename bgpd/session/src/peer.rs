@@ -85,7 +85,6 @@ impl Peer {
                     self.stale.forget(family);
                 }
             }
-            Event::Sent(id) => self.restart_keepalive(id, now),
             Event::Blocked(id, blocked) => {
                 if let Some(connection) = self.connection(id) {
                     connection.blocked(blocked, now);
@@ -94,6 +93,12 @@ impl Peer {
         }
         // a rival may be gone
         self.establish_confirmed(now);
+    }
+
+    /// An UPDATE was sent: the next KEEPALIVE can wait. [`Peer::deadline`] is no earlier than before, and there is nothing
+    /// new to [`Peer::poll`]: those who send to thousands need not ask.
+    pub fn sent(&mut self, id: ConnId, now: Time) {
+        self.restart_keepalive(id, now);
     }
 
     /// The other side has connected (event 17). `None` refuses: the shell closes without a word.
@@ -295,7 +300,8 @@ impl Peer {
         if let Some(connection) = self.connection(id)
             && let Some(interval) = connection.negotiated().and_then(|n| seconds(n.keepalive_time))
         {
-            connection.keepalive = Some(now + jitter.shorten(interval));
+            // Less jitter this time must not bring it nearer: the interval is kept either way.
+            connection.keepalive = connection.keepalive.max(Some(now + jitter.shorten(interval)));
             self.jitter = jitter;
         }
     }

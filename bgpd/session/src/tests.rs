@@ -66,6 +66,13 @@ impl Bench {
         self.drain()
     }
 
+    /// An UPDATE was sent: nobody has to act or to be woken sooner for that.
+    pub fn sent(&mut self, id: ConnId) {
+        let before = self.peer.deadline();
+        self.peer.sent(id, self.now);
+        assert!(self.peer.deadline() >= before && self.peer.poll().is_none());
+    }
+
     pub fn receive(&mut self, id: ConnId, message: Received) -> Vec<Action> {
         self.event(Event::Received(id, message))
     }

@@ -4,7 +4,8 @@ use super::Shell;
 use crate::speaker::{CHUNKS, Link};
 use crate::transport::{Ready, SocketId};
 use bytes::Bytes;
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
+use std::ops::Range;
 use tokio::time::Instant;
 
 /// Reads of one connection in one round: nobody has to wait for a flood to end.
@@ -39,7 +40,7 @@ impl Shell {
                     if let (Some(link), Some(speaker)) = (self.links.get(&socket).copied(), &mut self.speaker)
                     {
                         speaker.blocked(link, false, now);
-                        self.write(link);
+                        speaker.announce(link);
                     }
                 }
                 Ready::Exhausted(_, error) => {
@@ -126,50 +127,79 @@ impl Shell {
         }
     }
 
-    /// Writes to every connection that has something new.
+    /// Writes to every connection that has something new: first everybody is told, then it is noted what each has taken.
+    /// What has to be done for one keeps no other waiting, and whoever reads at the other end reads on without a pause.
     pub(super) fn write_all(&mut self) {
         // Writing can make sessions say something more, and end others.
         while let Some(links) =
             self.speaker.as_mut().map(|speaker| speaker.take_writable()).filter(|links| !links.is_empty())
         {
-            for link in links {
-                self.write(link);
+            let mut links = links.as_slice();
+            while !links.is_empty() {
+                links = self.write_round(links);
             }
             self.outputs();
         }
     }
 
-    fn write(&mut self, link: Link) {
-        loop {
-            let now = self.now();
-            let (Some(socket), Some(speaker)) = (self.sockets.get(&link).copied(), &mut self.speaker) else {
-                return;
-            };
-            let chunks = speaker.chunks(link);
-            if chunks.is_empty() {
-                return;
+    /// Writes to the first of these, as many as have [`CHUNKS`] pieces together; answers the others.
+    fn write_round<'a>(&mut self, links: &'a [Link]) -> &'a [Link] {
+        let Some(speaker) = &self.speaker else { return &[] };
+        let (mut chunks, mut turns, mut served) = (Vec::new(), Vec::with_capacity(links.len()), 0);
+        for link in links {
+            if chunks.len() >= CHUNKS {
+                break;
             }
-            let all: usize = chunks.iter().map(|chunk| chunk.len()).sum();
-            let is_all = chunks.len() < CHUNKS;
-            match self.transport.write(socket, &chunks) {
-                Ok(written) => {
-                    self.sent.increment(u64::try_from(written).unwrap_or(0));
-                    speaker.wrote(link, written, now);
-                    if written < all {
-                        return speaker.blocked(link, true, now);
-                    }
-                    if is_all {
-                        return;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    return speaker.blocked(link, true, now);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // A connection that is still being made has nobody to write to yet.
-                Err(error) if error.kind() == ErrorKind::NotConnected => return,
-                Err(error) => return self.lost(socket, &error.to_string()),
+            served += 1;
+            let begin = chunks.len();
+            if let Some(socket) = self.sockets.get(link) {
+                chunks.extend(speaker.chunks(*link));
+                turns.push((*link, *socket, begin..chunks.len()));
             }
         }
+        let write = |(link, socket, range): (Link, SocketId, Range<usize>)| {
+            let chunks: &[IoSlice<'_>] = chunks.get(range).filter(|chunks| !chunks.is_empty())?;
+            let result = self.transport.write(socket, chunks);
+            let offered = chunks.iter().map(|chunk| chunk.len()).sum();
+            Some(Written { link, socket, offered, is_all: chunks.len() < CHUNKS, result })
+        };
+        let written: Vec<Written> = turns.into_iter().filter_map(write).collect();
+        for one in written {
+            self.wrote(one);
+        }
+        links.get(served..).unwrap_or_default()
     }
+
+    /// Takes note of what a connection has taken.
+    fn wrote(&mut self, Written { link, socket, offered, is_all, result }: Written) {
+        let now = self.now();
+        let Some(speaker) = &mut self.speaker else { return };
+        match result {
+            Ok(written) => {
+                self.sent.increment(u64::try_from(written).unwrap_or(0));
+                speaker.wrote(link, written, now);
+                match written < offered {
+                    true => speaker.blocked(link, true, now),
+                    false if is_all => {}
+                    false => speaker.announce(link),
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => speaker.blocked(link, true, now),
+            Err(error) if error.kind() == ErrorKind::Interrupted => speaker.announce(link),
+            // A connection that is still being made has nobody to write to yet.
+            Err(error) if error.kind() == ErrorKind::NotConnected => {}
+            Err(error) => self.lost(socket, &error.to_string()),
+        }
+    }
+}
+
+/// What came of writing to a connection.
+struct Written {
+    link: Link,
+    socket: SocketId,
+    /// Octets that there were for it.
+    offered: usize,
+    /// There was no more than one call can take.
+    is_all: bool,
+    result: io::Result<usize>,
 }

@@ -64,13 +64,14 @@ impl Speaker {
         writable
     }
 
-    /// What to write to a connection next, as far as one call can take it; empty when there is nothing.
-    pub fn chunks(&self, link: Link) -> Vec<IoSlice<'_>> {
+    /// What to write to a connection next, as far as one call can take it; nothing when there is nothing.
+    pub fn chunks(&self, link: Link) -> impl Iterator<Item = IoSlice<'_>> {
         let state = self.neighbor(link.peer).and_then(|neighbor| neighbor.link(link.connection));
-        let Some(state) = state else { return Vec::new() };
-        let established = self.is_established(link);
-        let routes = established.then(|| self.rib.pending(link.peer)).into_iter().flatten();
-        state.chunks(routes, self.unfinished(link), CHUNKS)
+        state.into_iter().flat_map(move |state| {
+            let established = self.is_established(link);
+            let routes = established.then(|| self.rib.pending(link.peer)).into_iter().flatten();
+            state.chunks(routes, self.unfinished(link), CHUNKS)
+        })
     }
 
     /// A connection has taken `written` octets of its [`Speaker::chunks`].
@@ -80,7 +81,10 @@ impl Speaker {
         let routes = state.wrote(written, unfinished);
         if routes > 0 {
             self.rib.advance(link.peer, routes);
-            self.handle(link.peer, Event::Sent(link.connection), now);
+            // It only puts the next KEEPALIVE off: nothing follows from it, and nobody has to be woken sooner.
+            if let Some(neighbor) = self.neighbor_mut(link.peer) {
+                neighbor.session.sent(link.connection, now);
+            }
         }
     }
 
@@ -94,8 +98,8 @@ impl Speaker {
         self.handle(link.peer, Event::Blocked(link.connection, blocked), now);
     }
 
-    /// Notes, once until it is asked for, that a connection has something to write.
-    pub(super) fn announce(&mut self, link: Link) {
+    /// Notes, once until [`Speaker::take_writable`] asks for it, that a connection has something to write, or more of it.
+    pub fn announce(&mut self, link: Link) {
         if let Some(state) = self.link_mut(link)
             && !std::mem::replace(&mut state.announced, true)
         {

@@ -154,12 +154,8 @@ impl Pair {
 
     fn write(&mut self, side: usize, link: Link) {
         loop {
-            let octets: Vec<u8> = self.speakers[side]
-                .chunks(link)
-                .iter()
-                .flat_map(|chunk| chunk.to_vec())
-                .take(self.takes)
-                .collect();
+            let octets: Vec<u8> =
+                self.speakers[side].chunks(link).flat_map(|chunk| chunk.to_vec()).take(self.takes).collect();
             let Some(other) =
                 self.end(side, link).and_then(|wire| wire[1 - side]).filter(|_| !octets.is_empty())
             else {

@@ -247,7 +247,7 @@ impl Rig {
     fn write(&mut self, at: usize, link: Link) {
         loop {
             let speaker = &mut self.stations[at].speaker;
-            let octets: Vec<u8> = speaker.chunks(link).iter().flat_map(|chunk| chunk.to_vec()).collect();
+            let octets: Vec<u8> = speaker.chunks(link).flat_map(|chunk| chunk.to_vec()).collect();
             if octets.is_empty() {
                 return;
             }

@@ -193,7 +193,7 @@ impl Node {
             }
             for link in speaker.take_writable() {
                 idle = false;
-                let octets: Vec<u8> = speaker.chunks(link).iter().flat_map(|chunk| chunk.to_vec()).collect();
+                let octets: Vec<u8> = speaker.chunks(link).flat_map(|chunk| chunk.to_vec()).collect();
                 speaker.wrote(link, octets.len(), now);
                 requests.push(Request::Write(link, octets));
             }

@@ -176,7 +176,7 @@ impl Shell {
             }
             Step::Sent(which) => {
                 if let Some(id) = self.pick(which) {
-                    self.bench.event(Event::Sent(id));
+                    self.bench.sent(id);
                 }
             }
             Step::Blocked(which, blocked) => {

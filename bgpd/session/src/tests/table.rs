@@ -398,7 +398,7 @@ fn keepalives_follow_each_other_within_the_interval() {
 fn an_update_sent_is_as_good_as_a_keepalive() {
     let (mut bench, id) = at(At::Established);
     for _ in 0..100 {
-        bench.event(Event::Sent(id));
+        bench.sent(id);
         assert_eq!(sent(&bench.sleep(secs(50))), [0; 0]);
         bench.receive(id, Received::Update);
     }
