@@ -10,6 +10,9 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+/// Sessions that drop and return in a run: the time of one is too short to be told from chance.
+const DROPS: usize = 20;
+
 /// One scenario.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
@@ -27,7 +30,7 @@ pub struct Scenario {
     together: usize,
     /// One AS, the router reflects; else each speaker has an AS of its own.
     reflector: bool,
-    /// Also: one session drops and returns; one route changes, this often.
+    /// Also: sessions drop and return, [`DROPS`] of them; one route changes, this often.
     changes: usize,
 }
 
@@ -199,7 +202,8 @@ impl Scenario {
         figures.push(("announce cpu s", spent()?));
         figures.push(("announce MB", running.peak()?));
         if self.changes > 0 {
-            self.changes(&mut generator, &words, figures, patience)?;
+            self.drops(&mut generator, &words, figures, patience)?;
+            self.changes(&mut generator, figures, patience)?;
         }
         spent()?;
         figures.push(("withdraw s", self.phase(&mut generator, &words.withdraw, |_| 0, patience)?));
@@ -229,32 +233,45 @@ impl Scenario {
         Ok(begun.elapsed().as_secs_f64())
     }
 
-    fn changes(
+    /// Sessions drop, as those of processes that die, and return: one at a time, another each time.
+    fn drops(
         &self,
         generator: &mut Generator,
         words: &Words,
         figures: &mut Figures,
         patience: Duration,
     ) -> Result<()> {
+        let speakers = self.senders + self.receivers;
+        let all = self.total() - self.routes;
+        let (mut drops, mut returns) = (Vec::new(), Vec::new());
+        for one in 0..DROPS.min(speakers) {
+            generator.want(one, None);
+            (0..speakers)
+                .filter(|&other| other != one)
+                .for_each(|other| generator.want(other, Some(all - self.routes)));
+            let begun = Instant::now();
+            generator.close(one);
+            generator.run(begun + patience)?;
+            drops.push(begun.elapsed().as_secs_f64());
+            generator.idle(Duration::from_millis(200))?;
+            (0..speakers).for_each(|each| generator.want(each, Some(all)));
+            let begun = Instant::now();
+            generator.establish([one], begun + patience)?;
+            generator.send(one, &words.announce[one])?;
+            generator.run(begun + patience)?;
+            returns.push(begun.elapsed().as_secs_f64());
+            generator.idle(Duration::from_millis(50))?;
+        }
+        figures.extend([("drop s", median(&mut drops)), ("slowest drop s", drops[drops.len() - 1])]);
+        figures
+            .extend([("return s", median(&mut returns)), ("slowest return s", returns[returns.len() - 1])]);
+        Ok(())
+    }
+
+    /// One route of one client changes.
+    fn changes(&self, generator: &mut Generator, figures: &mut Figures, patience: Duration) -> Result<()> {
         let speakers = self.speakers();
         let others: Vec<usize> = (1..speakers.len()).collect();
-        let all = self.total() - self.routes;
-        // One session drops, as that of a process that dies, and returns.
-        generator.want(0, None);
-        others.iter().for_each(|&other| generator.want(other, Some(all - self.routes)));
-        let begun = Instant::now();
-        generator.close(0);
-        generator.run(begun + patience)?;
-        figures.push(("drop s", begun.elapsed().as_secs_f64()));
-        generator.idle(Duration::from_millis(200))?;
-        others.iter().for_each(|&other| generator.want(other, Some(all)));
-        generator.want(0, Some(all));
-        let begun = Instant::now();
-        generator.establish([0], begun + patience)?;
-        generator.send(0, &words.announce[0])?;
-        generator.run(begun + patience)?;
-        figures.push(("return s", begun.elapsed().as_secs_f64()));
-        // One route of one client changes.
         let mut times = Vec::new();
         for change in 1..=self.changes {
             generator.idle(Duration::from_millis(10))?;
@@ -270,11 +287,15 @@ impl Scenario {
             generator.run(begun + patience)?;
             times.push(begun.elapsed().as_secs_f64());
         }
-        times.sort_by(f64::total_cmp);
-        figures.push(("change s", times[times.len() / 2]));
-        figures.push(("slowest change s", times[times.len() - 1]));
+        figures.extend([("change s", median(&mut times)), ("slowest change s", times[times.len() - 1])]);
         Ok(())
     }
+}
+
+/// Sorts; the one in the middle.
+fn median(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
 }
 
 /// For [`super::fib`]: what one sender of `routes` prefixes says.
