@@ -1,8 +1,10 @@
 //! Our speaker beside those of Debian's packages, in namespaces on one link: both sides' tables, entry by entry.
 
 mod alike;
+mod ao;
 mod daemon;
 mod families;
+mod limits;
 mod mesh;
 mod paths;
 mod reflection;
