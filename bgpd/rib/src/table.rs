@@ -308,8 +308,7 @@ impl<A: Address> Table<A> {
         Some(Place { dest: self.find_hashed(place.hash, addr, len).unwrap_or(0), ..place })
     }
 
-    /// Looks up the next [`STRETCH`] routes: lookups of which none waits for another take little longer than one, while each
-    /// by itself waits for memory. The first path of each is at hand afterwards.
+    /// Looks up the next [`STRETCH`] routes, their waits for memory overlapping; the first path of each is at hand then.
     #[inline]
     pub fn look_up_each(&self, routes: &mut NlriIter<'_>, places: &mut Vec<Place<A>>) {
         places.clear();
