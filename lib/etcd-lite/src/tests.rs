@@ -32,6 +32,8 @@ struct Tape {
     steps: Vec<Step>,
     /// No byte of the database beyond can be written.
     capacity: Option<u64>,
+    /// Nothing can be written to the log.
+    log_fails: bool,
 }
 
 /// A disk in memory that remembers everything it was told.
@@ -90,6 +92,9 @@ impl redb::StorageBackend for Recorded {
     fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
         let mut tape = self.0.tape();
         if self.1 == 0 && tape.capacity.is_some_and(|most| offset + data.len() as u64 > most) {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        if self.1 == 1 && tape.log_fails {
             return Err(std::io::ErrorKind::StorageFull.into());
         }
         let step = Step::Write(self.1, offset, data.to_vec());
@@ -323,6 +328,26 @@ async fn full_disk(alone: bool) {
     owner.join();
     let (engine, _owner, _) = Engine::start(source(&recorder, &free), SETTINGS).unwrap();
     assert_eq!(all(&engine).await.unwrap(), kept);
+}
+
+#[tokio::test]
+async fn what_the_log_does_not_take_is_refused_and_not_there() {
+    for alone in [false, true] {
+        let (recorder, free) = (Recorder::new(300_000), Arc::new(AtomicU64::new(u64::MAX)));
+        let (engine, owner, _) = Engine::start(source(&recorder, &free), SETTINGS).unwrap();
+        let _arrived = alone.then(|| engine.arrived());
+        put(&engine, "k1".into(), vec![1; 100]).await.unwrap();
+        recorder.tape().log_fails = true;
+        let refused = put(&engine, "k2".into(), vec![1; 100]).await;
+        assert!(matches!(refused, Err(Refusal::NoSpace | Refusal::Storage(_))), "{refused:?}");
+        recorder.tape().log_fails = false;
+        assert!(all(&engine).await.unwrap().keys().eq(["k1"]), "alone: {alone}");
+        put(&engine, "k3".into(), vec![1; 100]).await.unwrap();
+        engine.after_commit(Core::end).unwrap();
+        owner.join();
+        let (engine, _owner, _) = Engine::start(source(&recorder, &free), SETTINGS).unwrap();
+        assert!(all(&engine).await.unwrap().keys().eq(["k1", "k3"]), "alone: {alone}");
+    }
 }
 
 /// The thread that does some work.

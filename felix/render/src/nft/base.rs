@@ -61,7 +61,7 @@ pub fn filter(family: Family, facts: &Facts<'_>) -> Piece {
     let mut base = Base { family, facts, piece: Piece::default() };
     base.raw();
     base.pre_dnat();
-    base.from_workloads();
+    base.leaving_workloads();
     base.forward();
     base.input();
     base.output();
@@ -144,7 +144,7 @@ impl Base<'_> {
 
     /// What workloads send, to the host or beyond: judged once its destination was translated, before routing. One hook
     /// for both, since the kernel walks over all their chains for every hook that reaches them whenever a rule changes.
-    fn from_workloads(&mut self) {
+    fn leaving_workloads(&mut self) {
         let mut rules = self.limited(Link::In, workloads::LIMITED_FROM);
         rules.push(known());
         rules.extend(self.neighbour_discovery());
