@@ -110,10 +110,14 @@ impl Run {
         for pause in [1, 3, 2, 1, 3, 30] {
             self.network.run(secs(pause));
             for (node, before) in self.network.nodes.iter().zip(&before) {
+                let now: BTreeSet<_> = node.destinations().collect();
                 assert!(
-                    node.destinations().eq(before.iter().copied()),
-                    "{} lost or won a route over a restart",
-                    node.name
+                    now == *before,
+                    "at {:?} {} lost {:?} and won {:?} over a restart of {dying:?}",
+                    self.network.now(),
+                    node.name,
+                    before.difference(&now).collect::<Vec<_>>(),
+                    now.difference(before).collect::<Vec<_>>(),
                 );
             }
         }
