@@ -80,31 +80,32 @@ impl<'a> NlriIter<'a> {
         Some((path_id, bits, after))
     }
 
-    /// The next one as path identifier, address and length, for those who keep it in a table in these pieces: putting it
-    /// together and taking it apart again costs more than reading it. `None` at the end, and where the family is another.
+    /// Path identifier, octets of the address and length of the next one. `None` at the end, and where the family is another.
     #[inline]
-    pub fn next_v4(&mut self) -> Option<(u32, u32, u8)> {
-        let (path_id, bits, after) = self.head().filter(|_| self.0.family == Family::Ipv4Unicast)?;
-        // Mostly more prefixes follow, so four octets can be read whatever the length is.
+    fn next_octets<const OCTETS: usize>(&mut self, family: Family) -> Option<(u32, [u8; OCTETS], u8)> {
+        let (path_id, bits, after) = self.head().filter(|_| self.0.family == family)?;
+        // Mostly more prefixes follow, so a whole address can be read whatever the length is.
         let len = usize::from(bits.div_ceil(8));
-        let octets = match after.first_chunk::<4>() {
+        let octets = match after.first_chunk::<OCTETS>() {
             Some(octets) => *octets,
             None => padded(after.get(..len)?),
         };
         self.0.bytes = after.get(len..)?;
+        Some((path_id, octets, bits))
+    }
+
+    /// The next one as path identifier, address and length, for those who keep it in a table in these pieces: putting it
+    /// together and taking it apart again costs more than reading it. `None` at the end, and where the family is another.
+    #[inline]
+    pub fn next_v4(&mut self) -> Option<(u32, u32, u8)> {
+        let (path_id, octets, bits) = self.next_octets(Family::Ipv4Unicast)?;
         Some((path_id, Ipv4Prefix::from_bits(u32::from_be_bytes(octets), bits).addr().to_bits(), bits))
     }
 
     /// As [`NlriIter::next_v4`], for IPv6.
     #[inline]
     pub fn next_v6(&mut self) -> Option<(u32, u128, u8)> {
-        let (path_id, bits, after) = self.head().filter(|_| self.0.family == Family::Ipv6Unicast)?;
-        let len = usize::from(bits.div_ceil(8));
-        let octets = match after.first_chunk::<16>() {
-            Some(octets) => *octets,
-            None => padded(after.get(..len)?),
-        };
-        self.0.bytes = after.get(len..)?;
+        let (path_id, octets, bits) = self.next_octets(Family::Ipv6Unicast)?;
         Some((path_id, Ipv6Prefix::from_bits(u128::from_be_bytes(octets), bits).addr().to_bits(), bits))
     }
 }

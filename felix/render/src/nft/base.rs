@@ -204,10 +204,7 @@ impl Base<'_> {
     fn input(&mut self) {
         if let Some(all) = self.point(Point::Ingress) {
             let mut rules = vec![known()];
-            rules.extend(self.prefixes().map(|prefix| {
-                let text = format!("from a workload, interface {prefix}*");
-                rule(Link::In.begins(prefix), [accept()], &text)
-            }));
+            rules.extend(self.spares_workloads(Link::In));
             rules.extend(self.marks().then(|| self.accepted()));
             rules.extend(dispatch(Link::In, Point::Ingress, all));
             self.add("input", INPUT, FILTER, rules);
@@ -259,11 +256,8 @@ impl Base<'_> {
     /// From processes of the host. Where the destination was translated, the outgoing interface is known only later.
     fn output(&mut self) {
         let Some(all) = self.point(Point::Egress) else { return };
-        let to_workload = |prefix: &str| {
-            rule(Link::Out.begins(prefix), [accept()], &format!("to a workload, interface {prefix}*"))
-        };
         let mut rules = vec![known()];
-        rules.extend(self.prefixes().map(to_workload));
+        rules.extend(self.spares_workloads(Link::Out));
         rules.extend(self.marks().then(|| self.accepted()));
         rules.push(rule(
             ct_bits(CtKey::Status, DNAT, false),
@@ -283,9 +277,20 @@ impl Base<'_> {
             rule(ct_bits(CtKey::Status, DNAT, true), [accept()], "not translated"),
             rule([incoming, is([0; 4], true)], [accept()], "forwarded"),
         ];
-        rules.extend(self.prefixes().map(to_workload));
+        rules.extend(self.spares_workloads(Link::Out));
         rules.extend(dispatch(Link::Out, point, translated.unwrap_or(all)));
         self.add("postrouting-translated", POSTROUTING, MANGLE, rules);
+    }
+
+    /// Packets of workloads are not judged by a host endpoint's policy for the host's own.
+    fn spares_workloads(&self, link: Link) -> impl Iterator<Item = Rule> {
+        let way = match link {
+            Link::In => "from",
+            Link::Out => "to",
+        };
+        self.prefixes().map(move |prefix| {
+            rule(link.begins(prefix), [accept()], &format!("{way} a workload, interface {prefix}*"))
+        })
     }
 
     fn accepted(&self) -> Rule {
