@@ -10,7 +10,7 @@ use crate::event::{Action, ConnId, Endpoints, Event, Reason, State, Time};
 use crate::jitter::Jitter;
 use crate::negotiate::{self, Negotiated};
 use crate::settings::{Change, Settings};
-use bgp_wire::{Family, Notification};
+use bgp_wire::{Codec, Family, Notification};
 use bytes::Bytes;
 use stale::Stale;
 use std::collections::VecDeque;
@@ -194,6 +194,12 @@ impl Peer {
             Stage::Established(negotiated) => Some((c.id, &**negotiated)),
             _ => None,
         })
+    }
+
+    /// How messages of a connection are read, once both OPENs are there.
+    pub fn codec(&self, id: ConnId) -> Option<Codec> {
+        let connection = self.connections.iter().find(|c| c.id == id)?;
+        connection.negotiated().map(|negotiated| negotiated.codec)
     }
 
     /// How and when the last connection or attempt ended.

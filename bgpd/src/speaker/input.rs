@@ -83,7 +83,7 @@ impl Speaker {
         let Some(state) = self.link_mut(link) else { return };
         let mut input = std::mem::take(&mut state.input);
         loop {
-            // changes with the message that makes the session Established, and ends with the connection
+            // changes with the OPEN, and ends with the connection
             let Some(codec) = self.codec(link) else { return };
             let more = input.next(&mut octets, codec.max_len(), |message| {
                 self.message(link, message, &codec, now);
@@ -107,7 +107,9 @@ impl Speaker {
         let neighbor = self.neighbor(link.peer)?;
         neighbor.link(link.connection)?;
         let established = neighbor.established.filter(|(id, _)| *id == link.connection);
-        Some(established.map(|(_, codec)| codec).unwrap_or_default())
+        let codec = established.map(|(_, codec)| codec);
+        // the first UPDATE may come while a collision is not yet settled, and settles it
+        Some(codec.or_else(|| neighbor.session.codec(link.connection)).unwrap_or_default())
     }
 
     fn message(&mut self, link: Link, message: &[u8], codec: &Codec, now: Time) {

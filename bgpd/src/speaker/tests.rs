@@ -45,6 +45,8 @@ struct Pair {
     takes: usize,
     /// Octets that arrived at each side.
     arrived: [usize; 2],
+    /// Attempts of side 1 that side 0's kernel has answered and side 0 has not yet looked at; `None` where it does at once.
+    backlog: Option<usize>,
 }
 
 impl Pair {
@@ -55,8 +57,15 @@ impl Pair {
         prepare(&mut speakers[1]);
         speakers[0].start(peer, secs(1));
         let told = [Vec::new(), Vec::new()];
-        let mut pair =
-            Pair { now: secs(1), speakers, wires: Vec::new(), told, takes: usize::MAX, arrived: [0; 2] };
+        let mut pair = Pair {
+            now: secs(1),
+            speakers,
+            wires: Vec::new(),
+            told,
+            takes: usize::MAX,
+            arrived: [0; 2],
+            backlog: None,
+        };
         pair.settle();
         pair
     }
@@ -99,6 +108,12 @@ impl Pair {
                 let ends = [socket(side, 40000), socket(1 - side, 179)];
                 let here = Endpoints { local: ends[0], remote: ends[1] };
                 let there = Endpoints { local: ends[1], remote: ends[0] };
+                if side == 1
+                    && let Some(waiting) = &mut self.backlog
+                {
+                    *waiting += 1;
+                    return self.speakers[side].connected(link, here, self.now);
+                }
                 match self.speakers[1 - side].accept(there, self.now) {
                     Some(accepted) => {
                         let mut wire = [None; 2];
@@ -205,6 +220,23 @@ fn routes_go_across_and_are_withdrawn() {
     pair.speakers[0].rib_mut().withdraw_origin(block(1), Source::Static);
     pair.settle();
     assert_eq!(pair.fib(1), [(block(1), false)]);
+}
+
+/// Side 1 has sent its OPEN on a connection of its own, which would win a collision, when the first UPDATE comes on the one
+/// that side 0 made: with ADD-PATH, which the OPENs have agreed on.
+#[test]
+fn the_first_update_may_come_before_a_collision_is_settled() {
+    let mut pair = Pair::new(|speaker| {
+        let peer = speaker.add(settings(1), routing(1));
+        speaker.start(peer, secs(0));
+    });
+    pair.backlog = Some(0);
+    pair.announce(0, 1..=9);
+    pair.run(secs(9));
+    assert_eq!(pair.backlog, Some(1), "the attempt came first");
+    assert_eq!(pair.states(), [Some(State::Established); 2]);
+    assert_eq!(pair.fib(1).len(), 9);
+    assert!(!pair.told.iter().flatten().any(|told| matches!(told, Output::Down(..))), "{:?}", pair.told);
 }
 
 #[test]
