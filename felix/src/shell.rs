@@ -128,7 +128,14 @@ impl Shell {
         loop {
             match self.wait(&mut questions, &shutdown).await {
                 Happened::Datastore(output) => self.take(output),
-                Happened::Kernel => self.apply().await?,
+                Happened::Kernel => {
+                    self.apply().await?;
+                    // another try may have been the one that worked
+                    if self.tell.is_news(self.waiting()) {
+                        self.beat();
+                        self.settle_down();
+                    }
+                }
                 Happened::Asked(question) => {
                     self.keep_up();
                     self.answer(question);

@@ -24,6 +24,11 @@ impl Tell {
         Self::default()
     }
 
+    /// Whether it waits for something else than was said.
+    pub(super) fn is_news(&self, waiting: Option<&'static str>) -> bool {
+        self.waiting != waiting
+    }
+
     /// A line a state change.
     pub(super) fn waits(&mut self, waiting: Option<&'static str>) {
         if self.waiting != waiting {

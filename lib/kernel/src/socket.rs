@@ -5,9 +5,10 @@ use crate::api::KernelError;
 use crate::multicast;
 use netfilter::wire::{Replies, Reply};
 use netlink_sys::{Socket, SocketAddr};
-use nix::libc::MSG_DONTWAIT;
+use nix::libc::{ENOBUFS, MSG_DONTWAIT};
+use std::io::ErrorKind;
 
-/// How often a question is asked again that got lost.
+/// How often a question is asked again that got lost, or tried what the kernel had no memory for.
 pub(crate) const LOST_TRIES: usize = 2;
 
 /// No answer is longer: dumps come in pages of at most 32 KiB.
@@ -24,19 +25,40 @@ pub(crate) fn open(family: isize) -> std::io::Result<(Socket, u32)> {
     Ok((socket, port))
 }
 
-/// Sends requests in one piece.
+/// Sends requests in one piece. What the kernel has no memory for it has not begun, so that is sent again.
 pub(crate) fn send(socket: &Socket, bytes: &[u8]) -> Result<(), KernelError> {
-    let failed = |error: std::io::Error| KernelError::Socket(error.to_string());
-    let sent = socket.send_to(bytes, &SocketAddr::new(0, 0), 0).map_err(failed)?;
-    if sent == bytes.len() {
-        return Ok(());
+    let mut lost = 0;
+    loop {
+        match socket.send_to(bytes, &SocketAddr::new(0, 0), 0) {
+            Ok(sent) if sent == bytes.len() => return Ok(()),
+            Ok(sent) => {
+                return Err(KernelError::Socket(format!("{sent} of {} bytes were sent", bytes.len())));
+            }
+            Err(error) if has_no_room(&error) && lost < LOST_TRIES => lost += 1,
+            Err(error) => return Err(KernelError::Socket(error.to_string())),
+        }
     }
-    Err(KernelError::Socket(format!("{sent} of {} bytes were sent", bytes.len())))
 }
 
-/// Takes what is left of an answer that was given up: the kernel makes one list a socket at a time.
+/// Takes what is left of an answer that was given up: the kernel makes one list a socket at a time. Whether some of it was
+/// lost does not matter to anybody.
 pub(crate) fn clear(socket: &Socket) -> Result<(), KernelError> {
-    drain(socket, |_| Ok(()))
+    let mut buffer: Vec<u8> = Vec::with_capacity(DATAGRAM);
+    let mut lost = 0;
+    loop {
+        buffer.clear();
+        match socket.recv(&mut buffer, MSG_DONTWAIT) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if has_no_room(&error) && lost < LOST_TRIES => lost += 1,
+            Err(error) => return Err(KernelError::Socket(error.to_string())),
+        }
+    }
+}
+
+fn has_no_room(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(ENOBUFS)
 }
 
 /// An answer without its end: what is there of it is not all of it.
@@ -57,8 +79,8 @@ pub(crate) fn drain<E: From<KernelError>>(
         match socket.recv(&mut buffer, MSG_DONTWAIT) {
             Ok(_) if result.is_ok() => result = Replies::new(&buffer).try_for_each(&mut each),
             Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return result,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return result,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(KernelError::Socket(error.to_string()).into()),
         }
     }

@@ -45,10 +45,7 @@ impl Questions {
     /// # Errors
     /// The socket's, or a part of the answer is lost.
     pub(super) async fn ask(&mut self, mut message: Message) -> Result<Answer, KernelError> {
-        // What is left of a question that nobody waits for any more: the kernel makes one list at a time.
-        while self.page()?.is_some() {
-            tokio::task::yield_now().await;
-        }
+        self.clear().await?;
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(1);
         message.header.sequence_number = sequence;
@@ -64,6 +61,19 @@ impl Questions {
             tokio::task::yield_now().await;
         }
         Err(socket::endless("a question"))
+    }
+
+    /// As [`socket::clear`], and others get their turn: what is left may be a list of all routes.
+    async fn clear(&self) -> Result<(), KernelError> {
+        let mut lost = 0;
+        loop {
+            match self.page() {
+                Ok(Some(_)) => tokio::task::yield_now().await,
+                Ok(None) => return Ok(()),
+                Err(error) if error.is_lost() && lost < socket::LOST_TRIES => lost += 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The next datagram that waits.
