@@ -4,7 +4,7 @@ use crate::supervise::Part;
 use crate::{Config, EMBEDDED_LISTEN};
 use bgpd::RouterId;
 use datastore::ConnectConfig;
-use futures::future::LocalBoxFuture;
+use futures::future::{BoxFuture, LocalBoxFuture};
 use kernel::{Conntrack, Nftables};
 use observe::health::Health;
 use observe::shutdown::Shutdown;
@@ -21,6 +21,8 @@ pub struct Given {
     pub router_id: RouterId,
     /// Where all report.
     pub health: Health,
+    /// Where the CNI server asks felix.
+    pub acknowledger: felix::Acknowledger,
 }
 
 /// How the embedded datastore is reached.
@@ -48,7 +50,9 @@ pub fn bgpd(given: &Arc<Given>) -> Part {
 /// Attaching and detaching workloads, for CNI plugins that ask.
 pub fn cni(given: &Arc<Given>) -> Part {
     let socket = given.config.run.join("cni.sock");
-    part("cni", move |shutdown| serve_cni(socket.clone(), shutdown))
+    let felix = Felix { node: given.config.name.clone(), acknowledger: given.acknowledger.clone() };
+    let felix: Arc<dyn cni_host::Dataplane> = Arc::new(felix);
+    part("cni", move |shutdown| serve_cni(socket.clone(), felix.clone(), shutdown))
 }
 
 fn part<F>(name: &'static str, run: impl Fn(Shutdown) -> F + Send + 'static) -> Part
@@ -77,9 +81,29 @@ async fn serve_store(directory: PathBuf, shutdown: Shutdown) -> Result<(), Strin
     result
 }
 
-async fn serve_cni(socket: PathBuf, shutdown: Shutdown) -> Result<(), String> {
+/// Felix, as ADD waits for it.
+struct Felix {
+    node: String,
+    acknowledger: felix::Acknowledger,
+}
+
+impl cni_host::Dataplane for Felix {
+    fn node(&self) -> &str {
+        &self.node
+    }
+
+    fn in_force(&self, written: mvcc::Event) -> BoxFuture<'_, ()> {
+        Box::pin(self.acknowledger.in_force(written))
+    }
+}
+
+async fn serve_cni(
+    socket: PathBuf,
+    felix: Arc<dyn cni_host::Dataplane>,
+    shutdown: Shutdown,
+) -> Result<(), String> {
     let listener = cni_host::server::bind(&socket).await.map_err(words)?;
-    cni_host::server::serve(listener, shutdown).await.map_err(words)
+    cni_host::server::serve(listener, Some(felix), shutdown).await.map_err(words)
 }
 
 async fn run_felix(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> {
@@ -98,6 +122,7 @@ async fn run_felix(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> 
         socket: config.run.join("felix.sock"),
         mtu_file: config.mtu_file.clone(),
         health: given.health.clone(),
+        acknowledger: given.acknowledger.clone(),
     };
     felix::run(felix, shutdown).await.map_err(words)
 }

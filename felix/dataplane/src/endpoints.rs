@@ -133,6 +133,11 @@ impl Endpoints {
         std::mem::take(&mut self.untold).into_iter().collect()
     }
 
+    /// The status it had when it was looked at last; `None` for one that is not there.
+    pub fn status(&self, key: &EndpointKey) -> Option<Status> {
+        self.statuses.get(key).copied()
+    }
+
     /// How many have each status.
     pub fn count(&self, status: Status) -> usize {
         self.statuses.values().filter(|known| **known == status).count()
