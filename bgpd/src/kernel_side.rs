@@ -124,7 +124,8 @@ impl KernelSide {
         if !self.programs || self.look.is_some() || self.wants_look {
             return;
         }
-        while self.batches.len() < AT_ONCE && !self.batches.front().is_some_and(|(_, writing)| writing.alone) {
+        while self.batches.len() < AT_ONCE && !self.batches.front().is_some_and(|(_, writing)| writing.alone)
+        {
             let (ops, sent) = self.fib.batch(BATCH, self.start.elapsed());
             if ops.is_empty() {
                 return;

@@ -44,7 +44,9 @@ fn agent() -> anyhow::Result<Background> {
 }
 
 fn eth0() -> anyhow::Result<()> {
-    for line in ["link add eth0 type veth peer name far", "addr add 192.0.2.11/24 dev eth0", "link set eth0 up"] {
+    for line in
+        ["link add eth0 type veth peer name far", "addr add 192.0.2.11/24 dev eth0", "link set eth0 up"]
+    {
         tool("ip", &line.split(' ').collect::<Vec<_>>())?;
     }
     Ok(())
@@ -152,7 +154,10 @@ fn policy_is_in_force_from_the_first_packet_and_is_not_waited_for_after_add() {
         })?;
         let denied = denied.into_inner().unwrap();
         assert!(denied.is_empty(), "{} packets got past the policy: {:?}", denied.len(), denied.first());
-        assert!(!fs::read_to_string(LOG)?.contains("are not in force"), "an ADD was not acknowledged in time");
+        assert!(
+            !fs::read_to_string(LOG)?.contains("are not in force"),
+            "an ADD was not acknowledged in time"
+        );
         node.del(&listener)?;
         node.assert_whole("all are gone")?;
         agent.signal(Signal::SIGTERM)?;
@@ -189,11 +194,8 @@ fn one(
         drop(ends);
         Ok((returned, sending.join().unwrap()??))
     })?;
-    let sent_after: BTreeSet<Packet> = (0..)
-        .zip(&left)
-        .filter(|(_, left)| **left > returned)
-        .map(|(packet, _)| (number, packet))
-        .collect();
+    let sent_after: BTreeSet<Packet> =
+        (0..).zip(&left).filter(|(_, left)| **left > returned).map(|(packet, _)| (number, packet)).collect();
     assert!(!sent_after.is_empty(), "nothing was sent after ADD");
     let missing = || {
         let arrived = arrived.lock().unwrap();

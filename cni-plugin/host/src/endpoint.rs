@@ -182,14 +182,7 @@ pub(crate) async fn write(
 }
 
 fn put_at(key: Bytes, value: Bytes, revision: Revision) -> Event {
-    let kv = KeyValue {
-        key,
-        value,
-        mod_revision: revision,
-        create_revision: revision,
-        version: 1,
-        lease: 0,
-    };
+    let kv = KeyValue { key, value, mod_revision: revision, create_revision: revision, version: 1, lease: 0 };
     Event { kind: EventKind::Put, kv, prev: None }
 }
 

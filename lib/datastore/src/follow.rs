@@ -127,7 +127,8 @@ impl Follow {
     pub fn wrote(&mut self, events: impl IntoIterator<Item = Event>) -> Output {
         let events: Vec<Event> = events.into_iter().collect();
         let of = |event: &Event| (event.kv.key.clone(), event.kv.mod_revision);
-        self.awaited.extend(events.iter().map(of).filter(|(key, at)| !self.has_reached(key, *at)));
+        let syncer = &self.syncer;
+        self.awaited.extend(events.iter().map(of).filter(|(key, at)| syncer.reached(key) < *at));
         Output { more: self.half, ..self.syncer.wrote(events) }
     }
 

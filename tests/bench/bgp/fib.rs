@@ -57,7 +57,8 @@ pub fn run(subject: Subject, patience: Duration, figures: &mut Figures) -> Resul
     generator.idle(Duration::from_millis(500))?;
     // Lookups are cheap. Counting walks over all routes, and what is measured would have to share its two cores with that:
     // it is only done when each of these is there.
-    let mut samples = (0..ROUTES).step_by(SAMPLED).chain([ROUTES - 1]).map(|route| table.address(route)).peekable();
+    let mut samples =
+        (0..ROUTES).step_by(SAMPLED).chain([ROUTES - 1]).map(|route| table.address(route)).peekable();
     let done = AtomicBool::new(false);
     let took = thread::scope(|scope| -> Result<Duration> {
         let begun = Instant::now();

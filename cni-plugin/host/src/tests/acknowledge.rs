@@ -55,39 +55,35 @@ async fn the_dataplane_routes_and_is_told_what_was_written() {
     let weps = node.stored("/calico/resources/v3/projectcalico.org/workloadendpoints/").await;
     let asked = fake.asked.lock().unwrap();
     let [event] = &asked[..] else { panic!("{asked:?}") };
-    assert_eq!(weps.get(std::str::from_utf8(&event.kv.key).unwrap()), {
-        let value: Value = serde_json::from_slice(&event.kv.value).unwrap();
-        Some(value).as_ref()
-    });
+    let value: Value = serde_json::from_slice(&event.kv.value).unwrap();
+    assert_eq!(weps.get(std::str::from_utf8(&event.kv.key).unwrap()), Some(&value));
     assert!(event.kv.mod_revision > 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_is_not_in_force_in_time_is_taken_back() {
     let mut node = Node::new().await;
     let fake = Fake::on(&mut node, "node-1", false);
     node.container("one");
     let mut conf = node.conf();
-    conf["dataplane_timeout_seconds"] = json!(3);
-    let begin = tokio::time::Instant::now();
+    conf["dataplane_timeout_seconds"] = json!(1);
     let output = node.call("ADD", "one", &conf).await;
-    assert_eq!((output.exit, begin.elapsed().as_secs()), (1, 3));
+    assert_eq!(output.exit, 1);
     let error: Value = serde_json::from_str(&output.stdout).unwrap();
     assert_eq!(error["code"], 11, "{error}");
-    assert!(error["msg"].as_str().unwrap().contains("not in force after 3 s"), "{error}");
+    assert!(error["msg"].as_str().unwrap().contains("not in force after 1 s"), "{error}");
     assert_eq!((fake.asked(), node.held().await), (1, Vec::new()));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn it_goes_on_where_the_configuration_says_so() {
     let mut node = Node::new().await;
     Fake::on(&mut node, "node-1", false);
     node.container("one");
     let mut conf = node.conf();
     conf["dataplane_timeout_action"] = json!("proceed");
-    let begin = tokio::time::Instant::now();
+    conf["dataplane_timeout_seconds"] = json!(1);
     node.add("one", &conf).await;
-    assert_eq!(begin.elapsed().as_secs(), 10);
     conf["dataplane_timeout_action"] = json!("hope");
     let refused = node.call("ADD", "one", &conf).await;
     assert!(refused.stdout.contains("dataplane_timeout_action"), "{}", refused.stdout);
