@@ -47,8 +47,8 @@ pub fn bgpd(given: &Arc<Given>) -> Part {
 
 /// Attaching and detaching workloads, for CNI plugins that ask.
 pub fn cni(given: &Arc<Given>) -> Part {
-    let socket = given.config.run.join("cni.sock");
-    part("cni", move |shutdown| serve_cni(socket.clone(), shutdown))
+    let given = given.clone();
+    part("cni", move |shutdown| serve_cni(given.clone(), shutdown))
 }
 
 fn part<F>(name: &'static str, run: impl Fn(Shutdown) -> F + Send + 'static) -> Part
@@ -77,9 +77,10 @@ async fn serve_store(directory: PathBuf, shutdown: Shutdown) -> Result<(), Strin
     result
 }
 
-async fn serve_cni(socket: PathBuf, shutdown: Shutdown) -> Result<(), String> {
-    let listener = cni_host::server::bind(&socket).await.map_err(words)?;
-    cni_host::server::serve(listener, shutdown).await.map_err(words)
+async fn serve_cni(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> {
+    let agent = cni_host::Agent::open(&given.config.attachments).map_err(words)?;
+    let listener = cni_host::server::bind(&given.config.run.join("cni.sock")).await.map_err(words)?;
+    cni_host::server::serve(listener, agent, given.health.clone(), shutdown).await.map_err(words)
 }
 
 async fn run_felix(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! The workload's endpoint and its network's profile, as the rest of Calico sees them.
 
-use crate::bounded::{self, within};
+use crate::bounded::{by_store, store_failed};
 use crate::failpoint::failpoint;
 use crate::undo::{Done, Undo};
 use bytes::Bytes;
@@ -46,6 +46,11 @@ pub(crate) struct Existing {
 }
 
 impl Existing {
+    /// Its key in the datastore.
+    pub(crate) fn key(&self) -> String {
+        Key::resource(Kind::WorkloadEndpoint, self.resource.namespace(), self.resource.name()).path()
+    }
+
     /// Reads a pair.
     ///
     /// # Errors
@@ -240,8 +245,8 @@ fn unless_there(profile: Prepared) -> Op {
 }
 
 async fn run(store: &Arc<dyn Datastore>, txn: Txn) -> Result<TxnResponse, CniError> {
-    let writing = async { store.txn(txn).await.map_err(CniError::internal) };
-    within(bounded::STORE, "writing the endpoint", writing).await
+    let writing = async { store.txn(txn).await.map_err(|error| store_failed(&error, &error)) };
+    by_store("writing the endpoint", writing).await
 }
 
 /// Deletes the workload's endpoint `found`, if it is still this sandbox's; a missing one is fine. Returns the host

@@ -1,5 +1,6 @@
 //! What the plugin finds around itself: variables, namespaces, the way to the store, a few files.
 
+use crate::agent::Agent;
 use crate::azure::NETWORKS;
 use crate::delegate::{Executor, SystemExecutor};
 use crate::upgrade::HOST_LOCAL_STATE;
@@ -40,6 +41,8 @@ pub struct Host {
     pub hostname: String,
     /// Who executes other plugins.
     pub executor: Arc<dyn Executor>,
+    /// What an agent keeps between calls; none where there is no agent.
+    pub agent: Option<Agent>,
     /// Whether each call sets up the log its configuration asks for; an agent has one of its own.
     pub own_log: bool,
 }
@@ -60,6 +63,7 @@ impl Host {
             host_local_state: PathBuf::from(HOST_LOCAL_STATE),
             hostname: hostname.to_string_lossy().into_owned(),
             executor: Arc::new(SystemExecutor),
+            agent: None,
             own_log: true,
         }
     }
