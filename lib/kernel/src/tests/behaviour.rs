@@ -54,7 +54,8 @@ fn taken_names_are_refused_in_either_namespace() {
 fn links_put_aside_free_their_name_and_go_as_a_group() {
     on_both(|rig| async move {
         let (first, _) = rig.pair("cali1", "eth0").await;
-        let aside = |link: &Link, name: &str| Op::PutAside { link: link.index, name: name.into(), group: 4242 };
+        let aside =
+            |link: &Link, name: &str| Op::PutAside { link: link.index, name: name.into(), group: 4242 };
         assert_eq!(errno(&rig.a, Op::DelGroup(4242)).await, Errno::ENODEV);
         ok(&rig.a, vec![down("cali1"), aside(&first, "gone-1")]).await;
         assert_eq!(find(&rig.a, "gone-1").await.index, first.index);
