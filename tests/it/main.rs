@@ -8,6 +8,7 @@ mod agent_calls;
 mod bad_input;
 mod bgp;
 mod bgp_network;
+mod containerd;
 mod exec_trace;
 mod felix_process;
 mod golden;
