@@ -94,7 +94,10 @@ pub async fn run(program: Program, args: &[String], host: &Host, stdin: &[u8]) -
                 let result = match (program, &host.agent) {
                     (Program::Calico, Some(agent)) => agent::add::add(host, agent, &request).await?,
                     (Program::Calico, None) => add::add(host, &request).await?,
-                    (Program::CalicoIpam, _) => ipam_program::add(host, &request).await?,
+                    (Program::CalicoIpam, Some(agent)) => {
+                        agent::add::paid(host, agent, &request, ipam_program::add(host, &request)).await?
+                    }
+                    (Program::CalicoIpam, None) => ipam_program::add(host, &request).await?,
                 };
                 Ok(result.to_json(request.version))
             });
@@ -105,7 +108,10 @@ pub async fn run(program: Program, args: &[String], host: &Host, stdin: &[u8]) -
                 match (program, &host.agent) {
                     (Program::Calico, Some(agent)) => agent::del::del(host, agent, &request).await,
                     (Program::Calico, None) => del::del(host, &request).await,
-                    (Program::CalicoIpam, _) => ipam_program::del(host, &request).await,
+                    (Program::CalicoIpam, Some(agent)) => {
+                        agent::add::paid(host, agent, &request, ipam_program::del(host, &request)).await
+                    }
+                    (Program::CalicoIpam, None) => ipam_program::del(host, &request).await,
                 }
             });
             ended(result.await)

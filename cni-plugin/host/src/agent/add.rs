@@ -18,11 +18,21 @@ use std::net::IpAddr;
 /// Ready to be printed. Code 11: the datastore does not answer.
 pub(crate) async fn add(host: &Host, agent: &Agent, request: &Request) -> Result<CniResult, CniError> {
     let _turn = agent.turn(&Key::of(request)).await;
-    let adding = async {
-        agent.pay(host, &store_variables(host, &request.conf)).await?;
-        add::add(host, request).await
-    };
-    adding.await.map_err(later)
+    paid(host, agent, request, add::add(host, request)).await
+}
+
+/// Does `work`, which writes to the datastore, after what is owed to it.
+///
+/// # Errors
+/// Those of `work`. Code 11: the datastore does not answer.
+pub(crate) async fn paid<T>(
+    host: &Host,
+    agent: &Agent,
+    request: &Request,
+    work: impl Future<Output = Result<T, CniError>>,
+) -> Result<T, CniError> {
+    agent.pay(host, &store_variables(host, &request.conf)).await.map_err(later)?;
+    work.await.map_err(later)
 }
 
 /// A datastore that does not answer is nothing the runtime, or its user, did wrong.

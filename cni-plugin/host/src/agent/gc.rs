@@ -4,7 +4,6 @@
 //! says. A list that would free more than the cap is not believed at all.
 
 use super::Agent;
-use super::add::later;
 use super::record::{Key, Record, State};
 use crate::bounded::{self, within};
 use crate::delegate::Delegate;
@@ -17,7 +16,7 @@ use cni_protocol::{CniError, Request};
 /// Frees what is recorded under the network's name and missing from the list.
 ///
 /// # Errors
-/// After as much as can be done is done: what was left, and why. Code 11: the datastore does not answer.
+/// After as much as can be done is done: what was left, and why.
 pub(crate) async fn gc(host: &Host, agent: &Agent, request: &Request) -> Result<(), CniError> {
     let wanted = Wanted::read(&request.conf)?;
     node::check_file(&request.conf)?;
@@ -75,7 +74,7 @@ async fn delegated(host: &Host, request: &Request) -> Result<(), CniError> {
     if plugin.is_empty() || crate::address::is_own(&request.conf) || plugin == crate::azure::AZURE_IPAM {
         return Ok(());
     }
-    Delegate::new(&host.executor, request, request.conf.raw())?.gc().await.map_err(later)
+    Delegate::new(&host.executor, request, request.conf.raw())?.gc().await
 }
 
 impl Agent {
