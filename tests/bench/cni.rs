@@ -103,7 +103,12 @@ pub fn one_at_a_time(rounds: usize, worker: Worker) -> Result<()> {
         subject("ptp + host-local", "ptp", ptp),
     ];
     let samples = in_turns(rounds, &mut subjects)?;
-    print(&format!("one at a time, {}, {rounds} rounds", worker.name()), &["ADD", "DEL"], &subjects, &samples);
+    print(
+        &format!("one at a time, {}, {rounds} rounds", worker.name()),
+        &["ADD", "DEL"],
+        &subjects,
+        &samples,
+    );
     Ok(())
 }
 
@@ -144,7 +149,12 @@ pub fn eight_at_a_time(rounds: usize, worker: Worker) -> Result<()> {
         subject("ptp + host-local", "ptp", reference()),
     ];
     let samples = in_turns(rounds.max(3), &mut subjects)?;
-    print(&format!("eight at a time, {}, time of one ADD+DEL pair", worker.name()), &["pair"], &subjects, &samples);
+    print(
+        &format!("eight at a time, {}, time of one ADD+DEL pair", worker.name()),
+        &["pair"],
+        &subjects,
+        &samples,
+    );
     for (subject, samples) in subjects.iter().zip(&samples) {
         if let Some(samples) = samples.first() {
             let rate = |time: Duration| 1.0 / time.as_secs_f64();

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use nix::sys::signal::Signal;
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::node::{Call, Container, NAME, Node, PATIENCE};
-use ocicat_tests::node_agent::{NodeAgent, log, uplink};
+use ocicat_tests::node_agent::{NodeAgent, died_at, log, uplink};
 use ocicat_tests::process::{Output, tool, wait_for};
 use ocicat_tests::sandbox;
 use serde_json::{Value, json};
@@ -60,12 +60,12 @@ fn an_agent_may_die_at_every_step() {
     let mut reached = BTreeSet::new();
     // those of one way through `ipam` stand for the others, which `leaks` has
     let ipam = ["ipam-claim-before", "ipam-claim-after"];
-    let release = ["ipam-release-handle-before", "ipam-release-handle-after"];
+    let release = ["cni-del-endpoint", "ipam-release-handle-before", "ipam-release-handle-after"];
     let mut all: Vec<String> = failpoints_of(&["agent-", "cni-add-"]);
     all.extend(ipam.into_iter().chain(release).map(str::to_owned));
-    // without the agent, or without its record, and with the datastore away
-    all.retain(|point| point != "agent-owed");
-    assert!(all.len() >= 18, "the step tables name only {all:?}");
+    // with the datastore away: below
+    all.retain(|point| point != OWED);
+    assert!(all.len() >= 19, "the step tables name only {all:?}");
     within(Build::Failpoints, |node| {
         for point in &all {
             for verb in ["ADD", "DEL"] {
@@ -89,7 +89,7 @@ fn dies(node: &Node, point: &str, verb: &str) -> Result<bool> {
     }
     forget_blocks(node)?;
     let container = Container::start("pod1")?;
-    let mut agent = NodeAgent::start(node, Some(point))?;
+    let agent = NodeAgent::start(node, Some(point))?;
     let died = if in_add {
         call(node, "ADD", &container).run()?
     } else {
@@ -102,7 +102,8 @@ fn dies(node: &Node, point: &str, verb: &str) -> Result<bool> {
         agent.kill()?;
         return Ok(false);
     }
-    ensure!(agent.ended()? == ocicat_tests::process::Ending::Signal(6), "{died:?}");
+    died_at(point)?;
+    agent.kill()?;
     if !died.ok() {
         assert_eq!(error(&died).0, 11, "{died:?}");
     }
@@ -121,6 +122,29 @@ fn dies(node: &Node, point: &str, verb: &str) -> Result<bool> {
     agent.kill()?;
     sandbox::del_netns(&container.netns)?;
     Ok(true)
+}
+
+/// The step that only a datastore that is away leads to.
+const OWED: &str = "agent-owed";
+
+#[test]
+fn an_agent_may_die_as_soon_as_it_has_noted_what_it_owes() {
+    assert!(failpoints_of(&["agent-"]).iter().any(|point| point == OWED));
+    within(Build::Failpoints, |node| {
+        let container = Container::start("pod1")?;
+        let agent = NodeAgent::start(node, Some(OWED))?;
+        call(node, "ADD", &container).run()?.expect_ok("ADD")?;
+        node.server().process().signal(Signal::SIGKILL)?;
+        let (code, said) = error(&call(node, "DEL", &container).run()?);
+        ensure!(code == 11, "{said}");
+        died_at(OWED)?;
+        agent.kill()?;
+        node.restart_store()?;
+        let agent = NodeAgent::start(node, None)?;
+        nothing_held(node, "after the restart")?;
+        call(node, "DEL", &container).run()?.expect_ok("the DEL again")?;
+        agent.kill()
+    });
 }
 
 /// Lets the next ADD claim a block again.

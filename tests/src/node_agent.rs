@@ -1,9 +1,10 @@
 //! `ocicat node run` in a sandbox: the agent that plugins ask.
 
 use crate::node::{NAME, Node, PATIENCE, PLUGINS};
-use crate::process::{Background, Ending, tool, wait_for};
+use crate::process::{Background, tool, wait_for};
 use anyhow::{Context, Result};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -56,27 +57,26 @@ impl NodeAgent {
         }
     }
 
-    /// Waits until it has ended by itself.
+    /// Kills it, and whoever would start it again.
     ///
     /// # Errors
-    /// It runs on; the text shows its log.
-    pub fn ended(&mut self) -> Result<Ending> {
-        wait_for("the agent's end", PATIENCE, || self.0.ended()).with_context(log)
-    }
-
-    /// Whether it has ended.
-    pub fn is_over(&mut self) -> bool {
-        self.0.ended().is_some()
-    }
-
-    /// Kills it.
-    ///
-    /// # Errors
-    /// It cannot be killed.
+    /// Something of it stays.
     pub fn kill(mut self) -> Result<()> {
-        self.0.signal(Signal::SIGKILL)?;
-        self.ended().map(drop)
+        let group = Pid::from_raw(self.0.pid().cast_signed());
+        killpg(group, Signal::SIGKILL)?;
+        wait_for("the agent's end", PATIENCE, || self.0.ended())?;
+        wait_for("the end of all it started", PATIENCE, || killpg(group, None).is_err().then_some(()))
     }
+}
+
+/// Waits until an agent has died at a failpoint, and forgets that.
+///
+/// # Errors
+/// It did not come by it; the text shows its log.
+pub fn died_at(failpoint: &str) -> Result<()> {
+    let said = format!("died at failpoint {failpoint}\n");
+    wait_for("its end", PATIENCE, || log().contains(&said).then_some(())).with_context(log)?;
+    Ok(fs::write(LOG, "")?)
 }
 
 /// What agents of this sandbox have said.

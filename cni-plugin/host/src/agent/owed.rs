@@ -4,6 +4,7 @@
 use super::Agent;
 use super::record::{Key, Record, State};
 use crate::del::source;
+use crate::detach::remove_host_end;
 use crate::endpoint;
 use crate::failpoint::failpoint;
 use crate::host::Host;
@@ -101,10 +102,16 @@ impl Agent {
         let Some(record) = self.records().get(key) else { return Ok(()) };
         let store = record.connect(host).await?;
         let facts = ask(&store, &record).await?;
-        if record.is_ours() {
-            release(host, &store, &record, &record.request(record.environment())?, &facts).await?;
+        let interface = if record.is_ours() {
+            release(host, &store, &record, &record.request(record.environment())?, &facts).await?
         } else {
-            endpoint::delete(&store, &record.identity(), facts.endpoints.first()).await?;
+            endpoint::delete(&store, &record.identity(), facts.endpoints.first()).await?
+        };
+        // DEL could not ask where the host's end is
+        if record.host_end.is_none()
+            && let Some(interface) = interface.filter(|interface| !interface.is_empty())
+        {
+            remove_host_end(host, &interface).await?;
         }
         tracing::info!(attachment = %key, "a release that was owed is carried out");
         if record.is_ours() || record.returned {

@@ -45,15 +45,27 @@ impl Agent {
             });
         };
         let here = host.namespaces.current().map_err(CniError::internal)?;
-        let found = within(bounded::KERNEL, "looking for the link", async {
-            here.link(&end.name).await.map_err(CniError::internal)
+        let looking = within(bounded::KERNEL, "looking for the link", async {
+            self.link_of(record, end, &*here).await.map_err(CniError::internal)
         });
-        let Some(link) = found.await?.filter(|link| self.is_of(record, end, link)) else {
-            return Ok(Severed::Gone);
-        };
+        let Some(link) = looking.await? else { return Ok(Severed::Gone) };
         within(bounded::KERNEL, "taking the link down", done(&*here, down(link.index))).await?;
         failpoint("agent-del-cut");
         Ok(Severed::Cut(Cut { here, link }))
+    }
+
+    /// The link that a record means, also where it was put aside already.
+    async fn link_of(
+        &self,
+        record: &Record,
+        end: &HostEnd,
+        here: &dyn Kernel,
+    ) -> Result<Option<Link>, KernelError> {
+        let found = here.link(&end.name).await?.filter(|link| self.is_of(record, end, link));
+        match end.index.filter(|_| found.is_none() && end.boot == self.0.boot) {
+            Some(index) => Ok(here.link(&name_of(index)).await?.filter(|link| link.index == index)),
+            None => Ok(found),
+        }
     }
 
     /// Whether a link of the right name is the one that a record means. Where an ADD never came to note its index it is, if no

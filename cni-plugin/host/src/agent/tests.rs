@@ -227,6 +227,23 @@ async fn an_address_is_not_given_again_before_the_link_that_had_it_is_gone() {
 }
 
 #[tokio::test]
+async fn many_links_are_deleted_together() {
+    let mut node = Node::new().await;
+    let ends = start_without_burying(&mut node).await;
+    let names: Vec<String> = (0..8).map(|n| format!("c{n}")).collect();
+    for name in &names {
+        node.container(name);
+        node.add(name, &node.conf()).await;
+    }
+    bury(&node, &ends);
+    let conf = node.conf();
+    futures::future::join_all(names.iter().map(|name| node.del(name, &conf))).await;
+    nothing_left(&node).await;
+    let groups = node.world.log().iter().filter(|(_, op)| matches!(op, Op::DelGroup(_))).count();
+    assert!(groups < names.len(), "{groups} deletions");
+}
+
+#[tokio::test]
 async fn what_a_dead_agent_left_is_finished_by_the_next() {
     let mut node = Node::new().await;
     for state in [State::Attaching, State::Leaving, State::Attached] {
@@ -253,6 +270,33 @@ async fn what_a_dead_agent_left_is_finished_by_the_next() {
         node.world.vanish("/var/run/netns/c1");
         drop(ends);
     }
+}
+
+/// What waits for a link's deletion waits for it after a restart, too.
+#[tokio::test]
+async fn an_address_is_not_given_again_by_the_next_agent_either() {
+    let mut node = Node::new().await;
+    let ends = start_without_burying(&mut node).await;
+    for name in ["c1", "c2"] {
+        node.container(name);
+    }
+    let conf = node.conf();
+    let given = node.add("c1", &conf).await;
+    let address = given["ips"][0]["address"].as_str().unwrap().trim_end_matches("/32").to_owned();
+    node.del("c1", &conf).await;
+    drop(ends);
+    let ends = start_without_burying(&mut node).await;
+    let asked = format!("IP={address}");
+    let changes = [("CNI_ARGS", asked.as_str())];
+    let mut adding = Box::pin(node.call_with(Program::Calico, "ADD", "c2", &conf, &changes));
+    assert!(
+        tokio::time::timeout(Duration::from_millis(100), &mut adding).await.is_err(),
+        "waits for the link"
+    );
+    bury(&node, &ends);
+    assert_eq!(adding.await.exit, 0);
+    node.del("c2", &conf).await;
+    nothing_left(&node).await;
 }
 
 /// Links that were put aside are deleted by the next agent, without any record of them.

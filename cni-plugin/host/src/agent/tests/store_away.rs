@@ -43,17 +43,21 @@ async fn del_succeeds_and_its_release_is_carried_out_before_any_other_write() {
 
 #[tokio::test]
 async fn of_a_container_that_nothing_is_recorded_of() {
-    let (mut node, _ends) = ready().await;
-    node.container("c1");
-    let agent = node.agent.take();
-    node.add("c1", &node.conf()).await;
-    node.agent = agent;
-    node.store.go_away();
-    node.del("c1", &node.conf()).await;
-    assert_eq!(node.world.host().link("calic1").await.unwrap(), None);
-    node.heal();
-    super::agent(&node).pay(&node.host(), &agent_store(&node)).await.unwrap();
-    nothing_left(&node).await;
+    for netns in ["/var/run/netns/c1", ""] {
+        let (mut node, _ends) = ready().await;
+        node.container("c1");
+        let agent = node.agent.take();
+        node.add("c1", &node.conf()).await;
+        node.agent = agent;
+        node.store.go_away();
+        let conf = node.conf();
+        let output = node.call_with(Program::Calico, "DEL", "c1", &conf, &[("CNI_NETNS", netns)]).await;
+        assert_eq!(output.exit, 0, "{}", output.stdout);
+        assert_eq!(node.world.host().link("calic1").await.unwrap().is_some(), netns.is_empty());
+        node.heal();
+        super::agent(&node).pay(&node.host(), &agent_store(&node)).await.unwrap();
+        nothing_left(&node).await;
+    }
 }
 
 #[tokio::test]
