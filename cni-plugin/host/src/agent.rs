@@ -10,6 +10,7 @@
 //!
 //! * `record`: what is known of an attachment; `records`: all of them, on disk.
 //! * `retire`: takes a link out of service at once; `graveyard`: the links that are to be deleted, on a thread of its own.
+//! * `gate`: a release that reads at once and writes when it may.
 //! * `owed`: releases that the datastore did not hear of yet, carried out before anything else is written to it.
 //! * `recover`: what the agent does with what the last one left.
 //! * `add`, `del`, `check`, `gc`, `status`: the verbs.
@@ -17,6 +18,7 @@
 pub(crate) mod add;
 pub(crate) mod check;
 pub(crate) mod del;
+mod gate;
 pub(crate) mod gc;
 mod graveyard;
 mod owed;

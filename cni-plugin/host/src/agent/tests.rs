@@ -227,6 +227,17 @@ async fn an_address_is_not_given_again_before_the_link_that_had_it_is_gone() {
 }
 
 #[tokio::test]
+async fn del_asks_four_times_and_writes_once() {
+    let (node, _ends) = ready().await;
+    node.container("c1");
+    node.add("c1", &node.dual()).await;
+    let conf = node.dual();
+    let ((), requests, writes) = node.requests(node.del("c1", &conf)).await;
+    assert_eq!((requests, writes), (4, 1), "endpoint and addresses of both families go in one");
+    nothing_left(&node).await;
+}
+
+#[tokio::test]
 async fn many_links_are_deleted_together() {
     let mut node = Node::new().await;
     let ends = start_without_burying(&mut node).await;
