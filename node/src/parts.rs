@@ -49,10 +49,8 @@ pub fn bgpd(given: &Arc<Given>) -> Part {
 
 /// Attaching and detaching workloads, for CNI plugins that ask.
 pub fn cni(given: &Arc<Given>) -> Part {
-    let socket = given.config.run.join("cni.sock");
-    let felix = Felix { node: given.config.name.clone(), acknowledger: given.acknowledger.clone() };
-    let felix: Arc<dyn cni_host::Dataplane> = Arc::new(felix);
-    part("cni", move |shutdown| serve_cni(socket.clone(), felix.clone(), shutdown))
+    let given = given.clone();
+    part("cni", move |shutdown| serve_cni(given.clone(), shutdown))
 }
 
 fn part<F>(name: &'static str, run: impl Fn(Shutdown) -> F + Send + 'static) -> Part
@@ -97,13 +95,14 @@ impl cni_host::Dataplane for Felix {
     }
 }
 
-async fn serve_cni(
-    socket: PathBuf,
-    felix: Arc<dyn cni_host::Dataplane>,
-    shutdown: Shutdown,
-) -> Result<(), String> {
-    let listener = cni_host::server::bind(&socket).await.map_err(words)?;
-    cni_host::server::serve(listener, Some(felix), shutdown).await.map_err(words)
+async fn serve_cni(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> {
+    let Given { config, acknowledger, health, .. } = &*given;
+    let agent = cni_host::Agent::open(&config.attachments).map_err(words)?;
+    let felix = Felix { node: config.name.clone(), acknowledger: acknowledger.clone() };
+    let listener = cni_host::server::bind(&config.run.join("cni.sock")).await.map_err(words)?;
+    let served =
+        cni_host::server::serve(listener, agent, Some(Arc::new(felix)), health.clone(), shutdown).await;
+    served.map_err(words)
 }
 
 async fn run_felix(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> {

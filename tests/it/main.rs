@@ -5,9 +5,11 @@
 
 mod agent;
 mod attached;
+mod agent_calls;
 mod bad_input;
 mod bgp;
 mod bgp_network;
+mod containerd;
 mod exec_trace;
 mod felix_process;
 mod golden;
