@@ -70,10 +70,9 @@ pub fn dispatch(persona: Persona, asked: Asked, io: &mut Io) -> Result<ExitCode,
             let level = global.log_level.as_deref();
             // where the command line does not say, the parameter LogSeverityScreen does
             log_at(level.unwrap_or("info"), level.is_none());
-            let command = NodeCommand::Run(args);
-            runtime()?
-                .block_on(node_command::run(&command, &global, &variable, io))
-                .map(|()| ExitCode::SUCCESS)
+            node_command::run::start(&args, &variable, |sockets| {
+                runtime()?.block_on(node_command::run::agent(&args, &global, &variable, sockets))
+            })
         }
         Command::Admin(command) => {
             start_log(persona, global.log_level.as_deref());
