@@ -16,6 +16,7 @@ mod law;
 mod layout;
 mod leaks;
 mod node_process;
+mod node_sockets;
 mod parallel_add;
 mod policy;
 mod requests;

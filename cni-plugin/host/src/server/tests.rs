@@ -113,7 +113,7 @@ fn whoever_called_executes_other_plugins() {
         });
         let answers = runtime.block_on(async {
             ours.set_nonblocking(true).unwrap();
-            let connection = Connection::new(UnixStream::from_std(ours).unwrap());
+            let connection = Connection::new(tokio::net::UnixStream::from_std(ours).unwrap());
             let remote = Remote(connection);
             let program = |file: &str| Execute { file: file.into(), ..Execute::default() };
             let first = crate::Executor::execute(&remote, program("/a")).await;
