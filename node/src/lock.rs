@@ -50,22 +50,30 @@ pub struct Lock {
 /// # Errors
 /// Another process has it; the file cannot be made.
 pub fn take(directory: &Path, name: &str) -> Result<Lock, LockError> {
-    take_within(directory, name, DYING)
-}
-
-fn take_within(directory: &Path, name: &str, patience: Duration) -> Result<Lock, LockError> {
     let path = directory.join(name);
     let failed = |error: std::io::Error| LockError::File { path: path.clone(), reason: error.to_string() };
-    std::fs::create_dir_all(directory).map_err(failed)?;
-    let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+    let mut file = lock_within(&path, DYING)?;
+    let said = file.set_len(0).and_then(|()| file.rewind());
+    said.and_then(|()| write!(file, "{}", std::process::id())).map_err(failed)?;
+    Ok(Lock { _file: file })
+}
+
+/// Sees that nobody has the lock of this name, and does not take it.
+///
+/// # Errors
+/// As [`take`].
+pub fn is_free(directory: &Path, name: &str) -> Result<(), LockError> {
+    lock_within(&directory.join(name), DYING).map(drop)
+}
+
+fn lock_within(path: &Path, patience: Duration) -> Result<Flock<File>, LockError> {
+    let failed = |error: std::io::Error| LockError::File { path: path.to_owned(), reason: error.to_string() };
+    path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(failed)?;
+    let open = File::options().read(true).write(true).create(true).truncate(false).open(path);
     let (mut file, begin) = (open.map_err(failed)?, Instant::now());
     loop {
         let mut held = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(mut file) => {
-                let said = file.set_len(0).and_then(|()| file.rewind());
-                said.and_then(|()| write!(file, "{}", std::process::id())).map_err(failed)?;
-                return Ok(Lock { _file: file });
-            }
+            Ok(file) => return Ok(file),
             Err((file, Errno::EWOULDBLOCK)) => file,
             Err((_, errno)) => return Err(failed(errno.into())),
         };
@@ -73,7 +81,7 @@ fn take_within(directory: &Path, name: &str, patience: Duration) -> Result<Lock,
             let mut holder = String::new();
             // an unreadable name is not worth an error of its own
             let _ = held.read_to_string(&mut holder);
-            return Err(LockError::Held { path, holder: holder.trim().to_owned() });
+            return Err(LockError::Held { path: path.to_owned(), holder: holder.trim().to_owned() });
         }
         std::thread::sleep(AGAIN);
         file = held;
@@ -89,15 +97,18 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let run = directory.path().join("run");
         let first = take(&run, AGENT).unwrap();
-        let error = take_within(&run, AGENT, Duration::ZERO).unwrap_err().to_string();
+        let error = lock_within(&run.join(AGENT), Duration::ZERO).unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
         assert!(error.contains("another agent runs on this node"), "{error}");
         // one that dies meanwhile is no reason to refuse
         std::thread::scope(|scope| {
-            let second = scope.spawn(|| take_within(&run, AGENT, Duration::from_secs(60)));
+            let second = scope.spawn(|| lock_within(&run.join(AGENT), Duration::from_secs(60)));
             drop(first);
             second.join().unwrap().unwrap();
         });
+        is_free(&run, AGENT).unwrap();
+        let holder = std::fs::read_to_string(run.join(AGENT)).unwrap();
+        assert_eq!(holder, std::process::id().to_string(), "who only looks leaves no name");
         let error = take(Path::new("/proc/nowhere"), AGENT).unwrap_err();
         assert!(matches!(error, LockError::File { .. }), "{error}");
     }

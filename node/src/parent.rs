@@ -80,7 +80,7 @@ pub fn sockets(
 fn hold(run: &Path, embedded: bool) -> Result<Role, ParentError> {
     let lock = lock::take(run, LOCK)?;
     // an agent of somebody else's has its sockets, which must not be replaced
-    drop(lock::take(run, lock::AGENT)?);
+    lock::is_free(run, lock::AGENT)?;
     let sockets = Sockets::bind(run, embedded)?;
     let threads = std::fs::read_dir("/proc/self/task")?.count();
     if threads != 1 {

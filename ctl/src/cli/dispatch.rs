@@ -6,6 +6,7 @@ use super::{
 };
 use crate::bgp;
 use crate::bgpd_command;
+use crate::cni_install::{self, CniCommand};
 use crate::crud::{self, Get, LabelFlags, Target};
 use crate::datastore_command;
 use crate::felix_command;
@@ -65,7 +66,13 @@ pub fn dispatch(persona: Persona, asked: Asked, io: &mut Io) -> Result<ExitCode,
             start_log(persona, global.log_level.as_deref());
             runtime()?.block_on(why::run(&args, &global, &variable, io)).map(|()| ExitCode::SUCCESS)
         }
-        Command::House(House::Cni { plugin }) => Ok(crate::cni::main(vec![plugin.into()])),
+        Command::House(House::Cni { command }) => match command {
+            CniCommand::Install(args) => {
+                cni_install::install(&args, &variable, io).map(|()| ExitCode::SUCCESS)
+            }
+            CniCommand::Uninstall(args) => cni_install::uninstall(&args, io).map(|()| ExitCode::SUCCESS),
+            CniCommand::Plugin(words) => Ok(crate::cni::main(words)),
+        },
         Command::Admin(Admin::Node { command: Some(NodeCommand::Run(args)) }) if !args.explain => {
             let level = global.log_level.as_deref();
             // where the command line does not say, the parameter LogSeverityScreen does

@@ -3,6 +3,7 @@
 
 use super::{DatastoreCommand, StoreArgs};
 use crate::bgp::BgpCommand;
+use crate::cni_install::CniCommand;
 use crate::felix_command::{AskArgs, FelixArgs};
 use crate::lab::LabCommand;
 use crate::version;
@@ -92,10 +93,11 @@ pub enum House {
     },
     /// Tell which policy rule decides about a packet between two workloads or addresses
     Why(WhyArgs),
-    /// Be the CNI plugin (the thin binaries `calico` and `calico-ipam` execute this)
+    /// Install the CNI plugin and its configuration, or take them away; or be the plugin
     Cni {
-        /// calico or calico-ipam
-        plugin: String,
+        /// What to do.
+        #[command(subcommand)]
+        command: CniCommand,
     },
 }
 
