@@ -26,6 +26,7 @@ mod node_command;
 mod persona;
 mod print;
 mod session;
+mod status_command;
 mod tally;
 mod verbs;
 mod version;

@@ -18,6 +18,7 @@ use crate::node_command;
 use crate::persona::Persona;
 use crate::print::Format;
 use crate::session::Session;
+use crate::status_command;
 use crate::tally::Verb;
 use crate::version;
 use crate::why;
@@ -53,9 +54,9 @@ pub fn dispatch(persona: Persona, asked: Asked, io: &mut Io) -> Result<ExitCode,
                 ran.map(|()| ExitCode::SUCCESS)
             }
         },
-        Command::House(House::Status { args }) => {
+        Command::House(House::Status(args)) => {
             start_log(persona, global.log_level.as_deref());
-            runtime()?.block_on(felix_command::status(&args, io)).map(|()| ExitCode::SUCCESS)
+            runtime()?.block_on(status_command::run(&args, io)).map(|()| ExitCode::SUCCESS)
         }
         Command::House(House::Bgp { command }) => {
             start_log(persona, global.log_level.as_deref());

@@ -133,6 +133,11 @@ impl Endpoints {
         std::mem::take(&mut self.untold).into_iter().collect()
     }
 
+    /// Those that are not up, and what they are.
+    pub fn not_up(&self) -> impl Iterator<Item = (&EndpointKey, Status)> {
+        self.statuses.iter().map(|(key, status)| (key, *status)).filter(|(_, status)| *status != Status::Up)
+    }
+
     /// How many have each status.
     pub fn count(&self, status: Status) -> usize {
         self.statuses.values().filter(|known| **known == status).count()

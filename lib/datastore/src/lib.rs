@@ -35,6 +35,6 @@ pub use bootstrap::{Bootstrap, CLUSTER_INFORMATION};
 pub use client::{Client, DeleteOptions, ListOptions, ResourceList};
 pub use config::{ConnectConfig, ConnectError, DEFAULT_TIMEOUT, connect};
 pub use error::{ClientError, identity, identity_of, parse_revision};
-pub use follow::Follow;
+pub use follow::{Follow, Link};
 pub use prepare::{Prepared, prepare_create, prepare_update};
 pub use rules::{DEFAULT_ALLOW_PROFILE, endpoint_name, tier_of};
