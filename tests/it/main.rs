@@ -15,6 +15,7 @@ mod lab;
 mod law;
 mod layout;
 mod leaks;
+mod node_logs;
 mod node_process;
 mod node_sockets;
 mod parallel_add;

@@ -116,6 +116,12 @@ fn config(args: &NodeRunArgs, global: &Global, env: session::Environment<'_>) ->
     })
 }
 
+/// What a variable says, in the environment or the file; a file that cannot be read says nothing here, and ends the start
+/// with its reason later.
+pub fn variable(args: &NodeRunArgs, name: &str) -> Option<String> {
+    variables(args).ok()?.get(name).map(str::to_owned)
+}
+
 /// Options, environment, file.
 fn variables(args: &NodeRunArgs) -> Result<Variables, Failure> {
     let mut variables = Variables::new(felix_command::environment());
