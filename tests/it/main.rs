@@ -7,6 +7,7 @@ mod agent;
 mod bad_input;
 mod bgp;
 mod bgp_network;
+mod deploy;
 mod exec_trace;
 mod felix_process;
 mod golden;

@@ -67,7 +67,10 @@ fn health_of_every_part_with_its_reason_and_a_log_of_objects() {
         let mut agent = agent(&["--file", "/run/node.env"], &environment)?;
         // without a datastore it lives, and says what it waits for
         let (code, lines) = wait("not ready", || {
-            get("/readiness").filter(|(_, lines)| lines.contains("part cni") && lines.contains("bgpd"))
+            get("/readiness").filter(|(_, lines)| {
+                // policy twice, and the speaker
+                lines.matches("the datastore has not been read yet").count() == 3
+            })
         });
         assert_eq!(code, 503, "{lines}");
         let line = |lines: &str, part: &str| {

@@ -158,8 +158,10 @@ impl Shell {
             endpoints_not_up: not_up
                 .map(|(key, is)| format!("{}: {}", status::title(key), status::word(is)))
                 .collect(),
-            store_trouble: store.trouble.clone().unwrap_or_default(),
-            store_since_ms: milliseconds(store.since.elapsed()),
+            store_since_ms: milliseconds(
+                store.as_ref().map_or(self.start.elapsed(), |link| link.since.elapsed()),
+            ),
+            store_trouble: store.and_then(|link| link.trouble).unwrap_or_default(),
         }
     }
 }

@@ -8,12 +8,12 @@
 //! one watch. The first asks the store for nothing else; with the second what consumers know is the state of one revision.
 
 use crate::pages::Pages;
-use crate::{Datastore, StoreError};
+use crate::{Datastore, Link, StoreError};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, BoxStream, SelectAll, StreamExt};
 use mvcc::{Event, KeyRange, RangeRequest, RangeResponse, Revision, WatchRequest, WatchResponse};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use syncer::{Next, NextTogether, Output, Page, RootId, Syncer};
 
 /// Pauses between attempts, doubling from the first to the longest, unless the caller says otherwise.
@@ -62,35 +62,6 @@ pub struct Follow {
     /// First and longest pause, and the next one.
     pauses: (Duration, Duration),
     pause: Duration,
-    link: Link,
-}
-
-/// Whether the store answers who follows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    /// Since when it does, or does not.
-    pub since: Instant,
-    /// Why it does not, as the last attempt had it; `None` while it does.
-    pub trouble: Option<String>,
-}
-
-impl Link {
-    fn new() -> Self {
-        Self { since: Instant::now(), trouble: Some("it has not answered yet".to_owned()) }
-    }
-
-    fn is_up(&mut self) {
-        if self.trouble.take().is_some() {
-            self.since = Instant::now();
-        }
-    }
-
-    fn is_down(&mut self, reason: &StoreError) {
-        if self.trouble.is_none() {
-            self.since = Instant::now();
-        }
-        self.trouble = Some(reason.to_string());
-    }
 }
 
 impl std::fmt::Debug for Follow {
@@ -132,7 +103,6 @@ impl Follow {
             half: false,
             pauses: PAUSES,
             pause: PAUSES.0,
-            link: Link::new(),
         }
     }
 
@@ -149,8 +119,8 @@ impl Follow {
     }
 
     /// Whether the store answers.
-    pub fn link(&self) -> &Link {
-        &self.link
+    pub fn link(&self) -> Option<Link> {
+        self.store.link()
     }
 
     /// Writes of this process, see [`Syncer::wrote`].
@@ -170,7 +140,6 @@ impl Follow {
                 }
                 Err(error) => {
                     tracing::warn!(%error, pause = ?self.pause, "cannot follow the datastore, trying again");
-                    self.link.is_down(&error);
                     let pause = self.pause;
                     self.pause = (pause * 2).min(self.pauses.1);
                     tokio::time::sleep(pause).await;
@@ -202,14 +171,12 @@ impl Follow {
                 };
                 self.watches.push(messages.chain(stream::once(async move { (watched, None) })).boxed());
                 self.open.push(watched);
-                self.link.is_up();
                 return Ok(None);
             }
             None => {}
         }
         match self.watches.next().await {
             Some((watched, Some(Ok(message)))) => {
-                self.link.is_up();
                 let output = match watched {
                     Watched::Root(root) => self.syncer.watched(root, message),
                     Watched::All => self.syncer.watched_together(message),
@@ -284,7 +251,6 @@ impl Follow {
             }
             Err(error) => return Err(error),
         };
-        self.link.is_up();
         let last = pages.took(&answer);
         let page = Page { revision: pages.revision(), kvs: answer.kvs, first, last };
         let output = match self.syncer.listed(root, page) {
