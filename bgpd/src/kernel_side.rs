@@ -13,15 +13,20 @@ use crate::next_hop::{Look, Tracker};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use kernel::{EventGroups, Kernel, KernelError, KernelEvent, RouteFilter};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+use writer::{Writer, Writing};
 
 #[cfg(test)]
 mod tests;
+mod writer;
 
-/// Changes in one batch: what the kernel does at one go, and how long a keepalive may have to wait for it.
-const BATCH: usize = 2048;
+/// Changes in one batch: how long what comes later has to wait for it.
+const BATCH: usize = 4096;
+/// Batches under way at a time: the kernel works on one, the next one is ready.
+const AT_ONCE: usize = 2;
 /// Events taken at one go.
 const EVENTS: usize = 1024;
 /// Time between two looks, and how much longer than a look it is at least.
@@ -41,7 +46,9 @@ pub struct KernelSide {
     programs: bool,
     fib: Fib,
     tracker: Tracker,
-    batch: Option<(Vec<Sent>, BoxFuture<'static, Answers>)>,
+    writer: Writer,
+    /// Batches under way, the oldest first.
+    batches: VecDeque<(Vec<Sent>, Writing)>,
     look: Option<(Instant, BoxFuture<'static, Result<Look, KernelError>>)>,
     /// No look before.
     next_look: Instant,
@@ -67,13 +74,14 @@ impl KernelSide {
         let events = kernel.events(groups).await?;
         let now = Instant::now();
         let mut side = Self {
+            writer: Writer::new(Arc::clone(&kernel)),
             kernel,
             events,
             start: now,
             programs,
             fib: Fib::new(),
             tracker: Tracker::new(),
-            batch: None,
+            batches: VecDeque::new(),
             look: None,
             next_look: now,
             wants_look: false,
@@ -111,15 +119,19 @@ impl KernelSide {
         self.programs
     }
 
-    /// Sends the next batch, unless one or a look is under way. Costs nothing when there is nothing to send.
+    /// Sends the next batches, unless enough or a look are under way. Costs nothing when there is nothing to send.
     pub fn push(&mut self) {
-        if !self.programs || self.batch.is_some() || self.look.is_some() || self.wants_look {
+        if !self.programs || self.look.is_some() || self.wants_look {
             return;
         }
-        let (ops, sent) = self.fib.batch(BATCH, self.start.elapsed());
-        if !ops.is_empty() {
-            let kernel = Arc::clone(&self.kernel);
-            self.batch = Some((sent, async move { kernel.apply(ops, false).await }.boxed()));
+        while self.batches.len() < AT_ONCE && !self.batches.front().is_some_and(|(_, writing)| writing.alone)
+        {
+            let (ops, sent) = self.fib.batch(BATCH, self.start.elapsed());
+            if ops.is_empty() {
+                return;
+            }
+            let writing = self.writer.write(ops, !self.batches.is_empty());
+            self.batches.push_back((sent, writing));
         }
     }
 
@@ -135,10 +147,10 @@ impl KernelSide {
             return;
         }
         let wants_look = self.wants_look || self.tracker.is_stale();
-        if let Some((_, under_way)) = &mut self.batch {
+        if let Some((_, writing)) = self.batches.front_mut() {
             tokio::select! {
-                answers = under_way => {
-                    if let Some((sent, _)) = self.batch.take() {
+                answers = &mut writing.answers => {
+                    if let Some((sent, _)) = self.batches.pop_front() {
                         self.answered(sent, answers);
                     }
                 }
@@ -160,8 +172,8 @@ impl KernelSide {
     /// Waits until all that is wanted is in the kernel or refused; for the end of the program.
     pub async fn drain(&mut self) {
         self.push();
-        while let Some((sent, under_way)) = self.batch.take() {
-            let answers = under_way.await;
+        while let Some((sent, writing)) = self.batches.pop_front() {
+            let answers = writing.answers.await;
             self.answered(sent, answers);
             self.push();
         }

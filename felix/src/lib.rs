@@ -11,8 +11,10 @@
 //!
 //! * `configuration`: parameters from all sources, applied while running.
 //! * `status`: what is told about endpoints and the agent, on disk and in the datastore.
+//! * [`Acknowledger`]: endpoints that other parts of the process have written, and wait for.
 //! * `observers`: health and metrics over HTTP. `service`, [`client`]: people who ask, over the local socket.
 
+mod acknowledge;
 pub mod client;
 mod configuration;
 mod memory;
@@ -24,6 +26,7 @@ mod service;
 mod shell;
 mod status;
 
+pub use acknowledge::Acknowledger;
 pub use mtu::MtuFileError;
 pub use params::describe;
 pub use status::status_prefix;
@@ -70,6 +73,8 @@ pub struct Config {
     pub mtu_file: PathBuf,
     /// Where it reports, with the other parts of its process.
     pub health: Health,
+    /// Where the other parts of its process ask about endpoints they wrote.
+    pub acknowledger: Acknowledger,
 }
 
 /// Why an agent cannot run, or cannot go on.

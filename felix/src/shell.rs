@@ -8,6 +8,7 @@
 
 mod tell;
 
+use crate::acknowledge::{Asked, Waiting};
 use crate::configuration::{Current, of_dataplane};
 use crate::memory;
 use crate::mtu::MtuFile;
@@ -66,6 +67,9 @@ pub(crate) struct Shell {
     /// The kernel had everything once.
     settled: bool,
     beat_at: Instant,
+    /// Other parts of the process tell of endpoints they wrote.
+    written: mpsc::Receiver<Asked>,
+    waiting: Waiting,
 }
 
 /// What the loop was woken by.
@@ -73,6 +77,7 @@ enum Happened {
     Datastore(Output),
     Kernel,
     Asked(Question),
+    Written(Asked),
     Beat,
     Work,
     End,
@@ -114,6 +119,8 @@ impl Shell {
             began: false,
             settled: false,
             beat_at: Instant::now(),
+            written: config.acknowledger.open(),
+            waiting: Waiting::default(),
         };
         shell.beat();
         Ok(shell)
@@ -140,6 +147,7 @@ impl Shell {
                     self.keep_up();
                     self.answer(question);
                 }
+                Happened::Written(asked) => self.wrote(asked),
                 Happened::Beat => self.beat(),
                 Happened::Work => {}
                 Happened::End => return Ok(()),
@@ -177,6 +185,7 @@ impl Shell {
             () = shutdown.wait() => Happened::End,
             () = tokio::time::sleep_until(self.beat_at) => Happened::Beat,
             Some(question) = questions.recv() => Happened::Asked(question),
+            Some(asked) = self.written.recv() => Happened::Written(asked),
             () = self.dataplane.next() => Happened::Kernel,
             output = self.follow.next(), if ahead => Happened::Datastore(output),
             // the tasks of connections and of those who ask get their turn
@@ -192,6 +201,17 @@ impl Shell {
             self.take_one(output);
             messages += 1;
             next = if messages < MESSAGES { self.follow.next().now_or_never() } else { None };
+        }
+    }
+
+    /// Takes in what another part of this process wrote, and all that waits behind it.
+    fn wrote(&mut self, first: Asked) {
+        let mut next = Some(first);
+        while let Some(Asked { written, answer }) = next {
+            self.waiting.push(&written, answer);
+            let output = self.follow.wrote([written]);
+            self.take_one(output);
+            next = self.written.try_recv().ok();
         }
     }
 
@@ -246,6 +266,7 @@ impl Shell {
         }
         self.began = true;
         self.dataplane.told(self.follow.syncer().revision());
+        self.waiting.told(|key, revision| self.follow.has_reached(key, revision));
     }
 
     /// What was written since and is not about this node's state makes no news, but what is in force is of its revision too.
@@ -293,6 +314,7 @@ impl Shell {
             if self.dataplane.take_other_links() || std::mem::take(&mut self.other_mtu) {
                 self.tell_mtu()?;
             }
+            self.waiting.answer(|endpoint| self.dataplane.is_in_force(endpoint));
             let refused = self.dataplane.refused().count();
             self.tell.applied(begun.elapsed(), refused);
             self.tell.revisions(self.dataplane.enforced(), self.follow.syncer().newest());

@@ -180,7 +180,8 @@ async fn work(
     let registered = register_first(registrar, settings, &shutdown).await?;
     write_nodename(&config)?;
     mark(&config.marker)?;
-    let given = Arc::new(Given { config, connection, router_id, health: health.clone() });
+    let acknowledger = felix::Acknowledger::default();
+    let given = Arc::new(Given { config, connection, router_id, health: health.clone(), acknowledger });
     supervisor.start(parts::felix(&given)).map_err(RunError::Part)?;
     if settings.networking {
         supervisor.start(parts::bgpd(&given)).map_err(RunError::Part)?;

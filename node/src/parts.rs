@@ -5,7 +5,7 @@ use crate::supervise::Part;
 use crate::{Config, EMBEDDED_LISTEN};
 use bgpd::RouterId;
 use datastore::ConnectConfig;
-use futures::future::LocalBoxFuture;
+use futures::future::{BoxFuture, LocalBoxFuture};
 use kernel::{Conntrack, Nftables};
 use observe::health::Health;
 use observe::shutdown::Shutdown;
@@ -24,6 +24,8 @@ pub struct Given {
     pub router_id: RouterId,
     /// Where all report.
     pub health: Health,
+    /// Where the CNI server asks felix.
+    pub acknowledger: felix::Acknowledger,
 }
 
 /// How the embedded datastore is reached.
@@ -66,9 +68,11 @@ pub fn bgpd(given: &Arc<Given>) -> Part {
 /// Attaching and detaching workloads, for CNI plugins that ask.
 pub fn cni(given: &Arc<Given>) -> Part {
     let given = given.clone();
+    let felix = Felix { node: given.config.name.clone(), acknowledger: given.acknowledger.clone() };
+    let felix: Arc<dyn cni_host::Dataplane> = Arc::new(felix);
     part("cni", move |shutdown| {
         let held = given.config.sockets.cni.as_ref().map(UnixListener::try_clone);
-        serve_cni(given.config.run.join(CNI_SOCKET), held, shutdown)
+        serve_cni(given.config.run.join(CNI_SOCKET), held, felix.clone(), shutdown)
     })
 }
 
@@ -104,16 +108,33 @@ async fn serve_store(
     result
 }
 
+/// Felix, as ADD waits for it.
+struct Felix {
+    node: String,
+    acknowledger: felix::Acknowledger,
+}
+
+impl cni_host::Dataplane for Felix {
+    fn node(&self) -> &str {
+        &self.node
+    }
+
+    fn in_force(&self, written: mvcc::Event) -> BoxFuture<'_, ()> {
+        Box::pin(self.acknowledger.in_force(written))
+    }
+}
+
 async fn serve_cni(
     socket: PathBuf,
     held: Option<std::io::Result<UnixListener>>,
+    felix: Arc<dyn cni_host::Dataplane>,
     shutdown: Shutdown,
 ) -> Result<(), String> {
     let listener = match held {
         Some(held) => held.map_err(words)?,
         None => cni_host::server::bind(&socket).map_err(words)?,
     };
-    cni_host::server::serve(listener, shutdown).await.map_err(words)
+    cni_host::server::serve(listener, Some(felix), shutdown).await.map_err(words)
 }
 
 async fn run_felix(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> {
@@ -132,6 +153,7 @@ async fn run_felix(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> 
         socket: config.run.join("felix.sock"),
         mtu_file: config.mtu_file.clone(),
         health: given.health.clone(),
+        acknowledger: given.acknowledger.clone(),
     };
     felix::run(felix, shutdown).await.map_err(words)
 }

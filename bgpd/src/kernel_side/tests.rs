@@ -105,12 +105,12 @@ async fn many_routes_go_in_batches_and_come_back_when_removed() {
         let to = format!("10.{}.{}.{}/32", n >> 16, (n >> 8) & 255, n & 255);
         side.fib_mut().unwrap().set(prefix(&to), 1024, via("192.0.2.9", link));
     }
-    until(&mut side, "all are in", |side| side.batch.is_none() && side.fib.is_in_sync()).await;
+    until(&mut side, "all are in", |side| side.batches.is_empty() && side.fib.is_in_sync()).await;
     assert_eq!(ours(&other).await.len(), count);
     let gone = route("10.0.0.5/32", Some("192.0.2.9"), link, PROTOCOL);
     good(&other, vec![Op::DelRoute(gone)]).await;
     side.next().await;
-    until(&mut side, "it is back", |side| side.batch.is_none() && side.fib.is_in_sync()).await;
+    until(&mut side, "it is back", |side| side.batches.is_empty() && side.fib.is_in_sync()).await;
     assert_eq!(ours(&other).await.len(), count);
 }
 
@@ -121,7 +121,7 @@ async fn without_a_fib_nothing_is_sent_and_next_hops_are_known() {
     let mut side = side(&world, false).await;
     assert!(side.fib_mut().is_none());
     side.push();
-    assert!(side.batch.is_none());
+    assert!(side.batches.is_empty());
     let resolution = side.tracker().want(ip("192.0.2.9"));
     assert!(matches!(resolution, Resolution::Via { .. }));
     assert_eq!(ours(&other).await.len(), 1, "what an earlier life left is not touched");
@@ -137,9 +137,9 @@ async fn routes_of_an_earlier_life_are_adopted() {
     let before = world.log().len();
     side.fib_mut().unwrap().set(prefix("10.1.0.0/26"), 1024, via("192.0.2.9", link));
     side.push();
-    assert!(side.batch.is_none());
+    assert!(side.batches.is_empty());
     settle(&mut side);
-    until(&mut side, "the other is gone", |side| side.batch.is_none() && side.fib.is_in_sync()).await;
+    until(&mut side, "the other is gone", |side| side.batches.is_empty() && side.fib.is_in_sync()).await;
     assert_eq!(world.log().len() - before, 1);
     assert_eq!(ours(&other).await.len(), 1);
 }
@@ -150,7 +150,7 @@ async fn a_refused_route_is_tried_again_by_itself() {
     let mut side = side(&world, true).await;
     world.plan(Fault::on_op(|op| matches!(op, Op::AddRoute(_)), Errno::ENETUNREACH).times(3));
     side.fib_mut().unwrap().set(prefix("10.1.0.0/26"), 1024, via("192.0.2.9", link));
-    until(&mut side, "it is in", |side| side.batch.is_none() && side.fib.is_in_sync()).await;
+    until(&mut side, "it is in", |side| side.batches.is_empty() && side.fib.is_in_sync()).await;
     assert_eq!(ours(&other).await.len(), 1);
 }
 
@@ -160,7 +160,7 @@ async fn a_link_that_goes_down_takes_routes_and_a_look_finds_out() {
     let mut side = side(&world, true).await;
     side.tracker().want(ip("192.0.2.9"));
     side.fib_mut().unwrap().set(prefix("10.1.0.0/26"), 1024, via("192.0.2.9", link));
-    until(&mut side, "it is in", |side| side.batch.is_none() && side.fib.is_in_sync()).await;
+    until(&mut side, "it is in", |side| side.batches.is_empty() && side.fib.is_in_sync()).await;
     side.tracker().changes();
     good(&other, vec![up("a", false)]).await;
     assert_eq!(ours(&other).await.len(), 0, "the kernel took it");
@@ -173,7 +173,7 @@ async fn a_link_that_goes_down_takes_routes_and_a_look_finds_out() {
     .await;
     good(&other, vec![up("a", true), Op::AddRoute(route("192.0.2.0/24", None, link, 2))]).await;
     until(&mut side, "it is back", |side| {
-        side.batch.is_none() && side.fib.is_in_sync() && side.tracker.changes().next_hops.len() == 1
+        side.batches.is_empty() && side.fib.is_in_sync() && side.tracker.changes().next_hops.len() == 1
     })
     .await;
     assert_eq!(ours(&other).await.len(), 1);
@@ -186,10 +186,10 @@ async fn somebody_elses_route_in_the_way_is_left_and_ours_waits() {
     let strange = Route { metric: Some(1024), ..route("10.1.0.0/26", Some("192.0.2.8"), link, 4) };
     good(&other, vec![Op::AddRoute(strange.clone())]).await;
     side.fib_mut().unwrap().set(prefix("10.1.0.0/26"), 1024, via("192.0.2.9", link));
-    until(&mut side, "it was refused", |side| side.fib.refused() == 1 && side.batch.is_none()).await;
+    until(&mut side, "it was refused", |side| side.fib.refused() == 1 && side.batches.is_empty()).await;
     assert_eq!(ours(&other).await.len(), 0);
     good(&other, vec![Op::DelRoute(strange)]).await;
-    until(&mut side, "the way is free", |side| side.batch.is_none() && side.fib.is_in_sync()).await;
+    until(&mut side, "the way is free", |side| side.batches.is_empty() && side.fib.is_in_sync()).await;
     assert_eq!(ours(&other).await.len(), 1);
 }
 

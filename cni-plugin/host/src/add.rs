@@ -10,7 +10,7 @@ use crate::failpoint::failpoint;
 use crate::host::{Host, NO_KUBERNETES};
 use crate::session::{self, Facts, Questions};
 use crate::undo::{Done, Undo};
-use crate::{gates, node, status};
+use crate::{acknowledge, gates, node, status};
 use cni_protocol::config::{CALICO_IPAM, DeviceType, HOST_LOCAL};
 use cni_protocol::delegate::{PodCidrs, put_pod_cidrs, wants_pod_cidrs};
 use cni_protocol::identity::Identity;
@@ -174,6 +174,7 @@ impl Job<'_> {
         if given.ips.is_empty() {
             return Err(CniError::internal("IPAM plugin returned missing IP config"));
         }
+        let dataplane = acknowledge::dataplane(self.host, self.request, &self.id);
         let addresses: Vec<IpAddr> = given.ips.iter().map(|ip| ip.address.addr).collect();
         let attachment = Attachment {
             netns: self.request.environment.netns.clone(),
@@ -185,6 +186,7 @@ impl Job<'_> {
             addresses: addresses.clone(),
             routes: self.container_routes(&given),
             forward: self.request.conf.allow_ip_forwarding,
+            host_routes: dataplane.is_none(),
         };
         let mac = attach(self.host, &attachment, undo).await?.to_string();
         let hosts: Vec<Prefixed> = addresses.into_iter().map(Prefixed::host).collect();
@@ -195,7 +197,11 @@ impl Job<'_> {
             interface: interface.clone(),
             mac: mac.clone(),
         };
-        endpoint::write(&self.store, &wanted, existing.as_ref(), self.profile.take(), undo).await?;
+        let written =
+            endpoint::write(&self.store, &wanted, existing.as_ref(), self.profile.take(), undo).await?;
+        if let (Some(dataplane), Some(written)) = (dataplane, written) {
+            acknowledge::wait(&*dataplane, written, self.request).await?;
+        }
         self.wait_for_policy(existing.as_ref()).await;
         let theirs =
             Interface { name: self.id.ifname.clone(), mac, mtu: self.mtu, sandbox: attachment.netns };

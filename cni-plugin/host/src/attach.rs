@@ -44,6 +44,8 @@ pub(crate) struct Attachment {
     pub(crate) routes: Vec<Prefixed>,
     /// Whether the container forwards.
     pub(crate) forward: bool,
+    /// Whether the host routes to the workload by this call; where an agent does, it has its policy ready first.
+    pub(crate) host_routes: bool,
 }
 
 impl Attachment {
@@ -155,8 +157,8 @@ async fn find(kernel: &Arc<dyn Kernel>, name: &str) -> Result<Link, CniError> {
 
 /// Brings the host's end up and routes the workload's addresses to it.
 async fn host_side(here: &dyn Kernel, link: &Link, wanted: &Attachment) -> Result<(), CniError> {
-    let routes: Vec<Route> =
-        wanted.addresses.iter().map(|address| to_workload(*address, link.index)).collect();
+    let routed = if wanted.host_routes { wanted.addresses.as_slice() } else { &[] };
+    let routes: Vec<Route> = routed.iter().map(|address| to_workload(*address, link.index)).collect();
     let mut ops = vec![set_up(link)];
     ops.extend(routes.iter().cloned().map(Op::AddRoute));
     let mut results = here.apply(ops, false).await.into_iter();

@@ -9,7 +9,7 @@ use cni_protocol::identity::Identity;
 use datastore::{ClientError, Datastore, Prepared, codec, identity, prepare_create, prepare_update};
 use model::v3::WorkloadEndpointSpec;
 use model::{Key, Kind, Resource};
-use mvcc::{DeleteRequest, KeyValue, Op, RangeRequest, Txn, TxnResponse};
+use mvcc::{DeleteRequest, Event, EventKind, KeyValue, Op, RangeRequest, Revision, Txn, TxnResponse};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -146,7 +146,7 @@ pub(crate) fn prepare_profile(id: &Identity) -> Result<Prepared, CniError> {
     prepare_create(profile).map_err(CniError::internal)
 }
 
-/// Writes the endpoint, and the profile if it is not there, in one request.
+/// Writes the endpoint, and the profile if it is not there, in one request; what the store will tell of it.
 ///
 /// # Errors
 /// When somebody else has written the endpoint meanwhile, or the store fails; what may have been written is in `undo`.
@@ -156,10 +156,12 @@ pub(crate) async fn write(
     existing: Option<&Existing>,
     profile: Option<Prepared>,
     undo: &mut Undo,
-) -> Result<(), CniError> {
+) -> Result<Option<Event>, CniError> {
     let prepared = wanted.prepare(existing).map_err(CniError::internal)?;
     let name = identity(Kind::WorkloadEndpoint, prepared.resource.namespace(), prepared.resource.name());
+    let mut written = None;
     if let Op::Put(put) = &prepared.op {
+        written = Some((prepared.key.clone(), put.value.clone()));
         // Before the request: one whose answer is lost may have been carried out.
         undo.push(Done::Endpoint {
             store: Arc::clone(store),
@@ -171,12 +173,17 @@ pub(crate) async fn write(
     let answer = send(store, prepared, profile).await?;
     if answer.succeeded {
         failpoint("cni-add-endpoint");
-        return Ok(());
+        return Ok(written.map(|(key, value)| put_at(key, value, answer.revision)));
     }
     Err(CniError::internal(match existing {
         Some(_) => ClientError::UpdateConflict { id: name, current: None },
         None => ClientError::AlreadyExists { id: name, detail: None, current: None },
     }))
+}
+
+fn put_at(key: Bytes, value: Bytes, revision: Revision) -> Event {
+    let kv = KeyValue { key, value, mod_revision: revision, create_revision: revision, version: 1, lease: 0 };
+    Event { kind: EventKind::Put, kv, prev: None }
 }
 
 /// Adds the network's profile to an endpoint that a container has already; nothing is written where it is there.

@@ -6,6 +6,7 @@ use crate::upgrade::HOST_LOCAL_STATE;
 use datastore::{ConnectConfig, ConnectError, Datastore};
 use futures::future::BoxFuture;
 use kernel::{Namespaces, SystemNamespaces};
+use mvcc::Event;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +21,17 @@ pub trait Stores: Send + Sync {
     /// # Errors
     /// In words for the user.
     fn connect<'a>(&'a self, variables: Variables<'a>) -> BoxFuture<'a, Result<Arc<dyn Datastore>, String>>;
+}
+
+/// What owns the host's side of workloads: routes and policy. An agent has one; `ocicat cni` alone has none and routes by
+/// itself.
+pub trait Dataplane: Send + Sync {
+    /// The node whose workloads it looks after.
+    fn node(&self) -> &str;
+
+    /// Waits until the endpoint that was written with this event is in force, and all that was written before it. The
+    /// caller has the bound.
+    fn in_force(&self, written: Event) -> BoxFuture<'_, ()>;
 }
 
 /// The surroundings of a call.
@@ -40,6 +52,8 @@ pub struct Host {
     pub hostname: String,
     /// Who executes other plugins.
     pub executor: Arc<dyn Executor>,
+    /// Who routes and judges, where it is not this call.
+    pub dataplane: Option<Arc<dyn Dataplane>>,
     /// Whether each call sets up the log its configuration asks for; an agent has one of its own.
     pub own_log: bool,
 }
@@ -60,6 +74,7 @@ impl Host {
             host_local_state: PathBuf::from(HOST_LOCAL_STATE),
             hostname: hostname.to_string_lossy().into_owned(),
             executor: Arc::new(SystemExecutor),
+            dataplane: None,
             own_log: true,
         }
     }

@@ -15,6 +15,7 @@
 //! has the table of steps with their failpoints. The kernel and the store are traits, so that all of this runs in
 //! memory, with failures at any step.
 
+mod acknowledge;
 mod add;
 mod address;
 mod attach;
@@ -42,7 +43,7 @@ mod undo;
 mod upgrade;
 
 pub use delegate::{Executor, SystemExecutor};
-pub use host::{Host, Stores, SystemStores};
+pub use host::{Dataplane, Host, Stores, SystemStores};
 pub use run::{Output, run};
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 mod connection;
 mod shared;
 
-use crate::host::{Host, Stores};
+use crate::host::{Dataplane, Host, Stores};
 use crate::run::{Output, run};
 use cni_protocol::handover::{Answer, Message};
 use cni_protocol::{CniError, Program};
@@ -66,11 +66,16 @@ fn is_served(path: &Path) -> bool {
     matches!(connect(socket.as_raw_fd(), &address), Ok(()) | Err(Errno::EAGAIN))
 }
 
-/// Answers calls until `shutdown` fires, and those that are under way to their end.
+/// Answers calls until `shutdown` fires, and those that are under way to their end. Where there is a dataplane, it routes to
+/// workloads, and ADD waits for it.
 ///
 /// # Errors
 /// The socket fails.
-pub async fn serve(listener: UnixListener, shutdown: Shutdown) -> Result<(), std::io::Error> {
+pub async fn serve(
+    listener: UnixListener,
+    dataplane: Option<Arc<dyn Dataplane>>,
+    shutdown: Shutdown,
+) -> Result<(), std::io::Error> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let stores: Arc<dyn Stores> = Arc::new(KeptStores::default());
@@ -84,9 +89,9 @@ pub async fn serve(listener: UnixListener, shutdown: Shutdown) -> Result<(), std
             () = shutdown.wait() => break,
             accepted = listener.accept() => accepted?,
         };
-        let stores = Arc::clone(&stores);
+        let (stores, dataplane) = (Arc::clone(&stores), dataplane.clone());
         tokio::spawn(async move {
-            answer(Connection::new(stream), stores).await;
+            answer(Connection::new(stream), stores, dataplane).await;
             drop(place);
         });
     }
@@ -97,7 +102,7 @@ pub async fn serve(listener: UnixListener, shutdown: Shutdown) -> Result<(), std
 }
 
 /// One call.
-async fn answer(connection: Connection, stores: Arc<dyn Stores>) {
+async fn answer(connection: Connection, stores: Arc<dyn Stores>, dataplane: Option<Arc<dyn Dataplane>>) {
     let output = match tokio::time::timeout(SAY, connection.call()).await {
         Ok(Ok((call, netns))) => {
             let connection = connection.clone();
@@ -106,6 +111,7 @@ async fn answer(connection: Connection, stores: Arc<dyn Stores>) {
                 namespaces: Arc::new(HandedOver::new(netns)),
                 stores,
                 executor: Arc::new(Remote(connection)),
+                dataplane,
                 own_log: false,
                 ..Host::system()
             };

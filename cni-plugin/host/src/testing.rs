@@ -1,6 +1,6 @@
 //! A host in memory: kernel, store, plugins.
 
-use crate::host::{Host, Stores, Variables};
+use crate::host::{Dataplane, Host, Stores, Variables};
 use crate::run::{Output, run};
 use cni_protocol::request::{self, Call};
 use cni_protocol::{Program, Request};
@@ -102,6 +102,7 @@ pub(crate) struct Node {
     pub(crate) client: Client,
     pub(crate) directory: tempfile::TempDir,
     pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) dataplane: Option<Arc<dyn Dataplane>>,
 }
 
 impl Node {
@@ -134,6 +135,7 @@ impl Node {
             disturbed,
             directory,
             variables: BTreeMap::new(),
+            dataplane: None,
         };
         node.plugin("calico-ipam", "exit 99");
         node
@@ -205,6 +207,7 @@ impl Node {
             host_local_state: self.directory.path().join("host-local"),
             hostname: "Gold-Host".into(),
             executor: Arc::new(crate::SystemExecutor),
+            dataplane: self.dataplane.clone(),
             own_log: true,
         }
     }

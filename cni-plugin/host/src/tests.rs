@@ -1,5 +1,6 @@
 //! Whole calls on a host in memory.
 
+mod acknowledge;
 mod add;
 mod azure;
 mod del;

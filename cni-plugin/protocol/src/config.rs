@@ -13,6 +13,8 @@ pub const MTU_FILE: &str = "/var/lib/calico/mtu";
 pub const IPAM_LOCK_FILE: &str = "/var/run/calico/ipam.lock";
 /// Default of `endpoint_status_dir`.
 pub const ENDPOINT_STATUS_DIR: &str = "/var/run/calico/endpoint-status";
+/// Default of `dataplane_timeout_seconds`.
+pub const DATAPLANE_TIMEOUT_SECONDS: u32 = 10;
 /// The IPAM type that is done here.
 pub const CALICO_IPAM: &str = "calico-ipam";
 /// The IPAM type whose routes a pod gets instead of the default route.
@@ -88,6 +90,11 @@ pub struct NetConf {
     pub policy_setup_timeout_seconds: i64,
     /// `endpoint_status_dir`
     pub endpoint_status_dir: String,
+    /// `dataplane_timeout_seconds` (ours): how long ADD waits until the agent's dataplane has the workload in force; 0 for
+    /// not at all.
+    pub dataplane_timeout_seconds: u32,
+    /// `dataplane_timeout_action` (ours)
+    pub dataplane_timeout_action: TimeoutAction,
     /// Labels of Mesos, without the namespace.
     pub labels: Vec<(String, String)>,
     /// The namespace among the labels of Mesos.
@@ -104,6 +111,16 @@ pub enum DeviceType {
     Netkit,
     /// Anything else, refused when a device is needed.
     Unknown(String),
+}
+
+/// `dataplane_timeout_action`: what becomes of an ADD whose workload is not in force in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TimeoutAction {
+    /// Empty or `fail`: it is taken back, and the runtime tries again.
+    #[default]
+    Fail,
+    /// `proceed`: it succeeds. No packet passes before policy is in force all the same.
+    Proceed,
 }
 
 /// Keys that begin with `log_`.
@@ -202,6 +219,13 @@ impl NetConf {
             readiness_gates: root.texts("readiness_gates")?,
             policy_setup_timeout_seconds: root.number("policy_setup_timeout_seconds")?.unwrap_or(0),
             endpoint_status_dir: or_default(root.text("endpoint_status_dir")?, ENDPOINT_STATUS_DIR),
+            dataplane_timeout_seconds: bounded(&root, "dataplane_timeout_seconds", 0, 3_600)?
+                .unwrap_or(DATAPLANE_TIMEOUT_SECONDS),
+            dataplane_timeout_action: match root.text("dataplane_timeout_action")?.as_str() {
+                "" | "fail" => TimeoutAction::Fail,
+                "proceed" => TimeoutAction::Proceed,
+                _ => return Err(root.refuse("dataplane_timeout_action", "\"fail\" or \"proceed\"")),
+            },
             labels,
             labels_namespace,
             raw,

@@ -115,6 +115,8 @@ pub async fn run(args: &RunArgs, global: &Global, env: session::Environment<'_>)
         socket: args.socket.clone(),
         mtu_file: MTU_FILE.into(),
         health: Health::default(),
+        // a process of its own: nobody else writes in it
+        acknowledger: felix::Acknowledger::default(),
     };
     felix::run(config, shutdown).await.map_err(failed)
 }

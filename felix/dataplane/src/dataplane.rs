@@ -173,6 +173,12 @@ impl Dataplane {
         self.enforced
     }
 
+    /// Whether an endpoint works as it was when [`Dataplane::apply`] began: its routes and its policy are in the kernel. What
+    /// the kernel refuses of others does not matter.
+    pub fn is_in_force(&self, endpoint: &EndpointKey) -> bool {
+        self.nft.is_settled() && self.endpoints.status(endpoint) == Some(Status::Up)
+    }
+
     /// What the kernel refuses, with its words.
     pub fn refused(&self) -> impl Iterator<Item = (String, &str)> {
         self.nft.refused()

@@ -138,6 +138,11 @@ impl Endpoints {
         self.statuses.iter().map(|(key, status)| (key, *status)).filter(|(_, status)| *status != Status::Up)
     }
 
+    /// The status it had when it was looked at last; `None` for one that is not there.
+    pub fn status(&self, key: &EndpointKey) -> Option<Status> {
+        self.statuses.get(key).copied()
+    }
+
     /// How many have each status.
     pub fn count(&self, status: Status) -> usize {
         self.statuses.values().filter(|known| **known == status).count()

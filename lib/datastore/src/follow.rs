@@ -9,6 +9,7 @@
 
 use crate::pages::Pages;
 use crate::{Datastore, Link, StoreError};
+use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, BoxStream, SelectAll, StreamExt};
 use mvcc::{Event, KeyRange, RangeRequest, RangeResponse, Revision, WatchRequest, WatchResponse};
@@ -59,6 +60,8 @@ pub struct Follow {
     listing: Option<Listing>,
     /// Consumers were told part of a list, and not yet the rest.
     half: bool,
+    /// Writes of this process that the stream has not reached yet.
+    awaited: Vec<(Bytes, Revision)>,
     /// First and longest pause, and the next one.
     pauses: (Duration, Duration),
     pause: Duration,
@@ -101,6 +104,7 @@ impl Follow {
             open: Vec::new(),
             listing: None,
             half: false,
+            awaited: Vec::new(),
             pauses: PAUSES,
             pause: PAUSES.0,
         }
@@ -123,9 +127,28 @@ impl Follow {
         self.store.link()
     }
 
-    /// Writes of this process, see [`Syncer::wrote`].
+    /// Writes of this process, see [`Syncer::wrote`]. When the stream reaches them, [`Follow::next`] says so, even with
+    /// nothing to tell.
     pub fn wrote(&mut self, events: impl IntoIterator<Item = Event>) -> Output {
+        let events: Vec<Event> = events.into_iter().collect();
+        let of = |event: &Event| (event.kv.key.clone(), event.kv.mod_revision);
+        let syncer = &self.syncer;
+        self.awaited.extend(events.iter().map(of).filter(|(key, at)| syncer.reached(key) < *at));
         Output { more: self.half, ..self.syncer.wrote(events) }
+    }
+
+    /// Whether consumers were told all that was written up to `revision`: everywhere, where one watch covers all roots, and
+    /// else in the root of `key`.
+    pub fn has_reached(&self, key: &[u8], revision: Revision) -> bool {
+        self.syncer.reached(key) >= revision
+    }
+
+    /// Whether the stream has reached a write of this process since it was asked last.
+    fn reached(&mut self) -> bool {
+        let before = self.awaited.len();
+        let syncer = &self.syncer;
+        self.awaited.retain(|(key, at)| syncer.reached(key) < *at);
+        before != self.awaited.len()
     }
 
     /// The next changes; waits for them. Nothing is lost when the returned future is dropped.
@@ -181,7 +204,8 @@ impl Follow {
                     Watched::Root(root) => self.syncer.watched(root, message),
                     Watched::All => self.syncer.watched_together(message),
                 };
-                Ok((!output.changes.is_empty()).then_some(output))
+                let reached = !self.awaited.is_empty() && self.reached();
+                Ok((reached || !output.changes.is_empty()).then_some(output))
             }
             Some((watched, Some(Err(StoreError::Compacted { .. })))) => {
                 match watched {
@@ -270,7 +294,8 @@ impl Follow {
         } else {
             self.ask(root, pages);
         }
-        let tell = !output.changes.is_empty() || output.became_in_sync || (last && self.half);
+        let reached = last && self.reached();
+        let tell = reached || !output.changes.is_empty() || output.became_in_sync || (last && self.half);
         if tell {
             self.half = output.more;
         }

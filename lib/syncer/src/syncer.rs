@@ -145,6 +145,12 @@ impl Syncer {
         self.roots.iter().map(|root| root.floor).min().unwrap_or_default()
     }
 
+    /// Consumers were told everything that was written up to this revision of the root that holds `key`; where one watch
+    /// covers all roots, of all of them. 0 for a key of no root.
+    pub fn reached(&self, key: &[u8]) -> Revision {
+        self.root_of(key).map_or(0, |root| root.floor)
+    }
+
     /// The newest revision that was heard of, of any root.
     pub fn newest(&self) -> Revision {
         self.roots.iter().map(|root| root.floor.max(root.paged)).max().unwrap_or_default()

@@ -20,7 +20,7 @@ fn served<T: Send + 'static>(work: impl FnOnce(&Path) -> T + Send + 'static) -> 
     runtime.block_on(async {
         let listener = bind(&path).unwrap();
         let shutdown = Shutdown::default();
-        let server = tokio::spawn(serve(listener, shutdown.clone()));
+        let server = tokio::spawn(serve(listener, None, shutdown.clone()));
         let done = tokio::task::spawn_blocking({
             let path = path.clone();
             move || work(&path)

@@ -178,8 +178,10 @@ fn a_workload_comes_works_stops_works_again_and_goes() {
         rig.give(workload("a", "cali1", &["10.0.0.1", "fd00::1"]), 1).await;
         assert_eq!(rig.dataplane.take_statuses(), [(key("a"), Some(Status::Down))]);
         assert_eq!(rig.dataplane.enforced(), Some(1), "there is nothing the kernel could take");
+        assert!(!rig.dataplane.is_in_force(&key("a")), "there is no interface");
         rig.interface("cali1").await;
         rig.settle().await;
+        assert!(rig.dataplane.is_in_force(&key("a")) && !rig.dataplane.is_in_force(&key("b")));
         let routes = ["10.0.0.1/32 cali1 proto 80 metric 1024", "fd00::1/128 cali1 proto 80 metric 1024"];
         assert_eq!(rig.routes().await, routes);
         assert_eq!(rig.dataplane.take_statuses(), [(key("a"), Some(Status::Up))]);

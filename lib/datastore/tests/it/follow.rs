@@ -108,6 +108,40 @@ async fn lists_then_changes() {
     }
 }
 
+/// Where one watch covers all, what was written before an own write is known when the stream reaches it; that is said even
+/// though the write itself is no news.
+#[tokio::test]
+async fn an_own_write_is_said_to_be_reached() {
+    for subject in subjects() {
+        let (store, name) = (Arc::clone(&subject.store), subject.name);
+        let mut follow = Follow::together(Arc::clone(&store), roots());
+        let mut state = State::new();
+        put(&*store, "/a/x", "1").await;
+        catch_up(&mut follow, &mut state, &*store).await;
+        put(&*store, "/a/before", "2").await;
+        let revision = put(&*store, "/b/own", "3").await;
+        let kv = KeyValue {
+            key: "/b/own".into(),
+            value: "3".into(),
+            create_revision: revision,
+            mod_revision: revision,
+            version: 1,
+            lease: 0,
+        };
+        let told = follow.wrote([Event { kind: EventKind::Put, kv, prev: None }]);
+        assert_eq!(told.changes.len(), 1, "{name}");
+        apply(&mut state, told);
+        let mut outputs = 0;
+        while !follow.has_reached(b"/b/own", revision) {
+            let next = tokio::time::timeout(Duration::from_secs(60), follow.next()).await;
+            apply(&mut state, next.expect("the stream goes on"));
+            outputs += 1;
+        }
+        assert!((1..=2).contains(&outputs), "{name}: {outputs}");
+        assert_eq!(state, stored(&*store).await, "{name}");
+    }
+}
+
 /// A memory store whose requests fail by plan, and whose watches break after a few messages.
 #[derive(Clone)]
 struct Shaky {

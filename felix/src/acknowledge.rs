@@ -1,0 +1,176 @@
+//! Endpoints that another part of this process has written, and waits for.
+//!
+//! The loop is told of the write at once, not only by the watch, and answers when the endpoint is in force together with
+//! everything that was written before it. The place where to ask outlives the loop: who asks while it is started again waits
+//! for the next one.
+
+use bytes::Bytes;
+use felix_calc::endpoint::EndpointKey;
+use model::{Key, Kind};
+use mvcc::{Event, KeyValue, Revision};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Writes that may wait for the loop.
+const WAITING: usize = 256;
+/// Between two looks for a loop that is started again.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// A write, and where the answer goes.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) written: Event,
+    pub(crate) answer: oneshot::Sender<()>,
+}
+
+/// Where to ask, for whoever writes endpoints of this node in the agent's own process.
+#[derive(Debug, Clone, Default)]
+pub struct Acknowledger(Arc<Mutex<Option<mpsc::Sender<Asked>>>>);
+
+impl Acknowledger {
+    /// Waits until the endpoint written at `written.kv.mod_revision` is in force on this node, and with it all that was
+    /// written before. Waits without an end while it cannot be, or no agent runs: the caller has the bound.
+    pub async fn in_force(&self, written: Event) {
+        loop {
+            let (answer, told) = oneshot::channel();
+            let asked = Asked { written: written.clone(), answer };
+            let asking = self.place().clone();
+            if let Some(asking) = asking
+                && asking.send(asked).await.is_ok()
+                && told.await.is_ok()
+            {
+                return;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// A loop begins: it is asked from now on.
+    pub(crate) fn open(&self) -> mpsc::Receiver<Asked> {
+        let (asking, asked) = mpsc::channel(WAITING);
+        *self.place() = Some(asking);
+        asked
+    }
+
+    fn place(&self) -> std::sync::MutexGuard<'_, Option<mpsc::Sender<Asked>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Those whose endpoints are not in force yet.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting(Vec<One>);
+
+#[derive(Debug)]
+struct One {
+    endpoint: EndpointKey,
+    key: Bytes,
+    revision: Revision,
+    /// The dataplane was told all that was written before.
+    told: bool,
+    answer: oneshot::Sender<()>,
+}
+
+impl Waiting {
+    /// One more; what is no workload's endpoint has no answer.
+    pub(crate) fn push(&mut self, written: &Event, answer: oneshot::Sender<()>) {
+        let KeyValue { key, mod_revision: revision, .. } = &written.kv;
+        let path = String::from_utf8_lossy(key);
+        if let Some(Key::Resource { kind: Kind::WorkloadEndpoint, namespace, name }) = Key::parse(&path) {
+            let endpoint = EndpointKey::Workload(namespace, name);
+            self.0.push(One { endpoint, key: key.clone(), revision: *revision, told: false, answer });
+        }
+    }
+
+    /// The dataplane is told what is known: up to these revisions, key by key.
+    pub(crate) fn told(&mut self, reached: impl Fn(&[u8], Revision) -> bool) {
+        self.0.iter_mut().for_each(|one| one.told |= reached(&one.key, one.revision));
+    }
+
+    /// Answers those that are in force by now, and forgets those who do not wait any more.
+    pub(crate) fn answer(&mut self, in_force: impl Fn(&EndpointKey) -> bool) {
+        for one in std::mem::take(&mut self.0) {
+            if one.answer.is_closed() {
+                continue;
+            }
+            match one.told && in_force(&one.endpoint) {
+                // who asked may have gone just now
+                true => drop(one.answer.send(())),
+                false => self.0.push(one),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+    use mvcc::EventKind;
+
+    const KEY: &str = "/calico/resources/v3/projectcalico.org/workloadendpoints/shop/node-cni-c-eth0";
+
+    fn written(revision: Revision) -> Event {
+        let kv = KeyValue {
+            key: KEY.into(),
+            value: Bytes::new(),
+            create_revision: revision,
+            mod_revision: revision,
+            version: 1,
+            lease: 0,
+        };
+        Event { kind: EventKind::Put, kv, prev: None }
+    }
+
+    fn endpoint() -> EndpointKey {
+        EndpointKey::Workload("shop".into(), "node-cni-c-eth0".into())
+    }
+
+    #[test]
+    fn answered_when_the_stream_has_come_so_far_and_the_endpoint_works() {
+        let mut waiting = Waiting::default();
+        let (answer, mut told) = oneshot::channel();
+        waiting.push(&written(7), answer);
+        let reached = |revision: Revision| move |_: &[u8], wanted: Revision| revision >= wanted;
+        waiting.told(reached(6));
+        waiting.answer(|_| true);
+        assert!(told.try_recv().is_err(), "a policy of revision 6 may still be on its way");
+        waiting.told(reached(7));
+        waiting.answer(|key| *key != endpoint());
+        assert!(told.try_recv().is_err(), "its route is not there");
+        waiting.answer(|key| *key == endpoint());
+        assert_eq!(told.try_recv(), Ok(()));
+        assert!(waiting.0.is_empty());
+    }
+
+    #[test]
+    fn who_has_gone_is_forgotten() {
+        let mut waiting = Waiting::default();
+        let (answer, told) = oneshot::channel();
+        waiting.push(&written(7), answer);
+        drop(told);
+        waiting.answer(|_| false);
+        assert!(waiting.0.is_empty());
+    }
+
+    #[tokio::test]
+    async fn the_next_loop_is_asked_when_one_ends_without_an_answer() {
+        let acknowledger = Acknowledger::default();
+        let mut asking = Box::pin(acknowledger.in_force(written(7)));
+        assert!(asking.as_mut().now_or_never().is_none(), "no loop yet");
+        for answered in [false, true] {
+            let mut asked = acknowledger.open();
+            let receiving = tokio::time::timeout(Duration::from_secs(10), asked.recv());
+            let asked = tokio::select! {
+                () = &mut asking => panic!("nobody answered"),
+                asked = receiving => asked.unwrap().unwrap(),
+            };
+            assert_eq!(asked.written.kv.mod_revision, 7);
+            if answered {
+                asked.answer.send(()).unwrap();
+            }
+        }
+        tokio::time::timeout(Duration::from_secs(10), asking).await.unwrap();
+    }
+}

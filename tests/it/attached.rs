@@ -1,0 +1,221 @@
+//! What ADD promises where an agent runs: policy is in force before the first packet, and is not waited for after it.
+
+use nix::sys::signal::Signal;
+use ocicat_tests::binaries::{Build, programs};
+use ocicat_tests::node::{Container, NAME, Node, PLUGINS};
+use ocicat_tests::process::{Background, tool, wait_for};
+use ocicat_tests::sandbox::{self, in_netns};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Where the agent's words go.
+const LOG: &str = "/run/agent.log";
+/// Workloads that come and go.
+const WORKLOADS: u32 = 200;
+/// The port that policy allows, and one that it does not.
+const ALLOWED: u16 = 53;
+const DENIED: u16 = 54;
+/// Between two packets of a workload to each port.
+const BETWEEN: Duration = Duration::from_micros(250);
+
+/// Where policies are stored.
+const POLICIES: &str = "/calico/resources/v3/projectcalico.org/globalnetworkpolicies/";
+
+fn agent() -> anyhow::Result<Background> {
+    let mut command = Command::new(Path::new(PLUGINS).join("ocicat"));
+    command.args(["node", "run", "--name", NAME]).env("ETCD_ENDPOINTS", "http://127.0.0.1:2379");
+    let agent = Background::start_logging(command, Path::new(LOG))?;
+    wait_for("the agent", PATIENCE, || {
+        let status = Command::new(Path::new(PLUGINS).join("ocicat")).args(["status", "-o", "json"]).output();
+        let status: Value = serde_json::from_slice(&status.ok()?.stdout).ok()?;
+        (status["waiting"] == "" && status["enforcedRevision"] != 0).then_some(())
+    })?;
+    Ok(agent)
+}
+
+fn eth0() -> anyhow::Result<()> {
+    for line in
+        ["link add eth0 type veth peer name far", "addr add 192.0.2.11/24 dev eth0", "link set eth0 up"]
+    {
+        tool("ip", &line.split(' ').collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
+/// Every workload may send to, and hear, the others on one port alone.
+const ONE_PORT: &str = "
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: one-port}
+spec:
+  selector: has(net-a)
+  ingress: [{action: Allow, protocol: UDP, source: {selector: has(net-a)}, destination: {ports: [53]}}]
+  egress: [{action: Allow, protocol: UDP, destination: {selector: has(net-a), ports: [53]}}]
+";
+
+/// Policies that come and change without a pause, and say nothing about the traffic here.
+fn churn(node: &Node, over: &AtomicBool) -> anyhow::Result<u32> {
+    let mut changes = 0;
+    while !over.load(Ordering::Relaxed) {
+        let name = format!("other-{}", changes % 7);
+        let net = format!("198.18.{}.0/24", changes % 256);
+        let policy = json!({
+            "apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkPolicy",
+            "metadata": {"name": format!("default.{name}"), "uid": "3c0ffee0-0000-4000-8000-000000000001"},
+            "spec": {"tier": "default", "order": 10, "selector": "all()", "types": ["Ingress"],
+                "ingress": [{"action": "Deny", "source": {"nets": [net]}}]}
+        });
+        node.server().client.put(&format!("{POLICIES}default.{name}"), &policy.to_string())?;
+        changes += 1;
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(changes)
+}
+
+/// Of which workload, and which of its packets.
+type Packet = (u32, u32);
+
+/// Packets that arrived at a port, in the order in which they did.
+fn listen(port: u16, arrived: &Mutex<Vec<(Packet, Instant)>>, over: &AtomicBool) -> anyhow::Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
+    socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+    let mut bytes = [0; 8];
+    while !over.load(Ordering::Relaxed) {
+        let Ok(8) = socket.recv(&mut bytes) else { continue };
+        let number = |part: &[u8]| u32::from_be_bytes(part.try_into().unwrap());
+        arrived.lock().unwrap().push(((number(&bytes[..4]), number(&bytes[4..])), Instant::now()));
+    }
+    Ok(())
+}
+
+/// Sends to both ports from before there is an interface until `over`; when each packet left that did.
+fn send(workload: u32, server: IpAddr, over: &AtomicBool) -> anyhow::Result<Vec<Instant>> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    let mut left = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        let number = u32::try_from(left.len())?;
+        let packet = [workload.to_be_bytes(), number.to_be_bytes()].concat();
+        let now = Instant::now();
+        if socket.send_to(&packet, SocketAddr::new(server, ALLOWED)).is_ok() {
+            left.push(now);
+        }
+        let _ = socket.send_to(&packet, SocketAddr::new(server, DENIED));
+        thread::sleep(BETWEEN);
+    }
+    Ok(left)
+}
+
+fn four(addresses: &[IpAddr]) -> IpAddr {
+    *addresses.iter().find(|address| address.is_ipv4()).expect("an IPv4 address")
+}
+
+#[test]
+fn policy_is_in_force_from_the_first_packet_and_is_not_waited_for_after_add() {
+    sandbox::within("host", programs(Build::Plain).unwrap(), || {
+        eth0()?;
+        let node = Node::start()?;
+        node.apply(ONE_PORT)?;
+        let agent = agent()?;
+        let listener = Container::start("listener")?;
+        let server = four(&node.add(&listener)?);
+        let (allowed, denied) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| -> anyhow::Result<()> {
+            let _ends = Ends(&over);
+            for (port, arrived) in [(ALLOWED, &allowed), (DENIED, &denied)] {
+                let over = &over;
+                scope.spawn(move || in_netns("listener", || listen(port, arrived, over)).unwrap().unwrap());
+            }
+            let churning = scope.spawn(|| churn(&node, &over));
+            let mut first = Vec::new();
+            for number in 0..WORKLOADS {
+                first.push(one(&node, number, server, &allowed)?);
+            }
+            first.sort();
+            println!(
+                "after ADD the first packet took {:?} in the median, {:?} at most",
+                first[first.len() / 2],
+                first.last()
+            );
+            over.store(true, Ordering::Relaxed);
+            let changes = churning.join().unwrap()?;
+            assert!(changes > WORKLOADS, "only {changes} changes of policy are no churn");
+            Ok(())
+        })?;
+        let denied = denied.into_inner().unwrap();
+        assert!(denied.is_empty(), "{} packets got past the policy: {:?}", denied.len(), denied.first());
+        assert!(
+            !fs::read_to_string(LOG)?.contains("are not in force"),
+            "an ADD was not acknowledged in time"
+        );
+        node.del(&listener)?;
+        node.assert_whole("all are gone")?;
+        agent.signal(Signal::SIGTERM)?;
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// Whatever happens, nobody goes on.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A workload comes, sends all the time, and goes; how long after ADD its first packet took to arrive.
+fn one(
+    node: &Node,
+    number: u32,
+    server: IpAddr,
+    arrived: &Mutex<Vec<(Packet, Instant)>>,
+) -> anyhow::Result<Duration> {
+    let container = Container::start(&format!("w{number}"))?;
+    let over = AtomicBool::new(false);
+    let (returned, left) = thread::scope(|scope| -> anyhow::Result<_> {
+        let ends = Ends(&over);
+        let sending = scope.spawn(|| in_netns(&container.netns, || send(number, server, &over)));
+        node.add(&container)?;
+        let returned = Instant::now();
+        // Some more packets, of which none may be missing.
+        thread::sleep(Duration::from_millis(10));
+        drop(ends);
+        Ok((returned, sending.join().unwrap()??))
+    })?;
+    let sent_after: BTreeSet<Packet> =
+        (0..).zip(&left).filter(|(_, left)| **left > returned).map(|(packet, _)| (number, packet)).collect();
+    assert!(!sent_after.is_empty(), "nothing was sent after ADD");
+    let missing = || {
+        let arrived = arrived.lock().unwrap();
+        let arrived: BTreeSet<Packet> = arrived.iter().map(|(packet, _)| *packet).collect();
+        sent_after.difference(&arrived).count()
+    };
+    let all = wait_for("all packets", Duration::from_secs(2), || (missing() == 0).then_some(()));
+    assert!(
+        all.is_ok(),
+        "{} of {} packets sent after ADD {number} are lost: {}",
+        missing(),
+        sent_after.len(),
+        fs::read_to_string(LOG)?
+    );
+    let arrived = arrived.lock().unwrap();
+    let first = arrived.iter().find(|(packet, _)| sent_after.contains(packet)).map(|(_, at)| *at);
+    let before = arrived.iter().any(|((workload, _), at)| *workload == number && *at < returned);
+    drop(arrived);
+    node.del(&container)?;
+    sandbox::del_netns(&container.netns)?;
+    let took = first.map(|at| at.saturating_duration_since(returned)).unwrap_or_default();
+    Ok(if before { Duration::ZERO } else { took })
+}
