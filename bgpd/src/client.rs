@@ -5,6 +5,7 @@ use crate::proto::{
     ExplainRequest, ExplainResponse, Peer, PeersRequest, Route, RoutesRequest, StatusRequest, StatusResponse,
 };
 pub use observe::client::ClientError;
+use observe::proto::HealthResponse;
 use std::path::Path;
 use tonic::transport::Channel;
 
@@ -42,6 +43,14 @@ impl Client {
     /// The connection is lost.
     pub async fn status(&mut self) -> Result<StatusResponse, ClientError> {
         Ok(self.bgp.status(StatusRequest {}).await?.into_inner())
+    }
+
+    /// Whether the parts of its process live and are ready.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub async fn health(&self) -> Result<HealthResponse, ClientError> {
+        self.process.health().await
     }
 
     /// All sessions.

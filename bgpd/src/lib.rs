@@ -68,6 +68,9 @@ pub struct Config {
     pub health: Health,
 }
 
+/// The name it reports under.
+pub const HEALTH: &str = "bgpd";
+
 /// Why a speaker cannot run, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -91,7 +94,7 @@ pub enum RunError {
 /// What it cannot do without: the kernel, sockets, its local socket.
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
     let health = config.health.clone();
-    let reporter = health.register("bgpd", None);
+    let reporter = health.register(HEALTH, None);
     let metrics = Metrics::of_process();
     let mut socket = LocalSocket::bind(&config.socket, health, metrics).await?;
     let (questions, asked) = mpsc::channel(QUESTIONS);

@@ -2,12 +2,17 @@
 
 use cni_host::{Host, Output, run};
 use cni_protocol::{CniError, Program, error::code};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 /// More than any configuration; who sends more gets an error instead of our memory.
 const MOST_INPUT: u64 = 16 * 1024 * 1024;
+
+/// Whether this word names a plugin.
+pub fn is_plugin(word: &OsStr) -> bool {
+    word.to_str().and_then(Program::parse).is_some()
+}
 
 /// Runs the plugin named by the first argument, with the others as its own. It speaks to a container runtime: errors
 /// go to standard output as CNI errors.
@@ -15,7 +20,9 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
     let mut args = args.into_iter().map(|arg| arg.to_string_lossy().into_owned());
     let name = args.next().unwrap_or_default();
     let Some(program) = Program::parse(&name) else {
-        eprintln!("ocicat cni: unknown plugin {name:?}; use: ocicat cni calico|calico-ipam");
+        eprintln!(
+            "ocicat cni: unknown word {name:?}; use: ocicat cni install|uninstall, or calico|calico-ipam"
+        );
         return ExitCode::FAILURE;
     };
     let args: Vec<String> = args.collect();

@@ -1,8 +1,8 @@
 //! Everything a person types: the verbs of `calicoctl` under the name `ocicat`, the lab, and the entry the thin CNI
 //! binary executes.
 //!
-//! `main` looks at the program's name first (called as `calicoctl` it answers as calicoctl does), then at the one
-//! word that must be fast (`cni`), and only then builds the command tree. A verb writes to an [`io::Io`] and ends
+//! `main` looks at the program's name first (called as `calicoctl` it answers as calicoctl does), then at the
+//! words that must be fast (`cni calico`), and only then builds the command tree. A verb writes to an [`io::Io`] and ends
 //! with an [`io::Failure`] or without one; nothing below `main` prints or exits by itself.
 //! Source of texts and exit codes: `calicoctl.md` of the contract.
 
@@ -11,6 +11,7 @@ mod bgpd_command;
 mod cascade;
 mod cli;
 mod cni;
+mod cni_install;
 mod crud;
 mod datastore_command;
 mod felix_command;
@@ -25,6 +26,7 @@ mod node_command;
 mod persona;
 mod print;
 mod session;
+mod status_command;
 mod tally;
 mod verbs;
 mod version;
@@ -38,7 +40,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().collect();
     let persona = Persona::of_program(args.first());
-    if persona == Persona::Ocicat && args.get(1).is_some_and(|word| word == "cni") {
+    let is_plugin = args.get(2).is_some_and(|word| cni::is_plugin(word));
+    if persona == Persona::Ocicat && args.get(1).is_some_and(|word| word == "cni") && is_plugin {
         return cni::main(args.split_off(2));
     }
     let mut io = Io::standard();

@@ -2,7 +2,7 @@
 //! Source: `calicoctl.md` §7 and `bgp.md` §13 of the contract.
 
 mod bird;
-mod run;
+pub mod run;
 
 use crate::cli::{Global, NodeCommand};
 use crate::io::{Failure, Io};
@@ -53,7 +53,7 @@ pub async fn run(
 ) -> Result<(), Failure> {
     match command {
         NodeCommand::Status { socket, output } => status(socket, output, io).await,
-        NodeCommand::Run(args) => run::run(args, global, env, io).await,
+        NodeCommand::Run(args) => run::explain(args, global, env, io).await,
         NodeCommand::Unknown(_) => Ok(()),
     }
 }

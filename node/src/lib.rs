@@ -10,20 +10,28 @@
 //! * [`run`]: the whole of it; [`explain`]: what it would decide, and why, without doing it.
 //! * `register`: what `calico/node` writes when a node starts.
 //! * [`supervise`]: parts beside each other; one that panics or ends is reported and started again, the others go on.
+//! * [`parent`], [`Sockets`]: sockets that outlive the agent. [`Notifier`]: what a service manager is told.
 //! * `parts`: which there are, and how each is started. `inventory`: what the host has. `lock`: one agent a node.
 
+mod backoff;
 mod explain;
 mod inventory;
 mod lock;
+mod notify;
+pub mod parent;
 mod parts;
 mod register;
+mod sockets;
 pub mod supervise;
 
 pub use explain::explain;
 pub use lock::LockError;
+pub use notify::{Notifier, NotifyError};
+pub use sockets::{Sockets, SocketsError};
 
 use bgpd::RouterId;
 use datastore::ConnectError;
+use felix_config::settings::MAIN_LOOP;
 use kernel::{KernelError, Namespaces};
 use node_startup::settings::SettingErrors;
 use node_startup::{Choice, Settings, Variables};
@@ -34,6 +42,7 @@ use register::{RegisterError, Registrar};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use supervise::Supervisor;
 
 /// Where the parts' sockets and the agent's lock lie.
 pub const RUN: &str = "/run/ocicat";
@@ -65,6 +74,10 @@ pub struct Config {
     pub embedded: Option<PathBuf>,
     /// How the datastore is reached, where it is not our own.
     pub connection: datastore::ConnectConfig,
+    /// Sockets that somebody holds for the agent.
+    pub sockets: Sockets,
+    /// Who wants to know how the agent is.
+    pub notifier: Option<Notifier>,
     /// Network namespaces: each part opens the kernel of its own on its own thread.
     pub namespaces: Arc<dyn Namespaces>,
     /// Where sockets and lock lie.
@@ -121,26 +134,54 @@ pub enum RunError {
 ///
 /// # Errors
 /// What it cannot do without, or must not do: see [`RunError`].
-pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
+pub async fn run(mut config: Config, shutdown: Shutdown) -> Result<(), RunError> {
     let settings = Settings::read(&config.variables)?;
     let router_id = config.variables.get(ROUTER_ID).unwrap_or_default();
     let router_id = RouterId::parse(router_id).ok_or_else(|| RunError::RouterId(router_id.to_owned()))?;
     for (name, line) in config.variables.unknown() {
         tracing::warn!(name, line, "the file sets a variable that nobody reads");
     }
-    let _lock = lock::take(&config.run)?;
+    let _lock = lock::take(&config.run, lock::AGENT)?;
     let health = Health::default();
-    let mut supervisor = supervise::Supervisor::new(health.clone(), shutdown.clone());
+    let mut supervisor = Supervisor::new(health.clone(), shutdown.clone());
     let connection = match &config.embedded {
         Some(directory) => {
-            supervisor.start(parts::store(directory.clone())).map_err(RunError::Part)?;
+            let held = config.sockets.datastore.take();
+            supervisor.start(parts::store(directory.clone(), held)).map_err(RunError::Part)?;
             parts::embedded_connection()
         }
         None => config.connection.clone(),
     };
     let store = datastore::connect(&connection)?;
     let registrar = Registrar::new(&config, &settings, store)?;
-    let registered = register_first(&registrar, &settings, &shutdown).await?;
+    let parts: &[&str] = if settings.networking { &[MAIN_LOOP, bgpd::HEALTH] } else { &[MAIN_LOOP] };
+    let notifier = config.notifier.take();
+    let told = async {
+        if let Some(notifier) = notifier {
+            notifier.run(health.clone(), parts, shutdown.clone()).await;
+        }
+    };
+    let works = async {
+        let worked = work(config, connection, router_id, &settings, &registrar, &mut supervisor).await;
+        shutdown.trigger("the agent has ended");
+        worked
+    };
+    let (worked, ()) = futures::join!(works, told);
+    supervisor.join().await;
+    worked
+}
+
+/// Registers the node, starts what needs it, and keeps it registered until the end.
+async fn work(
+    config: Config,
+    connection: datastore::ConnectConfig,
+    router_id: RouterId,
+    settings: &Settings,
+    registrar: &Registrar,
+    supervisor: &mut Supervisor,
+) -> Result<(), RunError> {
+    let (health, shutdown) = (supervisor.health().clone(), supervisor.shutdown().clone());
+    let registered = register_first(registrar, settings, &shutdown).await?;
     write_nodename(&config)?;
     mark(&config.marker)?;
     let acknowledger = felix::Acknowledger::default();
@@ -150,10 +191,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
         supervisor.start(parts::bgpd(&given)).map_err(RunError::Part)?;
     }
     supervisor.start(parts::cni(&given)).map_err(RunError::Part)?;
-    let stays = keep_registered(&registrar, &settings, registered, &health, &shutdown).await;
-    shutdown.trigger("the agent has ended");
-    supervisor.join().await;
-    stays
+    keep_registered(registrar, settings, registered, &health, &shutdown).await
 }
 
 /// Registers before the parts start, so that they find their node; a datastore that does not answer does not keep them

@@ -1,4 +1,5 @@
-//! Which parts there are, and how each is started. Each opens its own sockets, on its own runtime.
+//! Which parts there are, and how each is started. Each opens its own sockets, on its own
+//! runtime, or takes over what is held for it.
 
 use crate::supervise::Part;
 use crate::{Config, EMBEDDED_LISTEN};
@@ -8,6 +9,7 @@ use futures::future::{BoxFuture, LocalBoxFuture};
 use kernel::{Conntrack, Nftables};
 use observe::health::Health;
 use observe::shutdown::Shutdown;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,9 +32,24 @@ pub fn embedded_connection() -> ConnectConfig {
     ConnectConfig::from_env(&|name| (name == "ETCD_ENDPOINTS").then(|| EMBEDDED_LISTEN.to_owned()))
 }
 
-/// The embedded datastore, in this directory.
-pub fn store(directory: PathBuf) -> Part {
-    part("datastore", move |shutdown| serve_store(directory.clone(), shutdown))
+/// Where CNI plugins ask, among the parts' sockets.
+pub const CNI_SOCKET: &str = "cni.sock";
+
+/// The embedded datastore, in this directory; at this socket, where somebody holds it for the agent.
+pub fn store(directory: PathBuf, held: Option<TcpListener>) -> Part {
+    part("datastore", move |shutdown| {
+        serve_store(directory.clone(), held.as_ref().map(TcpListener::try_clone), shutdown)
+    })
+}
+
+/// Makes the embedded datastore's socket.
+///
+/// # Errors
+/// Its address is taken; in words.
+pub fn bind_datastore() -> Result<TcpListener, String> {
+    let address = EMBEDDED_LISTEN.trim_start_matches("http://");
+    TcpListener::bind(address)
+        .map_err(|error| format!("{EMBEDDED_LISTEN}: {error}; the embedded datastore listens there"))
 }
 
 /// Policy and routes of workloads.
@@ -65,11 +82,17 @@ fn words(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-async fn serve_store(directory: PathBuf, shutdown: Shutdown) -> Result<(), String> {
-    let address = EMBEDDED_LISTEN.trim_start_matches("http://");
-    let listener = tokio::net::TcpListener::bind(address)
-        .await
-        .map_err(|error| format!("{EMBEDDED_LISTEN}: {error}; the embedded datastore listens there"))?;
+async fn serve_store(
+    directory: PathBuf,
+    held: Option<std::io::Result<TcpListener>>,
+    shutdown: Shutdown,
+) -> Result<(), String> {
+    let listener = match held {
+        Some(held) => held.map_err(words)?,
+        None => bind_datastore()?,
+    };
+    listener.set_nonblocking(true).map_err(words)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(words)?;
     let server = etcd_lite::Server::open(etcd_lite::Options::new(directory)).map_err(words)?;
     let result = tokio::select! {
         result = server.serve(listener, EMBEDDED_LISTEN, None) => result.map_err(words),
@@ -99,7 +122,10 @@ async fn serve_cni(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> 
     let Given { config, acknowledger, health, .. } = &*given;
     let agent = cni_host::Agent::open(&config.attachments).map_err(words)?;
     let felix = Felix { node: config.name.clone(), acknowledger: acknowledger.clone() };
-    let listener = cni_host::server::bind(&config.run.join("cni.sock")).await.map_err(words)?;
+    let listener = match &config.sockets.cni {
+        Some(held) => held.try_clone().map_err(words)?,
+        None => cni_host::server::bind(&config.run.join(CNI_SOCKET)).map_err(words)?,
+    };
     let served =
         cni_host::server::serve(listener, agent, Some(Arc::new(felix)), health.clone(), shutdown).await;
     served.map_err(words)

@@ -1,6 +1,7 @@
 //! Parts beside each other: a thread and a runtime each. One that panics or ends is reported and started again, later
 //! each time; the others, and the kernel, do not notice.
 
+use crate::backoff::Backoff;
 use futures::future::LocalBoxFuture;
 use observe::health::{Health, Report, Reporter};
 use observe::shutdown::Shutdown;
@@ -8,12 +9,6 @@ use std::panic::AssertUnwindSafe;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How soon a part is started again, the first time.
-const SOON: Duration = Duration::from_millis(100);
-/// How late at most.
-const LATE: Duration = Duration::from_secs(10);
-/// A part that ran so long has recovered: the next start is soon again.
-const RECOVERED: Duration = Duration::from_secs(60);
 /// How long all parts may take to end.
 const END: Duration = Duration::from_secs(10);
 
@@ -37,6 +32,16 @@ impl Supervisor {
     /// No part runs yet. All of them end when `shutdown` fires.
     pub fn new(health: Health, shutdown: Shutdown) -> Self {
         Self { health, shutdown, threads: Vec::new() }
+    }
+
+    /// Where parts report.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// What ends them.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
     }
 
     /// Starts a part.
@@ -79,7 +84,7 @@ struct Keeper {
 
 impl Keeper {
     fn keep(self) {
-        let mut wait = SOON;
+        let mut backoff = Backoff::default();
         while self.shutdown.reason().is_none() {
             let begin = Instant::now();
             let end = self.once();
@@ -89,9 +94,7 @@ impl Keeper {
                 }
                 return;
             }
-            if begin.elapsed() > RECOVERED {
-                wait = SOON;
-            }
+            let wait = backoff.after(begin.elapsed());
             let reason = end.err().unwrap_or_else(|| "it ended by itself".to_owned());
             tracing::error!(
                 part = self.part.name,
@@ -102,7 +105,6 @@ impl Keeper {
             self.reporter
                 .report(Report::not_ready(format!("down, is started again: {reason}")), Instant::now());
             self.pause(wait);
-            wait = (wait * 2).min(LATE);
             self.reporter.report(Report::ok(), Instant::now());
         }
     }

@@ -36,7 +36,8 @@ fn agent() -> anyhow::Result<Background> {
     command.args(["node", "run", "--name", NAME]).env("ETCD_ENDPOINTS", "http://127.0.0.1:2379");
     let agent = Background::start_logging(command, Path::new(LOG))?;
     wait_for("the agent", PATIENCE, || {
-        let status = Command::new(Path::new(PLUGINS).join("ocicat")).args(["status", "-o", "json"]).output();
+        let status =
+            Command::new(Path::new(PLUGINS).join("ocicat")).args(["felix", "status", "-o", "json"]).output();
         let status: Value = serde_json::from_slice(&status.ok()?.stdout).ok()?;
         (status["waiting"] == "" && status["enforcedRevision"] != 0).then_some(())
     })?;

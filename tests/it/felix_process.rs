@@ -28,7 +28,7 @@ impl Agent {
     /// What `ocicat status` says; none before it answers.
     fn status(&self) -> Option<Value> {
         let mut command = Command::new(Path::new(PLUGINS).join("ocicat"));
-        command.args(["status", "-o", "json"]);
+        command.args(["felix", "status", "-o", "json"]);
         let output = run(command, "", PATIENCE).unwrap();
         output.ok().then(|| serde_json::from_str(&output.expect_ok("status").unwrap()).unwrap())
     }

@@ -4,12 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod agent;
-mod attached;
 mod agent_calls;
+mod attached;
 mod bad_input;
 mod bgp;
 mod bgp_network;
 mod containerd;
+mod deploy;
 mod exec_trace;
 mod felix_process;
 mod golden;
@@ -18,7 +19,9 @@ mod lab;
 mod law;
 mod layout;
 mod leaks;
+mod node_logs;
 mod node_process;
+mod node_sockets;
 mod parallel_add;
 mod policy;
 mod requests;

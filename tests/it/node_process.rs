@@ -52,7 +52,7 @@ impl Agent {
     /// Waits until Felix enforces and the speaker answers.
     fn ready(&mut self) {
         self.wait("the agent", || {
-            let status = asked(&["status", "-o", "json"], &[]);
+            let status = asked(&["felix", "status", "-o", "json"], &[]);
             let status: Value = serde_json::from_str(&status.stdout).ok()?;
             (status["waiting"] == "" && status["enforcedRevision"] != 0).then_some(())?;
             asked(&["node", "status"], &[]).ok().then_some(())

@@ -5,6 +5,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -140,6 +141,11 @@ fn collect<R: Read + Send + 'static>(pipe: Option<R>) -> thread::JoinHandle<Stri
     })
 }
 
+fn append(path: &Path) -> Result<File> {
+    let file = File::options().create(true).append(true).open(path);
+    file.with_context(|| format!("open {}", path.display()))
+}
+
 /// A program that runs beside the test and is killed when this is dropped.
 #[derive(Debug)]
 pub struct Background {
@@ -152,7 +158,7 @@ impl Background {
     /// # Errors
     /// The program cannot be started.
     pub fn start(command: Command) -> Result<Self> {
-        Self::spawn(command, Stdio::null(), Stdio::null())
+        Self::spawn(command, Stdio::null(), Stdio::null(), Stdio::null())
     }
 
     /// Starts it, output to the end of a file.
@@ -160,18 +166,23 @@ impl Background {
     /// # Errors
     /// The file cannot be opened or the program not started.
     pub fn start_logging(command: Command, log: &Path) -> Result<Self> {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .with_context(|| format!("open {}", log.display()))?;
-        Self::spawn(command, log.try_clone()?.into(), log.into())
+        let log = append(log)?;
+        Self::spawn(command, Stdio::null(), log.try_clone()?.into(), log.into())
     }
 
-    fn spawn(mut command: Command, stdout: Stdio, stderr: Stdio) -> Result<Self> {
+    /// Starts it with a descriptor of ours as its standard input, standard error to the end of a file.
+    ///
+    /// # Errors
+    /// The file cannot be opened or the program not started.
+    pub fn start_with_input(command: Command, input: OwnedFd, log: &Path) -> Result<Self> {
+        let log = append(log)?;
+        Self::spawn(command, input.into(), Stdio::null(), log.into())
+    }
+
+    fn spawn(mut command: Command, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
         let child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(stdout)
             .stderr(stderr)
             .process_group(0)

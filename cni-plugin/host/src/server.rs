@@ -13,16 +13,18 @@ use crate::run::{Output, run};
 use cni_protocol::handover::{Answer, Message};
 use cni_protocol::{CniError, Program};
 use connection::Connection;
-
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use observe::health::Health;
 use observe::shutdown::Shutdown;
 use shared::{HandedOver, KeptStores, Remote};
 use std::collections::BTreeMap;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 /// Calls carried out at a time; more wait in the socket's queue.
@@ -38,13 +40,14 @@ pub struct ServeError {
     reason: String,
 }
 
-/// Makes the socket, in the place of one that nobody serves.
+/// Makes the socket, in the place of one that nobody serves. Whoever holds it for an agent that is away calls this too, so it
+/// needs no runtime; [`serve`] takes it over.
 ///
 /// # Errors
 /// Somebody serves it; it cannot be made.
-pub async fn bind(path: &Path) -> Result<UnixListener, ServeError> {
+pub fn bind(path: &Path) -> Result<UnixListener, ServeError> {
     let failed = |reason: String| ServeError { path: path.to_owned(), reason };
-    if UnixStream::connect(path).await.is_ok() {
+    if is_served(path) {
         return Err(failed("another process listens there".to_owned()));
     }
     let words = |error: std::io::Error| failed(error.to_string());
@@ -56,6 +59,14 @@ pub async fn bind(path: &Path) -> Result<UnixListener, ServeError> {
     let listener = UnixListener::bind(path).map_err(words)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(words)?;
     Ok(listener)
+}
+
+/// Whether somebody listens there; one whose queue is full does too.
+fn is_served(path: &Path) -> bool {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let Ok(socket) = socket(AddressFamily::Unix, SockType::Stream, flags, None) else { return false };
+    let Ok(address) = UnixAddr::new(path) else { return false };
+    matches!(connect(socket.as_raw_fd(), &address), Ok(()) | Err(Errno::EAGAIN))
 }
 
 /// Answers calls with what `agent` knows until `shutdown` fires, and those that are under way to their end. What an agent before
@@ -71,6 +82,8 @@ pub async fn serve(
     health: Health,
     shutdown: Shutdown,
 ) -> Result<(), std::io::Error> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::UnixListener::from_std(listener)?;
     let stores: Arc<dyn Stores> = Arc::new(KeptStores::default());
     let host = Host {
         variables: BTreeMap::new(),

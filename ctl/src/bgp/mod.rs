@@ -1,7 +1,7 @@
 //! `ocicat bgp …`: the speaker's settings and state for people, over its local socket.
 
 mod options;
-mod show;
+pub mod show;
 #[cfg(test)]
 mod tests;
 

@@ -51,7 +51,7 @@ pub(super) fn status_text(status: &StatusResponse) -> String {
     lines.into_iter().map(|(what, text)| format!("{:<12}{text}\n", format!("{what}:"))).collect()
 }
 
-pub(super) fn status_json(status: &StatusResponse) -> Value {
+pub(crate) fn status_json(status: &StatusResponse) -> Value {
     json!({
         "node": status.node,
         "asNumber": status.local_as,
@@ -70,7 +70,7 @@ pub(super) fn status_json(status: &StatusResponse) -> Value {
     })
 }
 
-pub(super) fn peers_text(peers: &[Peer]) -> String {
+pub(crate) fn peers_text(peers: &[Peer]) -> String {
     if peers.is_empty() {
         return "no sessions are configured\n".to_owned();
     }
@@ -96,7 +96,7 @@ pub(super) fn peers_text(peers: &[Peer]) -> String {
     text_of(&rows)
 }
 
-pub(super) fn peer_json(peer: &Peer) -> Value {
+pub(crate) fn peer_json(peer: &Peer) -> Value {
     let session = peer.session.as_ref().map(|session| {
         json!({
             "routerID": session.router_id,

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::bgp;
 use crate::bgpd_command;
+use crate::cni_install::{self, CniCommand};
 use crate::crud::{self, Get, LabelFlags, Target};
 use crate::datastore_command;
 use crate::felix_command;
@@ -16,10 +17,12 @@ use crate::namespace::NamespaceFlags;
 use crate::node_command;
 use crate::persona::Persona;
 use crate::print::Format;
-use crate::session::Session;
+use crate::session::{self, Session};
+use crate::status_command;
 use crate::tally::Verb;
 use crate::version;
 use crate::why;
+use observe::log::{Format as LogFormat, LogConfig, parse_format, parse_level};
 use std::process::ExitCode;
 
 /// Answers a command.
@@ -36,47 +39,53 @@ pub fn dispatch(persona: Persona, asked: Asked, io: &mut Io) -> Result<ExitCode,
         Command::House(House::Bgpd(args)) => {
             let level = global.log_level.as_deref();
             // where the command line does not say, BGPConfiguration does (logSeverityScreen)
-            log_at(level.unwrap_or("info"), level.is_none());
+            log_at(level.unwrap_or("info"), level.is_none(), &variable)?;
             runtime()?.block_on(bgpd_command::run(&args, &global, &variable)).map(|()| ExitCode::SUCCESS)
         }
         Command::House(House::Felix(args)) => match &args.command {
             Some(command) => {
-                start_log(persona, global.log_level.as_deref());
+                start_log(persona, global.log_level.as_deref())?;
                 runtime()?.block_on(felix_command::ask(command, io)).map(|()| ExitCode::SUCCESS)
             }
             None => {
                 let level = global.log_level.as_deref();
                 // where the command line does not say, the parameter LogSeverityScreen does
-                log_at(level.unwrap_or("info"), level.is_none());
+                log_at(level.unwrap_or("info"), level.is_none(), &variable)?;
                 let ran = runtime()?.block_on(felix_command::run(&args.run, &global, &variable));
                 ran.map(|()| ExitCode::SUCCESS)
             }
         },
-        Command::House(House::Status { args }) => {
-            start_log(persona, global.log_level.as_deref());
-            runtime()?.block_on(felix_command::status(&args, io)).map(|()| ExitCode::SUCCESS)
+        Command::House(House::Status(args)) => {
+            start_log(persona, global.log_level.as_deref())?;
+            runtime()?.block_on(status_command::run(&args, io)).map(|()| ExitCode::SUCCESS)
         }
         Command::House(House::Bgp { command }) => {
-            start_log(persona, global.log_level.as_deref());
+            start_log(persona, global.log_level.as_deref())?;
             let Some(command) = command else { return Ok(ExitCode::SUCCESS) };
             runtime()?.block_on(bgp::run(&command, io)).map(|()| ExitCode::SUCCESS)
         }
         Command::House(House::Why(args)) => {
-            start_log(persona, global.log_level.as_deref());
+            start_log(persona, global.log_level.as_deref())?;
             runtime()?.block_on(why::run(&args, &global, &variable, io)).map(|()| ExitCode::SUCCESS)
         }
-        Command::House(House::Cni { plugin }) => Ok(crate::cni::main(vec![plugin.into()])),
+        Command::House(House::Cni { command }) => match command {
+            CniCommand::Install(args) => {
+                cni_install::install(&args, &variable, io).map(|()| ExitCode::SUCCESS)
+            }
+            CniCommand::Uninstall(args) => cni_install::uninstall(&args, io).map(|()| ExitCode::SUCCESS),
+            CniCommand::Plugin(words) => Ok(crate::cni::main(words)),
+        },
         Command::Admin(Admin::Node { command: Some(NodeCommand::Run(args)) }) if !args.explain => {
             let level = global.log_level.as_deref();
             // where the command line does not say, the parameter LogSeverityScreen does
-            log_at(level.unwrap_or("info"), level.is_none());
-            let command = NodeCommand::Run(args);
-            runtime()?
-                .block_on(node_command::run(&command, &global, &variable, io))
-                .map(|()| ExitCode::SUCCESS)
+            let shaped = |name: &str| node_command::run::variable(&args, name);
+            log_at(level.unwrap_or("info"), level.is_none(), &shaped)?;
+            node_command::run::start(&args, &variable, |sockets| {
+                runtime()?.block_on(node_command::run::agent(&args, &global, &variable, sockets))
+            })
         }
         Command::Admin(command) => {
-            start_log(persona, global.log_level.as_deref());
+            start_log(persona, global.log_level.as_deref())?;
             runtime()?.block_on(Call { persona, global }.run(command, io)).map(|()| ExitCode::SUCCESS)
         }
     }
@@ -226,8 +235,11 @@ impl Call {
     }
 }
 
+/// Variable that says what shape the log has.
+const LOG_FORMAT: &str = "OCICAT_LOG_FORMAT";
+
 /// Logs to standard error. calicoctl is silent unless asked; under our own name what is odd in the datastore is told.
-fn start_log(persona: Persona, level: Option<&str>) {
+fn start_log(persona: Persona, level: Option<&str>) -> Result<(), Failure> {
     let level = match level {
         // Go's levels for what ends a program: nothing of ours logs there.
         Some("panic" | "fatal") => "none",
@@ -235,16 +247,22 @@ fn start_log(persona: Persona, level: Option<&str>) {
         None if persona.is_calicoctl() => "none",
         None => "warn",
     };
-    log_at(level, false);
+    log_at(level, false, &variable)
 }
 
-/// Logs to standard error at a level, which resources may change if it is adjustable.
-fn log_at(level: &str, adjustable: bool) {
-    if let Ok(level) = observe::log::parse_level(level) {
-        let config = observe::log::LogConfig { level, adjustable, ..observe::log::LogConfig::default() };
+/// Logs to standard error at a level, which resources may change if it is adjustable, in the shape that a variable says.
+fn log_at(level: &str, adjustable: bool, env: session::Environment<'_>) -> Result<(), Failure> {
+    let format = match env(LOG_FORMAT).filter(|word| !word.is_empty()) {
+        Some(word) => {
+            parse_format(&word).map_err(|error| Failure::Message(format!("{LOG_FORMAT}: {error}")))?
+        }
+        None => LogFormat::default(),
+    };
+    if let Ok(level) = parse_level(level) {
         // Started twice (in tests), it logs as before.
-        let _ = observe::log::init(&config);
+        let _ = observe::log::init(&LogConfig { level, adjustable, format, ..LogConfig::default() });
     }
+    Ok(())
 }
 
 fn variable(name: &str) -> Option<String> {

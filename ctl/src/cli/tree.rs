@@ -3,8 +3,10 @@
 
 use super::{DatastoreCommand, StoreArgs};
 use crate::bgp::BgpCommand;
-use crate::felix_command::{AskArgs, FelixArgs};
+use crate::cni_install::CniCommand;
+use crate::felix_command::FelixArgs;
 use crate::lab::LabCommand;
+use crate::status_command::StatusArgs;
 use crate::version;
 use crate::why::WhyArgs;
 use bgpd::DEFAULT_SECRETS;
@@ -78,12 +80,8 @@ pub enum House {
     Bgpd(BgpdArgs),
     /// Run the node agent: policy and routes of this node; or ask a running one
     Felix(FelixArgs),
-    /// Show what this node enforces, and what is wrong with its resources
-    Status {
-        /// Whom to ask.
-        #[command(flatten)]
-        args: AskArgs,
-    },
+    /// Show this node on one page: its parts, datastore, policy, sessions, and what is wrong
+    Status(StatusArgs),
     /// Look at a running BGP speaker
     Bgp {
         /// What to look at.
@@ -92,10 +90,11 @@ pub enum House {
     },
     /// Tell which policy rule decides about a packet between two workloads or addresses
     Why(WhyArgs),
-    /// Be the CNI plugin (the thin binaries `calico` and `calico-ipam` execute this)
+    /// Install the CNI plugin and its configuration, or take them away; or be the plugin
     Cni {
-        /// calico or calico-ipam
-        plugin: String,
+        /// What to do.
+        #[command(subcommand)]
+        command: CniCommand,
     },
 }
 

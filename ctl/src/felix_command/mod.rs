@@ -1,6 +1,6 @@
 //! `ocicat felix`: the node agent as a program of its own, and what people ask it. Source: `felix.md` §1 of the contract.
 
-mod show;
+pub mod show;
 
 use crate::cli::{ConfigArgs, Global};
 use crate::io::{Failure, Io};

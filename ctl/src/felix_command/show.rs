@@ -9,6 +9,21 @@ use serde_json::{Value, json};
 const WIDEST: usize = 32;
 
 pub(super) fn status_text(status: &StatusResponse) -> String {
+    let head = [
+        ("node", status.node.clone()),
+        ("up for", age(status.uptime_ms)),
+        ("resources", format!("{}{}", status.source, if status.in_sync { "" } else { ", not read yet" })),
+    ];
+    lines_text(head.into_iter().chain(enforced_lines(status)))
+}
+
+/// Words before a colon, and what there is to say about them.
+pub(crate) fn lines_text(lines: impl IntoIterator<Item = (&'static str, String)>) -> String {
+    lines.into_iter().map(|(what, text)| format!("{:<12}{text}\n", format!("{what}:"))).collect()
+}
+
+/// What is enforced, and what is not.
+pub(crate) fn enforced_lines(status: &StatusResponse) -> Vec<(&'static str, String)> {
     let counts = status.counts.unwrap_or_default();
     let enforces = match (status.waiting.as_str(), status.known_revision == status.enforced_revision) {
         ("", true) => format!("what the datastore held at revision {}", status.enforced_revision),
@@ -21,9 +36,6 @@ pub(super) fn status_text(status: &StatusResponse) -> String {
         [("up", status.endpoints_up), ("down", status.endpoints_down), ("error", status.endpoints_error)];
     let endpoints: Vec<String> = endpoints.iter().map(|(word, count)| format!("{count} {word}")).collect();
     let mut lines = vec![
-        ("node", status.node.clone()),
-        ("up for", age(status.uptime_ms)),
-        ("resources", format!("{}{}", status.source, if status.in_sync { "" } else { ", not read yet" })),
         ("enforces", enforces),
         ("endpoints", format!("{} of this node: {}", counts.local_endpoints, endpoints.join(", "))),
         (
@@ -38,13 +50,14 @@ pub(super) fn status_text(status: &StatusResponse) -> String {
             format!("{} nodes, {} endpoints and network sets", counts.nodes, counts.endpoints_and_sets),
         ),
     ];
+    lines.extend(status.endpoints_not_up.iter().map(|text| ("endpoint", text.clone())));
     lines.extend(status.objects.iter().map(|text| ("object", text.clone())));
     lines.extend(status.configuration.iter().map(|text| ("parameter", text.clone())));
     lines.extend(status.refused.iter().map(|text| ("kernel", format!("refuses {text}"))));
-    lines.into_iter().map(|(what, text)| format!("{:<12}{text}\n", format!("{what}:"))).collect()
+    lines
 }
 
-pub(super) fn status_json(status: &StatusResponse) -> Value {
+pub(crate) fn status_json(status: &StatusResponse) -> Value {
     let counts = status.counts.unwrap_or_default();
     json!({
         "node": status.node,
@@ -52,6 +65,8 @@ pub(super) fn status_json(status: &StatusResponse) -> Value {
         "source": status.source,
         "inSync": status.in_sync,
         "waiting": status.waiting,
+        "storeTrouble": status.store_trouble,
+        "storeSinceMs": status.store_since_ms,
         "knownRevision": status.known_revision,
         "enforcedRevision": status.enforced_revision,
         "endpoints": {"up": status.endpoints_up, "down": status.endpoints_down, "error": status.endpoints_error},
@@ -65,6 +80,7 @@ pub(super) fn status_json(status: &StatusResponse) -> Value {
             "profiles": counts.profiles,
             "sets": counts.sets,
         },
+        "endpointsNotUp": status.endpoints_not_up,
         "objects": status.objects,
         "configuration": status.configuration,
         "refused": status.refused,

@@ -8,34 +8,67 @@ use crate::print::table;
 use crate::session;
 use datastore::ConnectConfig;
 use kernel::SystemNamespaces;
-use node::{Config, NODENAME_FILE, RUN};
+use node::parent::{self, Role};
+use node::{Config, NODENAME_FILE, Notifier, RUN, Sockets};
 use node_startup::{Fact, Variables};
 use observe::shutdown::Shutdown;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 
-/// Runs the agent until SIGTERM or SIGINT; or explains what it would decide.
+/// The word for a datastore in the agent itself.
+const EMBEDDED: &str = "embedded";
+
+/// Explains what the agent would decide.
 ///
 /// # Errors
-/// Settings that cannot work; another agent; an address that is not found; the kernel.
-pub async fn run(
+/// Settings that mean nothing; the kernel.
+pub async fn explain(
     args: &NodeRunArgs,
     global: &Global,
     env: session::Environment<'_>,
     io: &mut Io,
 ) -> Result<(), Failure> {
     let config = config(args, global, env)?;
-    if args.explain {
-        let named = Fact {
-            what: "node name".to_owned(),
-            value: config.name.clone(),
-            why: why_named(&config.variables).to_owned(),
-        };
-        let mut facts = vec![named];
-        facts.extend(node::explain(&config).await.map_err(failed)?);
-        return io.print(&explained(facts));
+    let named = Fact {
+        what: "node name".to_owned(),
+        value: config.name.clone(),
+        why: why_named(&config.variables).to_owned(),
+    };
+    let mut facts = vec![named];
+    facts.extend(node::explain(&config).await.map_err(failed)?);
+    io.print(&explained(facts))
+}
+
+/// Becomes the agent, or its parent where nobody looks after it; to be called before any thread is started. In the agent
+/// `run` runs it; the parent returns when the last agent has ended.
+///
+/// # Errors
+/// Sockets that cannot be had; what `run` fails with.
+pub fn start(
+    args: &NodeRunArgs,
+    env: session::Environment<'_>,
+    run: impl FnOnce(Sockets) -> Result<(), Failure>,
+) -> Result<ExitCode, Failure> {
+    match parent::sockets(Path::new(RUN), args.datastore == EMBEDDED, env).map_err(failed)? {
+        Role::Agent(sockets) => run(sockets).map(|()| ExitCode::SUCCESS),
+        Role::Ended(code) => Ok(ExitCode::from(code)),
     }
+}
+
+/// Runs the agent until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Settings that cannot work; another agent; an address that is not found; the kernel.
+pub async fn agent(
+    args: &NodeRunArgs,
+    global: &Global,
+    env: session::Environment<'_>,
+    sockets: Sockets,
+) -> Result<(), Failure> {
+    let notifier = Notifier::of(env).map_err(failed)?;
+    let config = Config { sockets, notifier, ..config(args, global, env)? };
     let shutdown = Shutdown::default();
     shutdown.on_signals().map_err(failed)?;
     node::run(config, shutdown).await.map_err(failed)
@@ -52,7 +85,7 @@ fn config(args: &NodeRunArgs, global: &Global, env: session::Environment<'_>) ->
         .ok_or_else(|| failed("which node is this? Give its name with --name, or in NODENAME"))?;
     let embedded = match args.datastore.as_str() {
         "etcd" => None,
-        "embedded" => Some(args.data_dir.clone()),
+        EMBEDDED => Some(args.data_dir.clone()),
         other => return Err(failed(format!("--datastore {other:?}: expected etcd or embedded"))),
     };
     let connection = match embedded {
@@ -70,6 +103,8 @@ fn config(args: &NodeRunArgs, global: &Global, env: session::Environment<'_>) ->
         felix,
         embedded,
         connection,
+        sockets: Sockets::default(),
+        notifier: None,
         namespaces: Arc::new(SystemNamespaces),
         run: RUN.into(),
         secrets: args.secrets.clone(),
@@ -80,6 +115,12 @@ fn config(args: &NodeRunArgs, global: &Global, env: session::Environment<'_>) ->
         endpoint_status: endpoint_status(&variable),
         variables,
     })
+}
+
+/// What a variable says, in the environment or the file; a file that cannot be read says nothing here, and ends the start
+/// with its reason later.
+pub fn variable(args: &NodeRunArgs, name: &str) -> Option<String> {
+    variables(args).ok()?.get(name).map(str::to_owned)
 }
 
 /// Options, environment, file.

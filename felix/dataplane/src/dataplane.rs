@@ -194,6 +194,11 @@ impl Dataplane {
         self.endpoints.count(status)
     }
 
+    /// Endpoints that are not up, and what they are.
+    pub fn not_up(&self) -> impl Iterator<Item = (&EndpointKey, Status)> {
+        self.endpoints.not_up()
+    }
+
     /// Whether something about links changed since it was asked last.
     pub fn take_other_links(&mut self) -> bool {
         self.links.take_other()

@@ -133,6 +133,11 @@ impl Endpoints {
         std::mem::take(&mut self.untold).into_iter().collect()
     }
 
+    /// Those that are not up, and what they are.
+    pub fn not_up(&self) -> impl Iterator<Item = (&EndpointKey, Status)> {
+        self.statuses.iter().map(|(key, status)| (key, *status)).filter(|(_, status)| *status != Status::Up)
+    }
+
     /// The status it had when it was looked at last; `None` for one that is not there.
     pub fn status(&self, key: &EndpointKey) -> Option<Status> {
         self.statuses.get(key).copied()

@@ -4,6 +4,7 @@ use super::Shell;
 use crate::params;
 use crate::proto::{Counts, StatusResponse};
 use crate::service::Question;
+use crate::status;
 use felix_calc::report::{Report, title};
 use felix_calc::{Changes, Feed};
 use felix_dataplane::Status;
@@ -128,9 +129,11 @@ impl Shell {
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let of = |status| count(self.dataplane.count(status));
         let counts = self.feed.counts();
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (store, not_up) = (self.follow.link(), self.dataplane.not_up());
         StatusResponse {
             node: self.node.clone(),
-            uptime_ms: u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            uptime_ms: milliseconds(self.start.elapsed()),
             source: self.source.clone(),
             in_sync: self.in_sync,
             waiting: self.waiting().unwrap_or_default().to_owned(),
@@ -152,6 +155,13 @@ impl Shell {
             objects: self.feed.reports().map(|(key, report)| format!("{}: {report}", title(key))).collect(),
             configuration: self.current.configuration().problems.iter().map(ToString::to_string).collect(),
             refused: self.dataplane.refused().map(|(object, error)| format!("{object}: {error}")).collect(),
+            endpoints_not_up: not_up
+                .map(|(key, is)| format!("{}: {}", status::title(key), status::word(is)))
+                .collect(),
+            store_since_ms: milliseconds(
+                store.as_ref().map_or(self.start.elapsed(), |link| link.since.elapsed()),
+            ),
+            store_trouble: store.and_then(|link| link.trouble).unwrap_or_default(),
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 use std::time::Duration;
 
 /// A status in a word.
-pub(super) fn word(status: Status) -> &'static str {
+pub(crate) fn word(status: Status) -> &'static str {
     match status {
         Status::Up => "up",
         Status::Down => "down",
@@ -15,7 +15,7 @@ pub(super) fn word(status: Status) -> &'static str {
 }
 
 /// What people call an endpoint.
-pub(super) fn title(key: &EndpointKey) -> String {
+pub(crate) fn title(key: &EndpointKey) -> String {
     match key {
         EndpointKey::Workload(namespace, name) => format!("WorkloadEndpoint {namespace}/{name}"),
         EndpointKey::Host(name) => format!("HostEndpoint {name}"),

@@ -15,6 +15,7 @@ use felix_config::settings;
 use felix_dataplane::Status;
 use files::Files;
 pub use keys::status_prefix;
+pub(crate) use keys::{title, word};
 use reporter::Told;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The trait every backend implements.
 
+use crate::Link;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use mvcc::{RangeRequest, RangeResponse, Txn, TxnResponse, WatchRequest, WatchResponse};
@@ -58,4 +59,9 @@ pub trait Datastore: Send + Sync + 'static {
 
     /// Grants a lease of `ttl` seconds and returns its id.
     fn lease_grant(&self, ttl: i64) -> BoxFuture<'_, Result<i64, StoreError>>;
+
+    /// Whether it answers; `None` of one that cannot be away.
+    fn link(&self) -> Option<Link> {
+        None
+    }
 }

@@ -8,7 +8,7 @@
 //! one watch. The first asks the store for nothing else; with the second what consumers know is the state of one revision.
 
 use crate::pages::Pages;
-use crate::{Datastore, StoreError};
+use crate::{Datastore, Link, StoreError};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, BoxStream, SelectAll, StreamExt};
@@ -120,6 +120,11 @@ impl Follow {
     /// What is known: status, keys, revisions.
     pub fn syncer(&self) -> &Syncer {
         &self.syncer
+    }
+
+    /// Whether the store answers.
+    pub fn link(&self) -> Option<Link> {
+        self.store.link()
     }
 
     /// Writes of this process, see [`Syncer::wrote`]. When the stream reaches them, [`Follow::next`] says so, even with

@@ -69,6 +69,18 @@ pub fn parse_level(word: &str) -> Result<LevelFilter, String> {
     }
 }
 
+/// The shape of a log by its name.
+///
+/// # Errors
+/// Names the word and the choices.
+pub fn parse_format(word: &str) -> Result<Format, String> {
+    match word {
+        "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        other => Err(format!("unknown shape of a log: {other}; use text or json")),
+    }
+}
+
 /// Sets the process's logging up; once a process.
 ///
 /// # Errors
@@ -215,6 +227,13 @@ mod tests {
         }
         let error = parse_level("loud").unwrap_err();
         assert!(error.contains("loud") && error.contains("warning"), "{error}");
+    }
+
+    #[test]
+    fn shapes_have_names() {
+        assert_eq!((parse_format("text"), parse_format("json")), (Ok(Format::Text), Ok(Format::Json)));
+        let error = parse_format("xml").unwrap_err();
+        assert!(error.contains("xml") && error.contains("text or json"), "{error}");
     }
 
     /// A log of a file at `path`, in the place of standard error.

@@ -32,6 +32,7 @@ pub static VARIABLES: &[Variable] = &[
     row("DISABLE_NODE_IP_CHECK", "false", "do not mind another node with this address"),
     row("CALICO_K8S_NODE_REF", "", "name of this node in Kubernetes"),
     row("CLUSTER_TYPE", "", "words added to the cluster's type"),
+    row("OCICAT_LOG_FORMAT", "text", "shape of the log: text or json"),
     row("WAIT_FOR_DATASTORE", "false", "wait until the datastore answers"),
     row("NO_DEFAULT_POOLS", "false", "make no default pools"),
     row("CALICO_IPV4POOL_CIDR", "192.168.0.0/16 or another private one", "default IPv4 pool, or none"),

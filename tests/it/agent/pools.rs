@@ -111,7 +111,7 @@ fn what_is_not_carried_has_no_path_in_clear_and_is_named() {
         }
 
         // who asks is told
-        let status = node.ocicat(&["status", "-o", "json"], "")?.expect_ok("status")?;
+        let status = node.ocicat(&["felix", "status", "-o", "json"], "")?.expect_ok("status")?;
         let status: Value = serde_json::from_str(&status)?;
         let objects = status["objects"].to_string();
         let metrics = node.ocicat(&["felix", "metrics"], "")?.expect_ok("metrics")?;

@@ -416,7 +416,8 @@ fn enforced(node: &Node, agent: &Agent) -> Result<()> {
     put(node, &last)?;
     let revision = node.server().client.snapshot()?.get(&key(&last)).map(|stored| stored.revision);
     let caught_up = || {
-        let text = node.ocicat(&["status", "-o", "json"], "").ok()?.expect_ok("ocicat status").ok()?;
+        let text =
+            node.ocicat(&["felix", "status", "-o", "json"], "").ok()?.expect_ok("ocicat status").ok()?;
         let status: Value = serde_json::from_str(&text).ok()?;
         (status["enforcedRevision"].as_i64() >= revision).then_some(())
     };

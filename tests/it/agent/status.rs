@@ -113,7 +113,7 @@ fn the_revision_told_is_in_force() {
             Ok(node.server().client.snapshot()?.get(key).context("the key")?.revision)
         };
         let enforced = || -> Result<i64> {
-            let status = node.ocicat(&["status", "-o", "json"], "")?.expect_ok("status")?;
+            let status = node.ocicat(&["felix", "status", "-o", "json"], "")?.expect_ok("status")?;
             let status: Value = serde_json::from_str(&status)?;
             status["enforcedRevision"].as_i64().context("a revision")
         };

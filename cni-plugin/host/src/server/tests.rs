@@ -18,7 +18,7 @@ fn served<T: Send + 'static>(work: impl FnOnce(&Path) -> T + Send + 'static) -> 
     let path = directory.path().join("run/cni.sock");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let listener = bind(&path).await.unwrap();
+        let listener = bind(&path).unwrap();
         let shutdown = Shutdown::default();
         let agent = Agent::open(&directory.path().join("state")).unwrap();
         let server = tokio::spawn(serve(listener, agent, None, Health::default(), shutdown.clone()));
@@ -107,7 +107,7 @@ fn whoever_called_executes_other_plugins() {
         });
         let answers = runtime.block_on(async {
             ours.set_nonblocking(true).unwrap();
-            let connection = Connection::new(UnixStream::from_std(ours).unwrap());
+            let connection = Connection::new(tokio::net::UnixStream::from_std(ours).unwrap());
             let remote = Remote(connection);
             let program = |file: &str| Execute { file: file.into(), ..Execute::default() };
             let first = crate::Executor::execute(&remote, program("/a")).await;
@@ -139,9 +139,16 @@ fn ways_to_connect_are_told_apart() {
 
 #[test]
 fn a_socket_that_is_served_is_not_taken_over() {
-    let reason = served(|path| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(bind(path)).unwrap_err().to_string()
-    });
+    let reason = served(|path| bind(path).unwrap_err().to_string());
     assert!(reason.contains("another process listens there"), "{reason}");
+    // one that answers nobody is served all the same, however many wait for it
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cni.sock");
+    let held = bind(&path).unwrap();
+    nix::sys::socket::listen(&held, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+    let _waits = Blocking::connect(&path).unwrap();
+    let reason = bind(&path).unwrap_err().to_string();
+    assert!(reason.contains("another process listens there"), "{reason}");
+    drop(held);
+    bind(&path).unwrap();
 }

@@ -18,6 +18,7 @@ mod failure;
 mod pages;
 mod watch;
 
+use crate::link::{Link, Watched};
 use crate::{Datastore, StoreError};
 use endpoint::{Connected, Endpoint};
 use failure::Failure;
@@ -66,6 +67,8 @@ pub(crate) struct Shared {
     /// Index of the endpoint that answered last.
     preferred: AtomicUsize,
     timeout: Duration,
+    /// What requests have shown.
+    link: Watched,
 }
 
 impl std::fmt::Debug for EtcdStore {
@@ -87,16 +90,22 @@ impl EtcdStore {
             }
             _ => (OnceCell::new_with(Some(endpoints(options)?)), None),
         };
-        let shared =
-            Shared { endpoints, discovery, preferred: AtomicUsize::new(0), timeout: options.timeout };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self::of(endpoints, discovery, options.timeout))
     }
 
     /// A store behind a client that is connected already, such as that of a store in this process.
     pub fn over(client: etcd_client::Client, timeout: Duration) -> Self {
         let endpoints = OnceCell::new_with(Some(vec![Endpoint::over(client)]));
-        let shared = Shared { endpoints, discovery: None, preferred: AtomicUsize::new(0), timeout };
-        Self { shared: Arc::new(shared) }
+        Self::of(endpoints, None, timeout)
+    }
+
+    fn of(
+        endpoints: OnceCell<Vec<Endpoint>>,
+        discovery: Option<(Discovery, EtcdOptions)>,
+        timeout: Duration,
+    ) -> Self {
+        let (preferred, link) = (AtomicUsize::new(0), Watched::default());
+        Self { shared: Arc::new(Shared { endpoints, discovery, preferred, timeout, link }) }
     }
 }
 
@@ -150,6 +159,16 @@ impl Shared {
 
     /// Carries out `work` at some endpoint within the deadline. `repeatable` says that doing it twice does no harm.
     async fn call<T, F, R>(&self, repeatable: bool, work: F) -> Result<T, StoreError>
+    where
+        F: Fn(Connected) -> R,
+        R: Future<Output = Result<T, etcd_client::Error>>,
+    {
+        let answer = self.attempt(repeatable, work).await;
+        self.link.note(&answer, std::time::Instant::now());
+        answer
+    }
+
+    async fn attempt<T, F, R>(&self, repeatable: bool, work: F) -> Result<T, StoreError>
     where
         F: Fn(Connected) -> R,
         R: Future<Output = Result<T, etcd_client::Error>>,
@@ -244,5 +263,9 @@ impl Datastore for EtcdStore {
         // granting twice leaves a lease behind that runs out by itself
         let granted = self.shared.call(true, move |mut to| async move { to.lease.grant(ttl, None).await });
         granted.map(|answer| answer.map(|answer| answer.id())).boxed()
+    }
+
+    fn link(&self) -> Option<Link> {
+        Some(self.shared.link.link())
     }
 }
