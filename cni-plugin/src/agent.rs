@@ -3,11 +3,11 @@
 //! An agent that was ever here is asked, and waited for while it starts again: nobody is attached past it, where its policy
 //! would not be in force. Only a configuration that says `agent_fallback` does without.
 
-use cni_protocol::CniError;
 use cni_protocol::error::code;
 use cni_protocol::handover::{
     Answer, Call, Execute, Executed, HEADER, MARKER, Message, SOCKET, decode, encode, length,
 };
+use cni_protocol::{CniError, Command};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde_json::Value;
@@ -18,13 +18,15 @@ use std::io::{self, IoSlice, Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{self, Stdio};
 use std::time::{Duration, Instant};
 
 /// More than any configuration.
 const MOST_INPUT: u64 = 16 << 20;
 /// How long an agent may take unless the configuration says otherwise (`agent_timeout_seconds`).
 const TIMEOUT: Duration = Duration::from_secs(90);
+/// The same for STATUS, at most.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How soon an agent that does not listen is tried again.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -50,7 +52,12 @@ pub fn ask(program: &str, args: &[OsString]) -> Asked {
         return Asked::Refused(CniError::new(code::IO, format!("error reading from stdin: {error}")));
     }
     let config = String::from_utf8_lossy(&input).into_owned();
-    let wishes = Wishes::of(&config);
+    let status = verb == Command::Status.text();
+    let mut wishes = Wishes::of(&config);
+    if status {
+        // who asks for it wants to know how it is now
+        wishes = Wishes { fallback: false, timeout: wishes.timeout.min(STATUS_TIMEOUT) };
+    }
     let call = Call { program: program.to_owned(), variables: variables(), config };
     match place.ask(call, &wishes) {
         Ok(answer) => Asked::Answered(answer),
@@ -59,7 +66,9 @@ pub fn ask(program: &str, args: &[OsString]) -> Asked {
             Ok(input) => Asked::Nobody(Some(input)),
             Err(error) => Asked::Refused(CniError::internal(format!("cannot keep standard input: {error}"))),
         },
-        Err(Failure::Absent(reason) | Failure::Silent(reason)) => Asked::Refused(try_again(&reason)),
+        Err(Failure::Absent(reason) | Failure::Silent(reason)) => {
+            Asked::Refused(if status { unavailable(&reason) } else { try_again(&reason) })
+        }
         Err(Failure::Wrong(reason)) => Asked::Refused(CniError::internal(reason)),
     }
 }
@@ -193,7 +202,7 @@ fn fill(stream: &mut UnixStream, mut buffer: &mut [u8], until: Instant) -> Resul
 /// A delegated IPAM plugin, executed here: it is the runtime's child as ever.
 fn execute(program: &Execute) -> Executed {
     let failed = |error: io::Error| Executed { ending: error.to_string(), ..Executed::default() };
-    let mut command = Command::new(&program.file);
+    let mut command = process::Command::new(&program.file);
     command.envs(&program.variables).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = match command.spawn() {
         Ok(child) => child,
@@ -229,9 +238,19 @@ fn again(input: &[u8]) -> io::Result<Stdio> {
 }
 
 fn try_again(reason: &str) -> CniError {
-    CniError::new(code::TRY_AGAIN, "try again later").with_details(format!(
+    CniError::try_again(no_answer(reason))
+}
+
+/// Without the agent nobody follows what changes, and neighbours forget this node's routes after a while.
+fn unavailable(reason: &str) -> CniError {
+    CniError::new(code::LIMITED, "plugin not available, existing containers may have limited connectivity")
+        .with_details(no_answer(reason))
+}
+
+fn no_answer(reason: &str) -> String {
+    format!(
         "the node's agent does not answer ({reason}); see `ocicat status` and the agent's log on this node"
-    ))
+    )
 }
 
 #[cfg(test)]

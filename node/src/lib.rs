@@ -48,6 +48,8 @@ use supervise::Supervisor;
 pub const RUN: &str = "/run/ocicat";
 /// Where the embedded datastore lies unless told otherwise.
 pub const DATA: &str = "/var/lib/ocicat/datastore";
+/// Where the records of attached workloads lie: they outlive a power cut.
+pub const ATTACHMENTS: &str = "/var/lib/ocicat/cni";
 /// Where Calico's programs, and ours, find the name of their node.
 pub const NODENAME_FILE: &str = "/var/lib/calico/nodename";
 /// Where the embedded datastore is served: to this host alone.
@@ -86,6 +88,8 @@ pub struct Config {
     pub nodename_file: PathBuf,
     /// What tells the CNI plugin that an agent is in charge of this node.
     pub marker: PathBuf,
+    /// Where the records of what CNI plugins attached are kept.
+    pub attachments: PathBuf,
     /// Where the CNI plugin finds the MTU of workloads.
     pub mtu_file: PathBuf,
     /// Where Felix says which endpoints are up.

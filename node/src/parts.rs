@@ -10,7 +10,6 @@ use kernel::{Conntrack, Nftables};
 use observe::health::Health;
 use observe::shutdown::Shutdown;
 use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -68,12 +67,7 @@ pub fn bgpd(given: &Arc<Given>) -> Part {
 /// Attaching and detaching workloads, for CNI plugins that ask.
 pub fn cni(given: &Arc<Given>) -> Part {
     let given = given.clone();
-    let felix = Felix { node: given.config.name.clone(), acknowledger: given.acknowledger.clone() };
-    let felix: Arc<dyn cni_host::Dataplane> = Arc::new(felix);
-    part("cni", move |shutdown| {
-        let held = given.config.sockets.cni.as_ref().map(UnixListener::try_clone);
-        serve_cni(given.config.run.join(CNI_SOCKET), held, felix.clone(), shutdown)
-    })
+    part("cni", move |shutdown| serve_cni(given.clone(), shutdown))
 }
 
 fn part<F>(name: &'static str, run: impl Fn(Shutdown) -> F + Send + 'static) -> Part
@@ -124,17 +118,17 @@ impl cni_host::Dataplane for Felix {
     }
 }
 
-async fn serve_cni(
-    socket: PathBuf,
-    held: Option<std::io::Result<UnixListener>>,
-    felix: Arc<dyn cni_host::Dataplane>,
-    shutdown: Shutdown,
-) -> Result<(), String> {
-    let listener = match held {
-        Some(held) => held.map_err(words)?,
-        None => cni_host::server::bind(&socket).map_err(words)?,
+async fn serve_cni(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> {
+    let Given { config, acknowledger, health, .. } = &*given;
+    let agent = cni_host::Agent::open(&config.attachments).map_err(words)?;
+    let felix = Felix { node: config.name.clone(), acknowledger: acknowledger.clone() };
+    let listener = match &config.sockets.cni {
+        Some(held) => held.try_clone().map_err(words)?,
+        None => cni_host::server::bind(&config.run.join(CNI_SOCKET)).map_err(words)?,
     };
-    cni_host::server::serve(listener, Some(felix), shutdown).await.map_err(words)
+    let served =
+        cni_host::server::serve(listener, agent, Some(Arc::new(felix)), health.clone(), shutdown).await;
+    served.map_err(words)
 }
 
 async fn run_felix(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> {

@@ -3,6 +3,7 @@
 use crate::frame::{Subject, in_turns, print};
 use anyhow::{Context, Result, bail};
 use ocicat_tests::node::{Call, Container, Node};
+use ocicat_tests::node_agent::{NodeAgent, uplink};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::Stdio;
@@ -60,9 +61,36 @@ fn warm() -> Result<Node> {
     Ok(node)
 }
 
+/// Who carries out what the plugin is called for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Worker {
+    /// A process of its own, each time.
+    Process,
+    /// The node's agent, for the life of the returned value.
+    Agent,
+}
+
+impl Worker {
+    fn start(self, node: &Node) -> Result<Option<NodeAgent>> {
+        if self == Worker::Process {
+            return Ok(None);
+        }
+        uplink()?;
+        NodeAgent::start(node, None).map(Some)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Worker::Process => "without an agent",
+            Worker::Agent => "through the agent",
+        }
+    }
+}
+
 /// ADD and DEL one after another.
-pub fn one_at_a_time(rounds: usize) -> Result<()> {
+pub fn one_at_a_time(rounds: usize, worker: Worker) -> Result<()> {
     let node = &warm()?;
+    let _agent = worker.start(node)?;
     let container = &Container::start("pod")?;
     let (four, both, ptp) = (ours(node, true, false), ours(node, true, true), reference());
     let subject = |name, program: &'static str, configuration: Value| Subject {
@@ -75,13 +103,19 @@ pub fn one_at_a_time(rounds: usize) -> Result<()> {
         subject("ptp + host-local", "ptp", ptp),
     ];
     let samples = in_turns(rounds, &mut subjects)?;
-    print(&format!("one at a time, {rounds} rounds"), &["ADD", "DEL"], &subjects, &samples);
+    print(
+        &format!("one at a time, {}, {rounds} rounds", worker.name()),
+        &["ADD", "DEL"],
+        &subjects,
+        &samples,
+    );
     Ok(())
 }
 
 /// ADD and DEL by eight workers at once: pairs a second.
-pub fn eight_at_a_time(rounds: usize) -> Result<()> {
+pub fn eight_at_a_time(rounds: usize, worker: Worker) -> Result<()> {
     let node = &warm()?;
+    let _agent = worker.start(node)?;
     let containers: &Vec<Container> =
         &(0..WORKERS).map(|n| Container::start(&format!("pod{n}"))).collect::<Result<_>>()?;
     let together = |program: &'static str, configuration: &Value| -> Result<Duration> {
@@ -115,7 +149,12 @@ pub fn eight_at_a_time(rounds: usize) -> Result<()> {
         subject("ptp + host-local", "ptp", reference()),
     ];
     let samples = in_turns(rounds.max(3), &mut subjects)?;
-    print("eight at a time, time of one ADD+DEL pair", &["pair"], &subjects, &samples);
+    print(
+        &format!("eight at a time, {}, time of one ADD+DEL pair", worker.name()),
+        &["pair"],
+        &subjects,
+        &samples,
+    );
     for (subject, samples) in subjects.iter().zip(&samples) {
         if let Some(samples) = samples.first() {
             let rate = |time: Duration| 1.0 / time.as_secs_f64();

@@ -57,8 +57,10 @@ fn main() -> Result<()> {
         return store::bench(&wanted);
     }
     if wanted("cni") {
-        sandbox::within(NAME, programs, || cni::one_at_a_time(rounds))?;
-        sandbox::within(NAME, programs, || cni::eight_at_a_time(rounds.div_ceil(10)))?;
+        for worker in [cni::Worker::Process, cni::Worker::Agent] {
+            sandbox::within(NAME, programs, || cni::one_at_a_time(rounds, worker))?;
+            sandbox::within(NAME, programs, || cni::eight_at_a_time(rounds.div_ceil(10), worker))?;
+        }
     }
     if wanted("requests") {
         sandbox::within(NAME, programs, cni::requests)?;

@@ -16,14 +16,19 @@ use std::path::Path;
 /// SIGABRT: what a failpoint ends with.
 const ABORTED: Ending = Ending::Signal(6);
 
-/// Every failpoint that the step table names, with the verb of its table row's section.
+/// Every failpoint of a call without an agent.
 fn failpoints() -> Vec<String> {
+    failpoints_of(&["cni-", "ipam-"])
+}
+
+/// Every failpoint that the step tables name and that begins in one of these ways.
+pub fn failpoints_of(prefixes: &[&str]) -> Vec<String> {
     let design = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cni-plugin/DESIGN.md");
     let text = fs::read_to_string(design).expect("cni-plugin/DESIGN.md");
     let cells = text.lines().filter(|line| line.starts_with('|')).flat_map(|line| line.split('|'));
     let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
     let points: BTreeSet<&str> =
-        names.filter(|name| name.starts_with("cni-") || name.starts_with("ipam-")).collect();
+        names.filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))).collect();
     points.into_iter().map(str::to_owned).collect()
 }
 

@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod agent;
+mod agent_calls;
 mod attached;
 mod bad_input;
 mod bgp;
 mod bgp_network;
+mod containerd;
 mod deploy;
 mod exec_trace;
 mod felix_process;

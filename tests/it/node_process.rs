@@ -3,6 +3,7 @@
 use nix::sys::signal::Signal;
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::node::{Node, PLUGINS};
+use ocicat_tests::node_agent::uplink;
 use ocicat_tests::process::{Background, Ending, Output, run, tool, wait_for};
 use ocicat_tests::sandbox;
 use serde_json::{Value, json};
@@ -61,15 +62,7 @@ impl Agent {
 
 /// The host's interface, as most tests have it.
 fn eth0() {
-    for line in [
-        "link add eth0 type veth peer name far",
-        "addr add 192.0.2.11/24 dev eth0",
-        "addr add 2001:db8::11/64 dev eth0 nodad",
-        "link set eth0 up",
-        "link set far up",
-    ] {
-        tool("ip", &line.split(' ').collect::<Vec<_>>()).unwrap();
-    }
+    uplink().unwrap();
 }
 
 fn stored(node: &Node, key: &str) -> Option<Value> {

@@ -10,6 +10,8 @@
 //!   [`wire`] sends real packets from one namespace to another.
 //! * [`certificates`] makes authorities and who belongs to them, for tests of TLS.
 //! * [`agent`] runs the node agent and replays what was recorded of Calico's.
+//! * [`node_agent`] runs the one agent of a node beside the plugins that ask it.
+//! * [`cri`] runs Debian's containerd and asks it as a kubelet does.
 //! * [`golden`] replays the recorded cases of `tests/golden` step by step and compares.
 //! * [`verifier`] asks whether anything is left without an owner; [`probe`] counts lost packets.
 //!
@@ -21,9 +23,11 @@
 pub mod agent;
 pub mod binaries;
 pub mod certificates;
+pub mod cri;
 pub mod etcd;
 pub mod golden;
 pub mod node;
+pub mod node_agent;
 pub mod policy;
 pub mod probe;
 pub mod process;

@@ -1,10 +1,11 @@
 //! A node as a container runtime sees it: etcd, pools, a Node of its name, and plugins to execute.
 
 use crate::etcd::Server;
-use crate::process::{Output, run};
+use crate::process::{Output, run, wait_for};
 use crate::sandbox;
 use crate::verifier::{KernelView, verify};
 use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -87,6 +88,18 @@ impl Node {
         fs::create_dir_all("/var/lib/calico")?;
         fs::write("/var/lib/calico/nodename", NAME)?;
         Ok(Self { server: Server::start(data, SocketAddr::from(([127, 0, 0, 1], 2379)))? })
+    }
+
+    /// Starts the store's server again on what it had, whether it runs or was killed.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn restart_store(&mut self) -> Result<()> {
+        let address = self.server.address();
+        let _ = self.server.process().signal(Signal::SIGKILL);
+        wait_for("the end of etcd", PATIENCE, || (!self.server.client.healthy()).then_some(()))?;
+        self.server = Server::start(Path::new("/run/etcd"), address)?;
+        Ok(())
     }
 
     /// The store's server.

@@ -85,8 +85,9 @@ fn array(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
+/// Ends of workloads' links, those that an agent has put aside too.
 fn host_end(name: &str) -> bool {
-    name.starts_with("cali") || name.starts_with("tap")
+    ["cali", "tap", "ocidel-"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn prefix(text: &str) -> Option<Cidr> {

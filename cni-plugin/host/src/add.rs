@@ -1,6 +1,7 @@
 //! ADD: the steps of the table in `DESIGN.md`, in their order.
 
 use crate::address::{Own, Source, is_own};
+use crate::agent::{self, add::Noted};
 use crate::attach::{Attachment, attach};
 use crate::azure::{AZURE_IPAM, Azure};
 use crate::delegate::{self, Delegate};
@@ -61,11 +62,14 @@ pub(crate) async fn add(host: &Host, request: &Request) -> Result<CniResult, Cni
     match existing {
         Some(existing) if job.id.pod.is_none() => job.join(existing).await,
         existing => {
+            let noted = agent::add::begin(host, request, &job.id, existing.as_ref().map(Existing::key))?;
             let mut undo = Undo::default();
-            let result = job.attach(existing, &mut undo).await;
-            if result.is_err() {
-                undo.run().await;
-            }
+            let result = job.attach(existing, &mut undo, &noted).await;
+            let whole = match &result {
+                Ok(_) => true,
+                Err(_) => undo.run().await,
+            };
+            noted.end(host, &result, whole).await?;
             result
         }
     }
@@ -161,7 +165,12 @@ impl Job<'_> {
         })
     }
 
-    async fn attach(mut self, existing: Option<Existing>, undo: &mut Undo) -> Result<CniResult, CniError> {
+    async fn attach(
+        mut self,
+        existing: Option<Existing>,
+        undo: &mut Undo,
+        noted: &Noted,
+    ) -> Result<CniResult, CniError> {
         let interface =
             self.id.host_interface(&self.host.variable("FELIX_INTERFACEPREFIX").unwrap_or_default());
         let source = self.source()?;
@@ -176,6 +185,7 @@ impl Job<'_> {
         }
         let dataplane = acknowledge::dataplane(self.host, self.request, &self.id);
         let addresses: Vec<IpAddr> = given.ips.iter().map(|ip| ip.address.addr).collect();
+        noted.wait_until_free(&addresses).await?;
         let attachment = Attachment {
             netns: self.request.environment.netns.clone(),
             netkit: self.request.conf.device_type == DeviceType::Netkit,

@@ -159,7 +159,7 @@ impl Own {
             let result = self.assign_locked().await;
             // A refusal wrote nothing; a store that did not answer may have carried the write out.
             unsure = matches!(result, Err(IpamError::Store(_)));
-            result.map_err(|error| CniError::internal(words(&error)))
+            result.map_err(|error| bounded::ipam_failed(&error, words(&error)))
         };
         let result = within(bounded::IPAM, "assigning addresses", assigning).await;
         if result.is_err()
@@ -214,14 +214,14 @@ impl Own {
         let Some(handle) = self.handles.first() else { return Ok(Vec::new()) };
         let assigned = match self.ipam.ips_by_handle(handle).await {
             Err(IpamError::Plan(PlanError::NoHandle(_))) => return Ok(Vec::new()),
-            assigned => assigned.map_err(CniError::internal)?,
+            assigned => assigned.map_err(|error| bounded::ipam_failed(&error, &error))?,
         };
         let mut found = Vec::new();
         for Assigned { address, .. } in assigned {
             let kept = match self.ipam.lookup(address).await {
                 // Released by somebody else just now.
                 Err(IpamError::Plan(PlanError::InCooldown(_))) | Ok(None) => continue,
-                Err(error) => return Err(CniError::internal(error)),
+                Err(error) => return Err(bounded::ipam_failed(&error, &error)),
                 Ok(Some(kept)) => kept,
             };
             // The same container under another node's name is that node's business.
@@ -235,7 +235,8 @@ impl Own {
 
     async fn release_exactly(&self, addresses: Vec<Release>) -> Result<(), CniError> {
         let _lock = lock::take(&self.lock).await;
-        let outcome = self.ipam.release_ips(addresses).await.map_err(CniError::internal)?;
+        let released = self.ipam.release_ips(addresses).await;
+        let outcome = released.map_err(|error| bounded::ipam_failed(&error, &error))?;
         match outcome.failed.into_iter().next() {
             Some((block, error)) => Err(CniError::internal(format!("block {block}: {error}"))),
             None => Ok(()),
@@ -249,7 +250,8 @@ impl Own {
 
     async fn release_locked(&self) -> Result<(), CniError> {
         // None of the handles known: nothing to give back.
-        self.ipam.release_by_handles(self.handles.clone()).await.map(drop).map_err(CniError::internal)
+        let released = self.ipam.release_by_handles(self.handles.clone()).await;
+        released.map(drop).map_err(|error| bounded::ipam_failed(&error, &error))
     }
 }
 

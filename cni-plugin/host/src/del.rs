@@ -47,7 +47,11 @@ pub(crate) async fn del(host: &Host, request: &Request) -> Result<(), CniError> 
     Ok(())
 }
 
-fn source(
+/// Where a workload's addresses go back to.
+///
+/// # Errors
+/// The configuration names an IPAM plugin that is not there.
+pub(crate) fn source(
     host: &Host,
     request: &Request,
     id: &Identity,

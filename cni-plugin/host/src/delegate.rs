@@ -116,6 +116,22 @@ impl Delegate {
         self.execute(Verb::Del).await.map(drop)
     }
 
+    /// Asks whether it could give addresses now.
+    ///
+    /// # Errors
+    /// Its own, with its code.
+    pub(crate) async fn status(&self) -> Result<(), CniError> {
+        self.execute(Verb::Status).await.map(drop)
+    }
+
+    /// Hands it the list of what is still attached.
+    ///
+    /// # Errors
+    /// Its own, with its code.
+    pub(crate) async fn gc(&self) -> Result<(), CniError> {
+        self.execute(Verb::Gc).await.map(drop)
+    }
+
     async fn execute(&self, verb: Verb) -> Result<Vec<u8>, CniError> {
         let what = format!("IPAM plugin {}", self.file.display());
         let mut variables: std::collections::BTreeMap<_, _> = self.variables.iter().cloned().collect();

@@ -1,6 +1,6 @@
 //! The workload's endpoint and its network's profile, as the rest of Calico sees them.
 
-use crate::bounded::{self, within};
+use crate::bounded::{by_store, store_failed};
 use crate::failpoint::failpoint;
 use crate::undo::{Done, Undo};
 use bytes::Bytes;
@@ -46,6 +46,11 @@ pub(crate) struct Existing {
 }
 
 impl Existing {
+    /// Its key in the datastore.
+    pub(crate) fn key(&self) -> String {
+        Key::resource(Kind::WorkloadEndpoint, self.resource.namespace(), self.resource.name()).path()
+    }
+
     /// Reads a pair.
     ///
     /// # Errors
@@ -247,8 +252,40 @@ fn unless_there(profile: Prepared) -> Op {
 }
 
 async fn run(store: &Arc<dyn Datastore>, txn: Txn) -> Result<TxnResponse, CniError> {
-    let writing = async { store.txn(txn).await.map_err(CniError::internal) };
-    within(bounded::STORE, "writing the endpoint", writing).await
+    let writing = async { store.txn(txn).await.map_err(|error| store_failed(&error, &error)) };
+    by_store("writing the endpoint", writing).await
+}
+
+/// The host interface of a stored endpoint that is this sandbox's to delete; none where it is a newer one's.
+///
+/// # Errors
+/// A pod's endpoint is damaged.
+pub(crate) fn own_interface(id: &Identity, pair: &KeyValue) -> Result<Option<String>, CniError> {
+    match Existing::read(pair) {
+        Ok(existing) => {
+            let owner = existing.spec.container_id;
+            if id.pod.is_some() && !owner.is_empty() && owner != id.container_id {
+                tracing::info!(container = owner, "endpoint belongs to a newer sandbox, kept");
+                return Ok(None);
+            }
+            Ok(Some(existing.spec.interface_name))
+        }
+        // The name of a container's endpoint says whose it is, whatever its value.
+        Err(error) if id.pod.is_none() => {
+            tracing::warn!(%error, "removing a damaged endpoint");
+            Ok(Some(String::new()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes a pair as it is; answers with the one that is there, where that is another.
+pub(crate) fn deletion(pair: &KeyValue) -> Txn {
+    Txn {
+        compare: vec![mvcc::Compare::mod_revision(pair.key.clone(), pair.mod_revision)],
+        success: vec![Op::Delete(DeleteRequest::key(pair.key.clone()))],
+        failure: vec![Op::Range(RangeRequest::key(pair.key.clone()))],
+    }
 }
 
 /// Deletes the workload's endpoint `found`, if it is still this sandbox's; a missing one is fine. Returns the host
@@ -264,28 +301,8 @@ pub(crate) async fn delete(
     let mut found = found.cloned();
     for _ in 0..DELETE_TRIES {
         let Some(pair) = found else { return Ok(None) };
-        let interface = match Existing::read(&pair) {
-            Ok(existing) => {
-                let owner = existing.spec.container_id;
-                if id.pod.is_some() && !owner.is_empty() && owner != id.container_id {
-                    tracing::info!(container = owner, "endpoint belongs to a newer sandbox, kept");
-                    return Ok(None);
-                }
-                existing.spec.interface_name
-            }
-            // The name of a container's endpoint says whose it is, whatever its value.
-            Err(error) if id.pod.is_none() => {
-                tracing::warn!(%error, "removing a damaged endpoint");
-                String::new()
-            }
-            Err(error) => return Err(error),
-        };
-        let txn = Txn {
-            compare: vec![mvcc::Compare::mod_revision(pair.key.clone(), pair.mod_revision)],
-            success: vec![Op::Delete(DeleteRequest::key(pair.key.clone()))],
-            failure: vec![Op::Range(RangeRequest::key(pair.key.clone()))],
-        };
-        let answer = run(store, txn).await?;
+        let Some(interface) = own_interface(id, &pair)? else { return Ok(None) };
+        let answer = run(store, deletion(&pair)).await?;
         if answer.succeeded {
             failpoint("cni-del-endpoint");
             return Ok(Some(interface));

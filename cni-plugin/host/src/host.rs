@@ -1,5 +1,6 @@
 //! What the plugin finds around itself: variables, namespaces, the way to the store, a few files.
 
+use crate::agent::Agent;
 use crate::azure::NETWORKS;
 use crate::delegate::{Executor, SystemExecutor};
 use crate::upgrade::HOST_LOCAL_STATE;
@@ -54,6 +55,8 @@ pub struct Host {
     pub executor: Arc<dyn Executor>,
     /// Who routes and judges, where it is not this call.
     pub dataplane: Option<Arc<dyn Dataplane>>,
+    /// What an agent keeps between calls; none where there is no agent.
+    pub agent: Option<Agent>,
     /// Whether each call sets up the log its configuration asks for; an agent has one of its own.
     pub own_log: bool,
 }
@@ -75,6 +78,7 @@ impl Host {
             hostname: hostname.to_string_lossy().into_owned(),
             executor: Arc::new(SystemExecutor),
             dataplane: None,
+            agent: None,
             own_log: true,
         }
     }

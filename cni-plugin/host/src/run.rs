@@ -1,7 +1,7 @@
 //! One call of a plugin, from what the runtime gave to what it gets.
 
 use crate::host::Host;
-use crate::{add, del, ipam_program, log, probe, upgrade};
+use crate::{add, agent, available, del, ipam_program, log, probe, upgrade};
 use cni_protocol::request::{self, Call};
 use cni_protocol::version::{VERSION_REPLY, Version};
 use cni_protocol::{CniError, Program, Request};
@@ -67,12 +67,37 @@ pub async fn run(program: Program, args: &[String], host: &Host, stdin: &[u8]) -
     };
     match call {
         Call::Version => Output::said(VERSION_REPLY),
-        Call::Check => Output::said(if program == Program::Calico { "OK\n" } else { "" }),
+        Call::Check(request) => {
+            let (Program::Calico, Some(agent)) = (program, &host.agent) else {
+                return Output::said(if program == Program::Calico { "OK\n" } else { "" });
+            };
+            let request = match request {
+                Ok(request) => request,
+                Err(error) => return Output::failed(&error),
+            };
+            let result = logged(host, "CHECK", &request, agent::check::check(host, agent, &request));
+            result.await.map_or_else(|error| Output::failed(&error), |()| Output::said("OK\n"))
+        }
+        Call::Status(request) => {
+            let result = logged(host, "STATUS", &request, available::status(host, &request));
+            ended(result.await)
+        }
+        // Nothing is recorded where there is no agent, nor of addresses alone.
+        Call::Gc(request) => match (program, &host.agent) {
+            (Program::Calico, Some(agent)) => {
+                ended(logged(host, "GC", &request, agent::gc::gc(host, agent, &request)).await)
+            }
+            _ => Output::default(),
+        },
         Call::Add(request) => {
             let result = logged(host, "ADD", &request, async {
-                let result = match program {
-                    Program::Calico => add::add(host, &request).await?,
-                    Program::CalicoIpam => ipam_program::add(host, &request).await?,
+                let result = match (program, &host.agent) {
+                    (Program::Calico, Some(agent)) => agent::add::add(host, agent, &request).await?,
+                    (Program::Calico, None) => add::add(host, &request).await?,
+                    (Program::CalicoIpam, Some(agent)) => {
+                        agent::add::paid(host, agent, &request, ipam_program::add(host, &request)).await?
+                    }
+                    (Program::CalicoIpam, None) => ipam_program::add(host, &request).await?,
                 };
                 Ok(result.to_json(request.version))
             });
@@ -80,14 +105,22 @@ pub async fn run(program: Program, args: &[String], host: &Host, stdin: &[u8]) -
         }
         Call::Del(request) => {
             let result = logged(host, "DEL", &request, async {
-                match program {
-                    Program::Calico => del::del(host, &request).await,
-                    Program::CalicoIpam => ipam_program::del(host, &request).await,
+                match (program, &host.agent) {
+                    (Program::Calico, Some(agent)) => agent::del::del(host, agent, &request).await,
+                    (Program::Calico, None) => del::del(host, &request).await,
+                    (Program::CalicoIpam, Some(agent)) => {
+                        agent::add::paid(host, agent, &request, ipam_program::del(host, &request)).await
+                    }
+                    (Program::CalicoIpam, None) => ipam_program::del(host, &request).await,
                 }
             });
-            result.await.map_or_else(|error| Output::failed(&error), |()| Output::default())
+            ended(result.await)
         }
     }
+}
+
+fn ended(result: Result<(), CniError>) -> Output {
+    result.map_or_else(|error| Output::failed(&error), |()| Output::default())
 }
 
 /// What a person sees who starts the plugin by hand, as the CNI library has it.

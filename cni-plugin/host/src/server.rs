@@ -7,6 +7,7 @@
 mod connection;
 mod shared;
 
+use crate::agent::Agent;
 use crate::host::{Dataplane, Host, Stores};
 use crate::run::{Output, run};
 use cni_protocol::handover::{Answer, Message};
@@ -14,14 +15,16 @@ use cni_protocol::{CniError, Program};
 use connection::Connection;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use observe::health::Health;
 use observe::shutdown::Shutdown;
 use shared::{HandedOver, KeptStores, Remote};
+use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// Calls carried out at a time; more wait in the socket's queue.
@@ -66,19 +69,38 @@ fn is_served(path: &Path) -> bool {
     matches!(connect(socket.as_raw_fd(), &address), Ok(()) | Err(Errno::EAGAIN))
 }
 
-/// Answers calls until `shutdown` fires, and those that are under way to their end. Where there is a dataplane, it routes to
-/// workloads, and ADD waits for it.
+/// Answers calls with what `agent` knows until `shutdown` fires, and those that are under way to their end. What an agent before
+/// this one left is taken in hand before the first call is answered. Where there is a dataplane, it routes to workloads, and
+/// ADD waits for it.
 ///
 /// # Errors
 /// The socket fails.
 pub async fn serve(
     listener: UnixListener,
+    agent: Agent,
     dataplane: Option<Arc<dyn Dataplane>>,
+    health: Health,
     shutdown: Shutdown,
 ) -> Result<(), std::io::Error> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let stores: Arc<dyn Stores> = Arc::new(KeptStores::default());
+    let host = Host {
+        variables: BTreeMap::new(),
+        stores: Arc::clone(&stores),
+        agent: Some(agent.clone()),
+        own_log: false,
+        ..Host::system()
+    };
+    agent.bury_links(Arc::clone(&host.namespaces), &shutdown)?;
+    agent.recover(&host).await;
+    let keeper = tokio::spawn({
+        let (agent, shutdown) = (agent.clone(), shutdown.clone());
+        let reporter = health.register("cni attachments", None);
+        async move {
+            agent.keep_paying(&host, &shutdown, || reporter.report(agent.report(), Instant::now())).await;
+        }
+    });
     let places = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         let place = tokio::select! {
@@ -89,20 +111,25 @@ pub async fn serve(
             () = shutdown.wait() => break,
             accepted = listener.accept() => accepted?,
         };
-        let (stores, dataplane) = (Arc::clone(&stores), dataplane.clone());
+        let (stores, agent, dataplane) = (Arc::clone(&stores), agent.clone(), dataplane.clone());
         tokio::spawn(async move {
-            answer(Connection::new(stream), stores, dataplane).await;
+            answer(Connection::new(stream), stores, agent, dataplane).await;
             drop(place);
         });
     }
     // all places are free when the last call has its answer
     let all = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
     let _ = places.acquire_many(all).await;
-    Ok(())
+    keeper.await.map_err(std::io::Error::other)
 }
 
 /// One call.
-async fn answer(connection: Connection, stores: Arc<dyn Stores>, dataplane: Option<Arc<dyn Dataplane>>) {
+async fn answer(
+    connection: Connection,
+    stores: Arc<dyn Stores>,
+    agent: Agent,
+    dataplane: Option<Arc<dyn Dataplane>>,
+) {
     let output = match tokio::time::timeout(SAY, connection.call()).await {
         Ok(Ok((call, netns))) => {
             let connection = connection.clone();
@@ -112,6 +139,7 @@ async fn answer(connection: Connection, stores: Arc<dyn Stores>, dataplane: Opti
                 stores,
                 executor: Arc::new(Remote(connection)),
                 dataplane,
+                agent: Some(agent),
                 own_log: false,
                 ..Host::system()
             };

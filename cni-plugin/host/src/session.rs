@@ -1,8 +1,8 @@
 //! The connection to the store, and the one read with which ADD and DEL begin.
 
-use crate::bounded::{self, within};
-use crate::host::Host;
-use cni_protocol::{CniError, NetConf};
+use crate::bounded::{by_store, store_failed};
+use crate::host::{Host, Variables};
+use cni_protocol::{CniError, NetConf, StoreTrouble};
 use datastore::{CLUSTER_INFORMATION, Datastore, codec, identity};
 use model::net::Cidr;
 use model::v3::{ClusterInformationSpec, IPPoolSpec};
@@ -17,9 +17,19 @@ use std::sync::Arc;
 /// In the words of the way to the store.
 pub(crate) async fn connect(host: &Host, conf: &NetConf) -> Result<Arc<dyn Datastore>, CniError> {
     let process = |name: &str| host.variable(name);
-    let variables = |name: &str| conf.datastore_variable(name, &process);
-    let connecting = async { host.stores.connect(&variables).await.map_err(CniError::internal) };
-    within(bounded::STORE, "connecting to the datastore", connecting).await
+    connect_with(host, &|name: &str| conf.datastore_variable(name, &process)).await
+}
+
+/// Connects as variables say.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) async fn connect_with(
+    host: &Host,
+    variables: Variables<'_>,
+) -> Result<Arc<dyn Datastore>, CniError> {
+    let connecting = async { host.stores.connect(variables).await.map_err(CniError::internal) };
+    by_store("connecting to the datastore", connecting).await
 }
 
 /// What is asked of the store at the start, at one revision.
@@ -75,9 +85,9 @@ pub(crate) async fn ask(store: &Arc<dyn Datastore>, questions: &Questions) -> Re
         store
             .txn(Txn::reads(ranges))
             .await
-            .map_err(|error| CniError::internal(format!("error getting ClusterInformation: {error}")))
+            .map_err(|error| store_failed(&error, format!("error getting ClusterInformation: {error}")))
     };
-    let answer = within(bounded::STORE, "reading from the datastore", asking).await?;
+    let answer = by_store("reading from the datastore", asking).await?;
     let mut answers = answer.responses.iter().map(mvcc::OpResponse::kvs);
     let mut next = || answers.next().unwrap_or_default();
     check_ready(next().first())?;
@@ -100,7 +110,9 @@ pub(crate) async fn ask(store: &Arc<dyn Datastore>, questions: &Questions) -> Re
 }
 
 fn check_ready(pair: Option<&KeyValue>) -> Result<(), CniError> {
-    let failed = |reason: String| CniError::internal(format!("error getting ClusterInformation: {reason}"));
+    let not_ready = |error: CniError| error.with_store(StoreTrouble::NotReady);
+    let failed =
+        |reason: String| not_ready(CniError::internal(format!("error getting ClusterInformation: {reason}")));
     let Some(pair) = pair else {
         let id = identity(Kind::ClusterInformation, "", CLUSTER_INFORMATION);
         return Err(failed(datastore::ClientError::DoesNotExist { id }.to_string()));
@@ -112,7 +124,7 @@ fn check_ready(pair: Option<&KeyValue>) -> Result<(), CniError> {
     if spec.datastore_ready == Some(true) {
         Ok(())
     } else {
-        Err(CniError::internal("Calico is currently not ready to process requests"))
+        Err(not_ready(CniError::internal("Calico is currently not ready to process requests")))
     }
 }
 

@@ -1,5 +1,6 @@
 //! A host in memory: kernel, store, plugins.
 
+use crate::agent::Agent;
 use crate::host::{Dataplane, Host, Stores, Variables};
 use crate::run::{Output, run};
 use cni_protocol::request::{self, Call};
@@ -15,14 +16,14 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// A request as the checks would let it through.
 pub(crate) fn request(command: &str, conf: Value) -> Request {
     let get = |name: &str| Some(variables(command, "c1").get(name)?.clone());
     match request::read(&get, conf.to_string().as_bytes()).unwrap() {
-        Call::Add(request) | Call::Del(request) => *request,
+        Call::Add(request) | Call::Del(request) | Call::Gc(request) => *request,
         other => panic!("{other:?}"),
     }
 }
@@ -54,6 +55,7 @@ pub(crate) struct Traffic {
     requests: AtomicUsize,
     writes: AtomicUsize,
     plan: Mutex<Option<(usize, Fault)>>,
+    away: AtomicBool,
 }
 
 impl Traffic {
@@ -62,7 +64,13 @@ impl Traffic {
         *self.plan.lock().unwrap() = Some((self.writes.load(Ordering::SeqCst) + n, fault));
     }
 
+    /// Nothing is answered until it is healed.
+    pub(crate) fn go_away(&self) {
+        self.away.store(true, Ordering::SeqCst);
+    }
+
     fn heal(&self) {
+        self.away.store(false, Ordering::SeqCst);
         *self.plan.lock().unwrap() = None;
     }
 
@@ -72,6 +80,9 @@ impl Traffic {
 
     fn pass(&self, asked: Asked) -> Fate {
         self.requests.fetch_add(1, Ordering::SeqCst);
+        if self.away.load(Ordering::SeqCst) {
+            return Fate::Refused(StoreError::Unavailable("planned absence".into()));
+        }
         if asked == Asked::Read {
             return Fate::Answered;
         }
@@ -103,6 +114,8 @@ pub(crate) struct Node {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) dataplane: Option<Arc<dyn Dataplane>>,
+    /// With what calls are carried out; none for a node without an agent.
+    pub(crate) agent: Option<Agent>,
 }
 
 impl Node {
@@ -136,6 +149,7 @@ impl Node {
             directory,
             variables: BTreeMap::new(),
             dataplane: None,
+            agent: None,
         };
         node.plugin("calico-ipam", "exit 99");
         node
@@ -208,6 +222,7 @@ impl Node {
             hostname: "Gold-Host".into(),
             executor: Arc::new(crate::SystemExecutor),
             dataplane: self.dataplane.clone(),
+            agent: self.agent.clone(),
             own_log: true,
         }
     }

@@ -39,8 +39,9 @@ impl Undo {
         self.0.push(done);
     }
 
-    /// Takes everything back. What cannot be taken back is logged: a DEL will.
-    pub(crate) async fn run(mut self) {
+    /// Takes everything back. What cannot be taken back is logged: a DEL will; returns whether there is nothing of that.
+    pub(crate) async fn run(mut self) -> bool {
+        let mut whole = true;
         while let Some(done) = self.0.pop() {
             let (what, result) = match &done {
                 Done::Addresses(source) => {
@@ -55,9 +56,13 @@ impl Undo {
             };
             match result {
                 Ok(()) => tracing::info!(what, "taken back after a failure"),
-                Err(error) => tracing::warn!(what, %error, "not taken back; DEL will remove it"),
+                Err(error) => {
+                    whole = false;
+                    tracing::warn!(what, %error, "not taken back; DEL will remove it");
+                }
             }
         }
+        whole
     }
 }
 
@@ -87,5 +92,5 @@ async fn restore(
         result: CompareResult::Equal,
     };
     let txn = Txn { compare: vec![compare], success: vec![back], failure: Vec::new() };
-    store.txn(txn).await.map(drop).map_err(CniError::internal)
+    store.txn(txn).await.map(drop).map_err(|error| bounded::store_failed(&error, &error))
 }

@@ -18,6 +18,10 @@ pub mod code {
     pub const INVALID_CONFIG: u32 = 7;
     /// Nothing is wrong with the request: it may succeed later.
     pub const TRY_AGAIN: u32 = 11;
+    /// STATUS: an ADD would fail now.
+    pub const UNAVAILABLE: u32 = 50;
+    /// STATUS: an ADD would fail now, and what is attached may not be served as it should.
+    pub const LIMITED: u32 = 51;
     /// The datastore does not answer (`-t`).
     pub const DATASTORE: u32 = 100;
     /// The plugin failed.
@@ -34,17 +38,44 @@ pub struct CniError {
     /// More about it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub details: String,
+    /// What the datastore has to do with it. Not printed: an agent answers some of it another way.
+    #[serde(skip)]
+    pub store: StoreTrouble,
+}
+
+/// What is wrong with the datastore when a call fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StoreTrouble {
+    /// Nothing, as far as is known.
+    #[default]
+    None,
+    /// It did not answer, so that nobody knows what became of a write.
+    Away,
+    /// It answers, and nobody may write: it is not set up, or locked.
+    NotReady,
 }
 
 impl CniError {
     /// An error with a code of its own.
     pub fn new(code: u32, msg: impl Into<String>) -> Self {
-        Self { code, msg: msg.into(), details: String::new() }
+        Self { code, msg: msg.into(), details: String::new(), store: StoreTrouble::None }
+    }
+
+    /// What a runtime is told whose call nothing is wrong with.
+    pub fn try_again(why: impl Into<String>) -> Self {
+        Self::new(code::TRY_AGAIN, "try again later").with_details(why)
     }
 
     /// A failure of the plugin.
     pub fn internal(msg: impl fmt::Display) -> Self {
         Self::new(code::INTERNAL, msg.to_string())
+    }
+
+    /// The same, with what is wrong with the datastore.
+    #[must_use]
+    pub fn with_store(mut self, store: StoreTrouble) -> Self {
+        self.store = store;
+        self
     }
 
     /// The same with details.

@@ -18,6 +18,7 @@ pub mod delegate;
 pub mod environment;
 pub mod error;
 pub mod gate;
+pub mod gc;
 pub mod handover;
 pub mod identity;
 pub mod json;
@@ -30,7 +31,7 @@ pub mod version;
 
 pub use config::NetConf;
 pub use environment::{Command, Environment};
-pub use error::CniError;
+pub use error::{CniError, StoreTrouble};
 pub use request::{Program, Request};
 pub use result::CniResult;
 pub use version::Version;

@@ -43,13 +43,17 @@ pub enum Call {
     Add(Box<Request>),
     /// DEL
     Del(Box<Request>),
-    /// CHECK, of a version that has it.
-    Check,
+    /// CHECK, of a version that has it. Who looks at nothing does not care whether the configuration can be read.
+    Check(Result<Box<Request>, CniError>),
+    /// STATUS
+    Status(Box<Request>),
+    /// GC
+    Gc(Box<Request>),
     /// VERSION
     Version,
 }
 
-/// What ADD and DEL work on.
+/// What the verbs work on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     /// The variables.
@@ -81,16 +85,14 @@ pub fn read(get: &dyn Fn(&str) -> Option<String>, stdin: &[u8]) -> Result<Call, 
                 return Err(too_old(Command::Check));
             }
             Version::negotiate(&asked)?;
-            Ok(Call::Check)
+            Ok(Call::Check(request(environment, document, &asked)))
         }
         verb @ (Command::Status | Command::Gc) => {
             if !at_least(library_version(&asked), [1, 1, 0])? {
                 return Err(too_old(verb));
             }
-            Err(CniError::new(
-                code::INCOMPATIBLE_VERSION,
-                format!("plugin version does not allow {}", verb.text()),
-            ))
+            let request = request(environment, document, &asked)?;
+            Ok(if verb == Command::Gc { Call::Gc(request) } else { Call::Status(request) })
         }
         Command::Version => Ok(Call::Version),
     }
@@ -224,22 +226,27 @@ mod tests {
     fn verbs_and_versions() {
         let conf = |version: &str| format!("{{\"name\": \"a\", \"cniVersion\": \"{version}\"}}");
         for verb in ["ADD", "DEL"] {
-            let (code, msg, details) = refusal(verb, &conf("1.1.0"));
+            let (code, msg, details) = refusal(verb, &conf("1.2.0"));
             assert_eq!((code, msg.as_str()), (1, "incompatible CNI versions"));
-            assert!(details.starts_with("config is \"1.1.0\", plugin supports [\"0.1.0\" "), "{details}");
+            assert!(details.starts_with("config is \"1.2.0\", plugin supports [\"0.1.0\" "), "{details}");
         }
-        assert_eq!(call("CHECK", &conf("1.0.0")).unwrap(), Call::Check);
-        assert_eq!(call("CHECK", &conf("0.4.0")).unwrap(), Call::Check);
-        assert_eq!(refusal("CHECK", &conf("1.1.0")).1, "incompatible CNI versions");
+        for version in ["0.4.0", "1.0.0", "1.1.0"] {
+            assert!(matches!(call("CHECK", &conf(version)), Ok(Call::Check(Ok(_)))), "{version}");
+        }
+        assert!(matches!(call("STATUS", &conf("1.1.0")), Ok(Call::Status(_))));
+        assert!(matches!(call("GC", &conf("1.1.0")), Ok(Call::Gc(_))));
+        let unread = r#"{"name": "a", "cniVersion": "1.0.0", "mtu": "many"}"#;
+        assert!(matches!(call("CHECK", unread), Ok(Call::Check(Err(_)))), "Calico answers OK to it");
+        assert_eq!(refusal("CHECK", &conf("1.2.0")).1, "incompatible CNI versions");
         for (verb, version, msg) in [
             ("CHECK", "0.3.1", "config version does not allow CHECK"),
             ("CHECK", "", "config version does not allow CHECK"),
-            ("STATUS", "1.1.0", "plugin version does not allow STATUS"),
+            ("STATUS", "1.2.0", "incompatible CNI versions"),
             ("STATUS", "1.0.0", "config version does not allow STATUS"),
-            ("GC", "1.1.0", "plugin version does not allow GC"),
             ("GC", "", "config version does not allow GC"),
         ] {
-            assert_eq!(refusal(verb, &conf(version)), (1, msg.into(), String::new()));
+            let (code, said, _) = refusal(verb, &conf(version));
+            assert_eq!((code, said.as_str()), (1, msg), "{verb} {version}");
         }
         assert_eq!(refusal("FLY", &conf("1.0.0")).1, "unknown CNI_COMMAND: FLY");
         assert_eq!(refusal("CHECK", &conf("new")).0, 6);

@@ -18,21 +18,24 @@ pub enum Version {
     V040,
     /// 1.0.0
     V100,
+    /// 1.1.0
+    V110,
 }
 
 /// The texts of the versions, oldest first.
-const TEXTS: [(Version, &str); 6] = [
+const TEXTS: [(Version, &str); 7] = [
     (Version::V010, "0.1.0"),
     (Version::V020, "0.2.0"),
     (Version::V030, "0.3.0"),
     (Version::V031, "0.3.1"),
     (Version::V040, "0.4.0"),
     (Version::V100, "1.0.0"),
+    (Version::V110, "1.1.0"),
 ];
 
-/// The answer to `CNI_COMMAND=VERSION`, with its newline (`cni.md` §1 of the contract).
+/// The answer to `CNI_COMMAND=VERSION`, with its newline: Calico's (`cni.md` §1 of the contract), and 1.1.0.
 pub const VERSION_REPLY: &str = concat!(
-    r#"{"cniVersion":"1.1.0","supportedVersions":["0.1.0","0.2.0","0.3.0","0.3.1","0.4.0","1.0.0"]}"#,
+    r#"{"cniVersion":"1.1.0","supportedVersions":["0.1.0","0.2.0","0.3.0","0.3.1","0.4.0","1.0.0","1.1.0"]}"#,
     "\n"
 );
 
@@ -98,7 +101,7 @@ mod tests {
 
     #[test]
     fn every_version_is_read_and_printed() {
-        for text in ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0"] {
+        for text in ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] {
             assert_eq!(Version::parse(text).unwrap().text(), text);
             assert_eq!(Version::negotiate(text).unwrap().text(), text);
             assert!(VERSION_REPLY.contains(&format!("\"{text}\"")));
@@ -112,9 +115,9 @@ mod tests {
         assert_eq!(error.code, 1);
         assert_eq!(
             error.details,
-            r#"config is "9.9.9", plugin supports ["0.1.0" "0.2.0" "0.3.0" "0.3.1" "0.4.0" "1.0.0"]"#
+            r#"config is "9.9.9", plugin supports ["0.1.0" "0.2.0" "0.3.0" "0.3.1" "0.4.0" "1.0.0" "1.1.0"]"#
         );
-        assert!(Version::negotiate("1.1.0").is_err());
+        assert!(Version::negotiate("1.2.0").is_err());
     }
 
     #[test]

@@ -117,6 +117,7 @@ fn no_answer_ends_within_the_bound() {
     agent.join().unwrap();
     let error = try_again("x");
     assert_eq!((error.code, error.msg.as_str()), (11, "try again later"));
+    assert_eq!(unavailable("x").code, 51);
 }
 
 #[test]
@@ -134,6 +135,6 @@ fn an_agent_that_dies_or_says_something_else() {
 
 #[test]
 fn input_can_be_read_once_more() {
-    let output = Command::new("/bin/cat").stdin(again(b"once more").unwrap()).output().unwrap();
+    let output = process::Command::new("/bin/cat").stdin(again(b"once more").unwrap()).output().unwrap();
     assert_eq!(output.stdout, b"once more");
 }

@@ -165,6 +165,18 @@ pub enum Op {
     },
     /// Remove a link; missing is an error.
     DelLink(LinkRef),
+    /// Give a link another name and put it into a group, such as of links that are to go together. It should be down:
+    /// before Linux 6.2 a link that is up keeps its name (`EBUSY`).
+    PutAside {
+        /// Index.
+        link: u32,
+        /// The new name.
+        name: String,
+        /// The group, not 0: that one all links begin in.
+        group: u32,
+    },
+    /// Remove all links of a group, which takes the kernel as long as removing one; none is an error.
+    DelGroup(u32),
     /// Change a link; `None` leaves a property alone.
     SetLink {
         /// Which.

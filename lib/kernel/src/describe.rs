@@ -51,6 +51,8 @@ impl fmt::Display for Op {
             Op::AddBridge(name) => write!(f, "add bridge {name}"),
             Op::SetMaster { link, master } => write!(f, "make {link} a port of link {master}"),
             Op::DelLink(link) => write!(f, "delete {link}"),
+            Op::PutAside { link, name, group } => write!(f, "rename link {link} to {name}, group {group}"),
+            Op::DelGroup(group) => write!(f, "delete the links of group {group}"),
             Op::SetLink { link, up, mac, mtu, alias } => {
                 write!(f, "set {link}")?;
                 match up {

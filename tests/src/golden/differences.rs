@@ -54,11 +54,32 @@ const UNSORTED: &str = "upstream lists headings in the order of a hash map; ours
 const POINTER: &str = "upstream prints a pointer; ours prints the setting";
 const OVERFLOW: &str =
     "upstream overflows on pools of 2^63 addresses and more, and prints a negative count of free ones";
+const NEWER: &str = "upstream speaks CNI up to 1.0.0; ours 1.1.0 too, with STATUS and GC";
 const STRUCT: &str = "upstream prints a Go struct; ours names the resource or shows it as JSON";
 
 /// All of them.
 pub const DIFFERENCES: &[Difference] = &[
     differs("cni/bad/interface-name", 3, Part::Stdout, NAMED),
+    differs("cni/verbs", 2, Part::Stdout, NEWER),
+    differs("cni/verbs", 5, Part::Exit, NEWER),
+    differs("cni/verbs", 5, Part::Stdout, NEWER),
+    differs("cni/verbs", 7, Part::Exit, NEWER),
+    differs("cni/verbs", 7, Part::Stdout, NEWER),
+    differs("cni/verbs", 8, Part::Stdout, NEWER),
+    differs("cni/verbs", 11, Part::Exit, NEWER),
+    differs("cni/verbs", 11, Part::Stdout, NEWER),
+    differs("cni/verbs", 13, Part::Exit, NEWER),
+    differs("cni/verbs", 13, Part::Stdout, NEWER),
+    differs("cni/version-1.1.0", 2, Part::Exit, NEWER),
+    differs("cni/version-1.1.0", 2, Part::Etcd, NEWER),
+    differs("cni/version-1.1.0", 2, Part::Stdout, NEWER),
+    differs("cni/version-1.1.0", 2, Part::Kernel, NEWER),
+    differs("cni/version-1.1.0", 3, Part::Exit, NEWER),
+    differs("cni/version-1.1.0", 3, Part::Etcd, NEWER),
+    differs("cni/version-1.1.0", 3, Part::Stdout, NEWER),
+    differs("cni/version-1.1.0", 3, Part::Kernel, NEWER),
+    differs("cni/version-unknown", 2, Part::Stdout, NEWER),
+    differs("cni/version-unknown", 3, Part::Stdout, NEWER),
     differs("ctl/get/caliconodestatus", 3, Part::Exit, TEMPLATE),
     differs("ctl/get/caliconodestatus", 3, Part::Stdout, TEMPLATE),
     differs("ctl/get/caliconodestatus", 3, Part::Stderr, TEMPLATE),

@@ -71,6 +71,21 @@ impl State {
                 self.remove_peer(peer);
                 Ok(())
             }
+            Op::PutAside { link, name, group } => self.namespace(number)?.put_aside(*link, name, *group),
+            Op::DelGroup(group) => {
+                let namespace = self.namespace(number)?;
+                let group = |link: &&MemoryLink| link.group == *group;
+                let indexes: Vec<u32> =
+                    namespace.links.values().filter(group).map(|link| link.shown.index).collect();
+                if indexes.is_empty() {
+                    return Err(Errno::ENODEV);
+                }
+                for index in indexes {
+                    let peer = self.namespace(number)?.remove_link(index);
+                    self.remove_peer(peer);
+                }
+                Ok(())
+            }
             Op::SetLink { link, up, mac, mtu, alias } => {
                 let namespace = self.namespace(number)?;
                 let index = namespace.find(link)?;
@@ -145,8 +160,9 @@ impl State {
         };
         let far_link = end(&pair.peer_name, far_index, pair.peer_mac, near_index, far);
         let near_link = end(&pair.name, near_index, pair.mac, far_index, near);
-        self.namespace(far)?.add_link(MemoryLink { shown: far_link, peer: Some((near, near_index)) });
-        self.namespace(near)?.add_link(MemoryLink { shown: near_link, peer: Some((far, far_index)) });
+        let link = |shown, peer| MemoryLink { shown, peer: Some(peer), group: 0 };
+        self.namespace(far)?.add_link(link(far_link, (near, near_index)));
+        self.namespace(near)?.add_link(link(near_link, (far, far_index)));
         Ok(())
     }
 
@@ -171,6 +187,21 @@ impl State {
 }
 
 impl Namespace {
+    fn put_aside(&mut self, index: u32, name: &str, group: u32) -> Result<(), Errno> {
+        crate::netlink::check_name(name).map_err(|_| Errno::ERANGE)?;
+        let taken = self.links.values().any(|link| link.shown.name == name && link.shown.index != index);
+        let link = self.links.get_mut(&index).ok_or(Errno::ENODEV)?;
+        if taken {
+            return Err(Errno::EEXIST);
+        }
+        link.group = group;
+        let old = std::mem::replace(&mut link.shown.name, name.to_string());
+        let shown = link.shown.clone();
+        self.sysctls.rename_link(&old, name);
+        self.tell(KernelEvent::Link(shown));
+        Ok(())
+    }
+
     fn add_bridge(&mut self, name: &str) -> Result<(), Errno> {
         crate::netlink::check_name(name).map_err(|_| Errno::ERANGE)?;
         if self.has_name(name) {
@@ -189,7 +220,7 @@ impl Namespace {
             kind: "bridge".to_string(),
             peer: None,
         };
-        self.add_link(MemoryLink { shown, peer: None });
+        self.add_link(MemoryLink { shown, peer: None, group: 0 });
         Ok(())
     }
 

@@ -49,6 +49,15 @@ impl Sysctls {
         }
     }
 
+    /// The parameters of a link go along with its name.
+    pub(super) fn rename_link(&mut self, old: &str, new: &str) {
+        for (folder, parameter, _) in PER_LINK {
+            if let Some(value) = self.0.remove(&format!("net/{folder}/{old}/{parameter}")) {
+                self.0.insert(format!("net/{folder}/{new}/{parameter}"), value);
+            }
+        }
+    }
+
     pub(super) fn read(&self, key: &str) -> Result<String, KernelError> {
         self.0.get(key).cloned().ok_or_else(|| missing(key))
     }

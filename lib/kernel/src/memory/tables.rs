@@ -14,6 +14,8 @@ pub(super) struct MemoryLink {
     pub(super) shown: Link,
     /// The other end of a veth pair: namespace and index.
     pub(super) peer: Option<(u64, u32)>,
+    /// The group it is in, 0 at first.
+    pub(super) group: u32,
 }
 
 /// One namespace.
@@ -58,7 +60,7 @@ impl Namespace {
             kind: String::new(),
             peer: None,
         };
-        namespace.add_link(MemoryLink { shown: lo, peer: None });
+        namespace.add_link(MemoryLink { shown: lo, peer: None, group: 0 });
         namespace
     }
 

@@ -52,6 +52,17 @@ pub(super) fn operation(op: &Op) -> Result<Message, KernelError> {
             (RouteNetlinkMessage::SetLink(message.build()), 0)
         }
         Op::DelLink(link) => (RouteNetlinkMessage::DelLink(by_ref(link).map_err(invalid)?.build()), 0),
+        Op::PutAside { link, name, group } => {
+            check_name(name).map_err(invalid)?;
+            let message = by_ref(&LinkRef::Index(*link)).map_err(invalid)?.name(name);
+            let group = LinkAttribute::Group(*group);
+            (RouteNetlinkMessage::SetLink(message.append_extra_attribute(group).build()), 0)
+        }
+        Op::DelGroup(group) => {
+            let mut message = LinkMessage::default();
+            message.attributes = vec![LinkAttribute::Group(*group)];
+            (RouteNetlinkMessage::DelLink(message), 0)
+        }
         Op::SetLink { link, up, mac, mtu, alias } => {
             let mut message = by_ref(link).map_err(invalid)?;
             message = match up {

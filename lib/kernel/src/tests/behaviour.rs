@@ -51,6 +51,32 @@ fn taken_names_are_refused_in_either_namespace() {
 }
 
 #[test]
+fn links_put_aside_free_their_name_and_go_as_a_group() {
+    on_both(|rig| async move {
+        let (first, _) = rig.pair("cali1", "eth0").await;
+        let aside =
+            |link: &Link, name: &str| Op::PutAside { link: link.index, name: name.into(), group: 4242 };
+        assert_eq!(errno(&rig.a, Op::DelGroup(4242)).await, Errno::ENODEV);
+        ok(&rig.a, vec![down("cali1"), aside(&first, "gone-1")]).await;
+        assert_eq!(find(&rig.a, "gone-1").await.index, first.index);
+        assert_eq!(rig.a.link("cali1").await.unwrap(), None);
+        assert!(rig.a.sysctl("net/ipv4/conf/gone-1/forwarding").await.is_ok());
+        // the name is free for another
+        let (second, _) = rig.pair("cali1", "eth1").await;
+        assert_ne!(second.index, first.index);
+        assert_eq!(errno(&rig.a, aside(&second, "gone-1")).await, Errno::EEXIST);
+        ok(&rig.a, vec![down("cali1"), aside(&second, "gone-2"), Op::DelGroup(4242)]).await;
+        for name in ["gone-1", "gone-2", "cali1"] {
+            assert_eq!(rig.a.link(name).await.unwrap(), None, "{name}");
+        }
+        assert_eq!(rig.b.link("eth0").await.unwrap(), None);
+        let nobody = Op::PutAside { link: 4711, name: "gone-3".into(), group: 4242 };
+        assert_eq!(errno(&rig.a, nobody).await, Errno::ENODEV);
+        assert!(find(&rig.a, "lo").await.index > 0, "those of other groups stay");
+    });
+}
+
+#[test]
 fn links_are_changed_in_place() {
     on_both(|rig| async move {
         ok(&rig.a, vec![Op::AddVeth(veth("x", "y", Some(rig.b.netns())))]).await;

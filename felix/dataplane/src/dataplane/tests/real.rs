@@ -82,7 +82,8 @@ fn a_node_is_programmed_repaired_and_left_alone_by_the_next_life() {
         space.nft("flush ruleset");
         until(&mut dataplane, "rules are repaired", |_| space.canonical() == rules).await;
         space.run("ip", &["link", "set", "calidb", "down"]);
-        until(&mut dataplane, "one is down", |dataplane| dataplane.endpoints().count(Status::Down) == 1).await;
+        until(&mut dataplane, "one is down", |dataplane| dataplane.endpoints().count(Status::Down) == 1)
+            .await;
         space.run("ip", &["link", "set", "calidb", "up"]);
         until(&mut dataplane, "it is up again", up).await;
         assert_eq!(routes(), expected);

@@ -1,0 +1,97 @@
+//! A release of addresses that begins with reading and does not write before it may: not before the container is cut off. What it
+//! writes then takes the endpoint along, so that both are released at once, in one request.
+
+use datastore::{Datastore, StoreError};
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use mvcc::{Op, OpResponse, RangeRequest, RangeResponse, Txn, TxnResponse, WatchRequest, WatchResponse};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::watch;
+
+/// What writes may do.
+enum Way {
+    /// Wait.
+    Closed,
+    /// Go on, with this done along with them.
+    Open(Option<Op>),
+    /// Nothing.
+    Shut,
+}
+
+/// A datastore whose writes wait. Clones share the gate.
+#[derive(Clone)]
+pub(super) struct Gated(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn Datastore>,
+    way: watch::Sender<Way>,
+    done: AtomicBool,
+}
+
+impl Gated {
+    /// A closed gate before `store`.
+    pub(super) fn new(store: Arc<dyn Datastore>) -> Self {
+        let way = watch::Sender::new(Way::Closed);
+        Self(Arc::new(Inner { store, way, done: AtomicBool::new(false) }))
+    }
+
+    /// Lets writes go on; `along` is done in the same transaction as each, whatever comes of it.
+    pub(super) fn open(&self, along: Option<Txn>) {
+        self.0.way.send_replace(Way::Open(along.map(|txn| Op::Txn(Box::new(txn)))));
+    }
+
+    /// Lets no write through.
+    pub(super) fn shut(&self) {
+        self.0.way.send_replace(Way::Shut);
+    }
+
+    /// Whether what was to be done along has succeeded.
+    pub(super) fn did_along(&self) -> bool {
+        self.0.done.load(Ordering::SeqCst)
+    }
+
+    async fn write(&self, mut txn: Txn) -> Result<TxnResponse, StoreError> {
+        let mut ways = self.0.way.subscribe();
+        let along = {
+            let open = ways.wait_for(|way| !matches!(way, Way::Closed)).await;
+            match open.as_deref() {
+                Ok(Way::Open(along)) => Some(along.clone()),
+                _ => None,
+            }
+        };
+        let Some(along) = along else {
+            return Err(StoreError::Server("nothing is released before the container is cut off".into()));
+        };
+        let more = along.is_some();
+        txn.success.extend(along);
+        let mut answer = self.0.store.txn(txn).await?;
+        if more && answer.succeeded {
+            let succeeded = matches!(answer.responses.pop(), Some(OpResponse::Txn(along)) if along.succeeded);
+            self.0.done.fetch_or(succeeded, Ordering::SeqCst);
+        }
+        Ok(answer)
+    }
+}
+
+impl Datastore for Gated {
+    fn range(&self, request: RangeRequest) -> BoxFuture<'_, Result<RangeResponse, StoreError>> {
+        self.0.store.range(request)
+    }
+
+    fn txn(&self, txn: Txn) -> BoxFuture<'_, Result<TxnResponse, StoreError>> {
+        let reads = txn.success.iter().chain(&txn.failure).all(|op| matches!(op, Op::Range(_)));
+        if reads { self.0.store.txn(txn) } else { Box::pin(self.write(txn)) }
+    }
+
+    fn watch(
+        &self,
+        request: WatchRequest,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<WatchResponse, StoreError>>, StoreError>> {
+        self.0.store.watch(request)
+    }
+
+    fn lease_grant(&self, ttl: i64) -> BoxFuture<'_, Result<i64, StoreError>> {
+        self.0.store.lease_grant(ttl)
+    }
+}

@@ -1,0 +1,387 @@
+//! Whole calls with an agent, on a host in memory.
+
+mod gc_and_check;
+mod store_away;
+
+use super::record::HostEnd;
+use super::*;
+use crate::testing::Node;
+use cni_protocol::Program;
+use kernel::memory::Fault;
+use kernel::{Kernel, LinkRef, Op};
+use nix::errno::Errno;
+use observe::shutdown::Shutdown;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Ends the thread that deletes links with the test.
+struct Ends(Shutdown);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.trigger("the test has ended");
+    }
+}
+
+/// A node whose agent starts on what the last one left.
+async fn start(node: &mut Node) -> Ends {
+    let ends = start_without_burying(node).await;
+    bury(node, &ends);
+    ends
+}
+
+async fn start_without_burying(node: &mut Node) -> Ends {
+    let agent = Agent::open(&node.directory.path().join("state")).unwrap();
+    node.agent = Some(agent.clone());
+    agent.recover(&node.host()).await;
+    Ends(Shutdown::default())
+}
+
+fn bury(node: &Node, ends: &Ends) {
+    node.agent.as_ref().unwrap().bury_links(node.host().namespaces, &ends.0).unwrap();
+}
+
+fn agent(node: &Node) -> &Agent {
+    node.agent.as_ref().unwrap()
+}
+
+fn states(node: &Node) -> Vec<(String, State)> {
+    agent(node).records().all().map(|record| (record.key.container.clone(), record.state)).collect()
+}
+
+/// Waits until nothing is held and nothing is recorded.
+async fn nothing_left(node: &Node) {
+    for _ in 0..500 {
+        if states(node).is_empty() && node.held().await.is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("left: {:?}, {:?}", states(node), node.held().await);
+}
+
+async fn ready() -> (Node, Ends) {
+    let mut node = Node::new().await;
+    let ends = start(&mut node).await;
+    (node, ends)
+}
+
+fn code_of(output: &crate::Output) -> (u64, String) {
+    assert_eq!(output.exit, 1, "{}", output.stdout);
+    let error: Value = serde_json::from_str(&output.stdout).unwrap();
+    (error["code"].as_u64().unwrap(), output.stdout.clone())
+}
+
+#[tokio::test]
+async fn what_add_did_is_recorded_and_del_leaves_nothing() {
+    let (node, _ends) = ready().await;
+    let container = node.container("c1");
+    let result = node.add("c1", &node.dual()).await;
+    let record = agent(&node).records().all().next().unwrap().clone();
+    assert_eq!(record.state, State::Attached);
+    let given: Vec<String> = record.addresses.iter().map(ToString::to_string).collect();
+    let told: Vec<&str> =
+        result["ips"].as_array().unwrap().iter().map(|ip| ip["address"].as_str().unwrap()).collect();
+    assert!(given.iter().zip(told).all(|(given, told)| told.starts_with(given)), "{record:?}");
+    let end = record.host_end.unwrap();
+    assert_eq!(end.index, Some(node.world.host().link("calic1").await.unwrap().unwrap().index));
+    assert_eq!((record.handle.as_str(), end.name.as_str()), ("net-a.c1", "calic1"));
+    assert_eq!(record.store["ETCD_ENDPOINTS"], "http://memory");
+    node.del("c1", &node.dual()).await;
+    // at once, whatever is still to be deleted
+    assert_eq!(node.world.host().link("calic1").await.unwrap(), None);
+    assert_eq!(container.link("eth0").await.unwrap(), None);
+    let held: Vec<String> =
+        node.held().await.into_iter().filter(|what| !what.starts_with("ocidel-")).collect();
+    assert_eq!(held, Vec::<String>::new());
+    nothing_left(&node).await;
+    node.del("c1", &node.dual()).await;
+    nothing_left(&node).await;
+}
+
+#[tokio::test]
+async fn del_goes_by_what_add_did_whatever_the_configuration_says_now() {
+    let (node, _ends) = ready().await;
+    node.container("c1");
+    node.add("c1", &node.conf()).await;
+    let mut other = node.conf();
+    other["nodename"] = json!("another-node");
+    other["etcd_endpoints"] = json!("http://elsewhere");
+    other["ipam"] = json!({"type": "host-local", "subnet": "10.99.0.0/24"});
+    let output = node
+        .call_with(
+            Program::Calico,
+            "DEL",
+            "c1",
+            &other,
+            &[("CNI_ARGS", "K8S_POD_NAMESPACE=a;K8S_POD_NAME=b")],
+        )
+        .await;
+    assert_eq!(output.exit, 0, "{}", output.stdout);
+    nothing_left(&node).await;
+}
+
+#[tokio::test]
+async fn a_container_is_cut_off_before_its_addresses_are_released() {
+    let (node, _ends) = ready().await;
+    node.container("c1");
+    node.add("c1", &node.dual()).await;
+    let is_down = |op: &Op| matches!(op, Op::SetLink { up: Some(false), .. });
+    node.world.plan(Fault::on_op(is_down, Errno::EBUSY));
+    node.refusal("DEL", "c1", &node.dual()).await;
+    let held = node.held().await;
+    assert!(held.iter().any(|what| what.contains("handle")), "{held:?}");
+    assert!(held.iter().any(|what| what.contains("workloadendpoints")), "{held:?}");
+    node.heal();
+    node.del("c1", &node.dual()).await;
+    nothing_left(&node).await;
+}
+
+#[tokio::test]
+async fn a_link_that_keeps_its_name_is_deleted_all_the_same() {
+    let (node, _ends) = ready().await;
+    node.container("c1");
+    node.add("c1", &node.conf()).await;
+    node.world.plan(Fault::on_op(|op| matches!(op, Op::PutAside { .. }), Errno::EBUSY));
+    node.del("c1", &node.conf()).await;
+    nothing_left(&node).await;
+}
+
+#[tokio::test]
+async fn a_pod_that_comes_again_under_its_name_waits_for_nothing() {
+    let mut node = Node::new().await;
+    let ends = start_without_burying(&mut node).await;
+    let pod =
+        [("CNI_ARGS", "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0"), ("KUBERNETES_MASTER", "http://api")];
+    node.variables = pod.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    for name in ["old", "new"] {
+        node.container(name);
+    }
+    node.add("old", &node.conf()).await;
+    node.del("old", &node.conf()).await;
+    let before = node.world.log().len();
+    node.add("new", &node.conf()).await;
+    let log = node.world.log();
+    let deleted = |(_, op): &&(String, Op)| matches!(op, Op::DelLink(LinkRef::Index(_)) | Op::DelGroup(_));
+    assert!(log[before..].iter().find(deleted).is_none(), "nothing was deleted meanwhile");
+    let host = node.world.host();
+    let names: Vec<String> = host.links().await.unwrap().into_iter().map(|link| link.name).collect();
+    assert!(
+        names.iter().any(|name| name.starts_with("ocidel-"))
+            && names.iter().any(|name| name.starts_with("cali"))
+    );
+    // a DEL of the old sandbox that comes late does no harm
+    bury(&node, &ends);
+    node.del("old", &node.conf()).await;
+    let held = node.held().await;
+    assert!(held.iter().any(|what| what.contains("net-a.new")), "{held:?}");
+    node.del("new", &node.conf()).await;
+    nothing_left(&node).await;
+}
+
+#[tokio::test]
+async fn the_link_of_a_newer_sandbox_is_not_taken_for_the_old_one() {
+    let (mut node, _ends) = ready().await;
+    let pod =
+        [("CNI_ARGS", "K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0"), ("KUBERNETES_MASTER", "http://api")];
+    node.variables = pod.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    for name in ["old", "new"] {
+        node.container(name);
+        node.add(name, &node.conf()).await;
+    }
+    node.del("old", &node.conf()).await;
+    let link =
+        node.world.host().links().await.unwrap().into_iter().find(|link| link.name.starts_with("cali"));
+    assert!(link.is_some_and(|link| link.up), "the newer one's");
+    let held = node.held().await;
+    assert!(held.iter().any(|what| what.contains("workloadendpoints")), "{held:?}");
+    assert!(!held.iter().any(|what| what.ends_with("net-a.old")), "{held:?}");
+    node.del("new", &node.conf()).await;
+    nothing_left(&node).await;
+}
+
+#[tokio::test]
+async fn an_address_is_not_given_again_before_the_link_that_had_it_is_gone() {
+    let mut node = Node::new().await;
+    let ends = start_without_burying(&mut node).await;
+    for name in ["c1", "c2"] {
+        node.container(name);
+    }
+    let conf = node.conf();
+    let given = node.add("c1", &conf).await;
+    let address = given["ips"][0]["address"].as_str().unwrap().trim_end_matches("/32").to_owned();
+    node.del("c1", &conf).await;
+    let asked = format!("IP={address}");
+    let changes = [("CNI_ARGS", asked.as_str())];
+    let mut adding = Box::pin(node.call_with(Program::Calico, "ADD", "c2", &conf, &changes));
+    assert!(
+        tokio::time::timeout(Duration::from_millis(100), &mut adding).await.is_err(),
+        "waits for the link"
+    );
+    bury(&node, &ends);
+    let output = tokio::time::timeout(Duration::from_secs(10), adding).await.unwrap();
+    assert_eq!(output.exit, 0, "{}", output.stdout);
+    assert!(output.stdout.contains(&address));
+    node.del("c2", &conf).await;
+    nothing_left(&node).await;
+}
+
+#[tokio::test]
+async fn del_asks_four_times_and_writes_once() {
+    let (node, _ends) = ready().await;
+    node.container("c1");
+    node.add("c1", &node.dual()).await;
+    let conf = node.dual();
+    let ((), requests, writes) = node.requests(node.del("c1", &conf)).await;
+    assert_eq!((requests, writes), (4, 1), "endpoint and addresses of both families go in one");
+    nothing_left(&node).await;
+}
+
+#[tokio::test]
+async fn many_links_are_deleted_together() {
+    let mut node = Node::new().await;
+    let ends = start_without_burying(&mut node).await;
+    let names: Vec<String> = (0..8).map(|n| format!("c{n}")).collect();
+    for name in &names {
+        node.container(name);
+        node.add(name, &node.conf()).await;
+    }
+    bury(&node, &ends);
+    let conf = node.conf();
+    futures::future::join_all(names.iter().map(|name| node.del(name, &conf))).await;
+    nothing_left(&node).await;
+    let groups = node.world.log().iter().filter(|(_, op)| matches!(op, Op::DelGroup(_))).count();
+    assert!(groups < names.len(), "{groups} deletions");
+}
+
+#[tokio::test]
+async fn what_a_dead_agent_left_is_finished_by_the_next() {
+    let mut node = Node::new().await;
+    for state in [State::Attaching, State::Leaving, State::Attached] {
+        let ends = start(&mut node).await;
+        node.container("c1");
+        node.add("c1", &node.dual()).await;
+        let record = agent(&node).records().all().next().unwrap().clone();
+        // as it was on disk at some moment
+        let end = record.host_end.clone().unwrap();
+        let index = end.index.filter(|_| state != State::Attaching);
+        let host_end = Some(HostEnd { index, ..end });
+        agent(&node).records().put(Record { state, host_end, ..record }).unwrap();
+        drop(ends);
+        let ends = start(&mut node).await;
+        if state == State::Attached {
+            let held = node.held().await;
+            assert!(held.iter().any(|what| what == "calic1"), "{held:?}");
+            node.del("c1", &node.dual()).await;
+        } else {
+            assert_eq!(node.world.host().link("calic1").await.unwrap(), None, "{state:?}");
+            agent(&node).pay(&node.host(), &agent_store(&node)).await.unwrap();
+        }
+        nothing_left(&node).await;
+        node.world.vanish("/var/run/netns/c1");
+        drop(ends);
+    }
+}
+
+/// What waits for a link's deletion waits for it after a restart, too.
+#[tokio::test]
+async fn an_address_is_not_given_again_by_the_next_agent_either() {
+    let mut node = Node::new().await;
+    let ends = start_without_burying(&mut node).await;
+    for name in ["c1", "c2"] {
+        node.container(name);
+    }
+    let conf = node.conf();
+    let given = node.add("c1", &conf).await;
+    let address = given["ips"][0]["address"].as_str().unwrap().trim_end_matches("/32").to_owned();
+    node.del("c1", &conf).await;
+    drop(ends);
+    let ends = start_without_burying(&mut node).await;
+    let asked = format!("IP={address}");
+    let changes = [("CNI_ARGS", asked.as_str())];
+    let mut adding = Box::pin(node.call_with(Program::Calico, "ADD", "c2", &conf, &changes));
+    assert!(
+        tokio::time::timeout(Duration::from_millis(100), &mut adding).await.is_err(),
+        "waits for the link"
+    );
+    bury(&node, &ends);
+    assert_eq!(adding.await.exit, 0);
+    node.del("c2", &conf).await;
+    nothing_left(&node).await;
+}
+
+/// Links that were put aside are deleted by the next agent, without any record of them.
+#[tokio::test]
+async fn links_put_aside_by_a_dead_agent_are_deleted() {
+    let mut node = Node::new().await;
+    let ends = start_without_burying(&mut node).await;
+    node.container("c1");
+    node.add("c1", &node.conf()).await;
+    node.del("c1", &node.conf()).await;
+    drop(ends);
+    std::fs::remove_dir_all(node.directory.path().join("state")).unwrap();
+    let _ends = start(&mut node).await;
+    nothing_left(&node).await;
+}
+
+#[tokio::test]
+async fn after_another_boot_an_index_means_nothing() {
+    let (mut node, ends) = ready().await;
+    node.container("c1");
+    node.add("c1", &node.conf()).await;
+    let record = agent(&node).records().all().next().unwrap().clone();
+    let end = HostEnd { boot: "another".into(), ..record.host_end.clone().unwrap() };
+    agent(&node).records().put(Record { host_end: Some(end), ..record }).unwrap();
+    drop(ends);
+    let _ends = start(&mut node).await;
+    node.del("c1", &node.conf()).await;
+    assert!(node.world.host().link("calic1").await.unwrap().is_some(), "who knows whose it is");
+}
+
+#[tokio::test]
+async fn del_waits_for_an_add_that_is_still_at_it() {
+    let (node, _ends) = ready().await;
+    node.container("c1");
+    let key = Key { network: "net-a".into(), container: "c1".into(), interface: "eth0".into() };
+    let turn = agent(&node).turn(&key).await;
+    let (conf, late) = (node.conf(), Duration::from_millis(50));
+    let mut deleting = Box::pin(node.call("DEL", "c1", &conf));
+    assert!(tokio::time::timeout(late, &mut deleting).await.is_err());
+    drop(turn);
+    assert_eq!(deleting.await.exit, 0);
+}
+
+#[tokio::test]
+async fn every_operation_of_the_kernel_may_fail() {
+    let mut failed = 0;
+    for verb in ["ADD", "DEL"] {
+        for n in 0.. {
+            let mut node = Node::new().await;
+            let ends = start(&mut node).await;
+            node.container("c1");
+            if verb == "DEL" {
+                node.add("c1", &node.dual()).await;
+            }
+            node.world.plan(Fault::nth(n, Errno::EPERM));
+            let output = node.call(verb, "c1", &node.dual()).await;
+            node.heal();
+            if n > 40 {
+                break;
+            }
+            failed += usize::from(output.exit != 0);
+            if verb == "ADD" && output.exit != 0 {
+                nothing_left(&node).await;
+            }
+            drop(ends);
+            let _ends = start(&mut node).await;
+            node.del("c1", &node.dual()).await;
+            nothing_left(&node).await;
+        }
+    }
+    assert!(failed >= 10, "only {failed} operations were made to fail");
+}
+
+fn agent_store(node: &Node) -> BTreeMap<String, String> {
+    let conf = NetConf::read(node.conf().as_object().unwrap().clone()).unwrap();
+    store_variables(&node.host(), &conf)
+}
