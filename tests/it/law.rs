@@ -71,6 +71,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "node-startup",
             "model",
+            "mvcc",
             "datastore",
             "kernel",
             "observe",

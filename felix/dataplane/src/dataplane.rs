@@ -189,14 +189,9 @@ impl Dataplane {
         self.endpoints.take()
     }
 
-    /// How many endpoints have each status.
-    pub fn count(&self, status: Status) -> usize {
-        self.endpoints.count(status)
-    }
-
-    /// Endpoints that are not up, and what they are.
-    pub fn not_up(&self) -> impl Iterator<Item = (&EndpointKey, Status)> {
-        self.endpoints.not_up()
+    /// This node's endpoints, and what they are.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
     }
 
     /// Whether something about links changed since it was asked last.

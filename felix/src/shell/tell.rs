@@ -127,10 +127,10 @@ impl Shell {
 
     fn status(&self) -> StatusResponse {
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        let of = |status| count(self.dataplane.count(status));
+        let of = |status| count(self.dataplane.endpoints().count(status));
         let counts = self.feed.counts();
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let (store, not_up) = (self.follow.link(), self.dataplane.not_up());
+        let (store, not_up) = (self.follow.link(), self.dataplane.endpoints().not_up());
         StatusResponse {
             node: self.node.clone(),
             uptime_ms: milliseconds(self.start.elapsed()),

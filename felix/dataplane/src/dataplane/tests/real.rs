@@ -64,7 +64,7 @@ async fn enforced(dataplane: &mut Dataplane, revision: i64) {
 fn a_node_is_programmed_repaired_and_left_alone_by_the_next_life() {
     as_root(async {
         let (space, mut dataplane) = programmed().await;
-        let up = |dataplane: &Dataplane| dataplane.count(Status::Up) == 2;
+        let up = |dataplane: &Dataplane| dataplane.endpoints().count(Status::Up) == 2;
         until(&mut dataplane, "both workloads are up", up).await;
         let rules = space.canonical();
         assert!(rules.contains("caliweb") && rules.contains("calidb"), "{rules}");
@@ -82,7 +82,8 @@ fn a_node_is_programmed_repaired_and_left_alone_by_the_next_life() {
         space.nft("flush ruleset");
         until(&mut dataplane, "rules are repaired", |_| space.canonical() == rules).await;
         space.run("ip", &["link", "set", "calidb", "down"]);
-        until(&mut dataplane, "one is down", |dataplane| dataplane.count(Status::Down) == 1).await;
+        until(&mut dataplane, "one is down", |dataplane| dataplane.endpoints().count(Status::Down) == 1)
+            .await;
         space.run("ip", &["link", "set", "calidb", "up"]);
         until(&mut dataplane, "it is up again", up).await;
         assert_eq!(routes(), expected);
