@@ -5,6 +5,8 @@
 
 use crate::process::{Background, run, tool, wait_for};
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -120,6 +122,27 @@ impl Containerd {
         ensure!(headers.contains("grpc-status: 0"), "{method}: {headers}\n{} {:?}", log(), self.process);
         let bytes = fs::read(answer).unwrap_or_default();
         Ok(bytes.get(5..).unwrap_or_default().to_vec())
+    }
+}
+
+impl Drop for Containerd {
+    /// Sandboxes that a failed test left: containerd's shims outlive it on purpose.
+    fn drop(&mut self) {
+        let place = |process: &Path| fs::read_link(process.join("ns/mnt")).ok();
+        let own = place(Path::new("/proc/thread-self"));
+        let Ok(processes) = fs::read_dir("/proc") else { return };
+        for process in processes.flatten().map(|entry| entry.path()) {
+            let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
+            if own.is_none() || place(&process) != own || !name.starts_with("containerd-shim") {
+                continue;
+            }
+            let id = process.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            let task = process.join("task").join(&id).join("children");
+            let children = fs::read_to_string(task).unwrap_or_default();
+            for id in children.split_whitespace().chain([id.as_str()]).filter_map(|id| id.parse().ok()) {
+                let _ = kill(Pid::from_raw(id), Signal::SIGKILL);
+            }
+        }
     }
 }
 

@@ -113,10 +113,7 @@ impl Agent {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let work = move || {
             let gone = |key: &Key| agent.bury_record(key);
-            let keeping = agent.0.graveyard.keep(namespaces, shutdown, gone);
-            if let Err(error) = runtime.block_on(keeping) {
-                tracing::error!(%error, "links that are out of service stay until the agent starts again");
-            }
+            runtime.block_on(agent.0.graveyard.keep(&*namespaces, &shutdown, gone));
         };
         std::thread::Builder::new().name("cni-links".into()).spawn(work).map(drop)
     }

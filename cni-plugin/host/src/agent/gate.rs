@@ -95,3 +95,58 @@ impl Datastore for Gated {
         self.0.store.lease_grant(ttl)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datastore::memory::MemoryStore;
+    use futures::FutureExt;
+    use mvcc::{DeleteRequest, PutRequest};
+
+    fn put(key: &'static str) -> Txn {
+        Txn { success: vec![Op::Put(PutRequest::new(key, "v"))], ..Txn::default() }
+    }
+
+    async fn keys(store: &MemoryStore) -> Vec<bytes::Bytes> {
+        let all = store.range(RangeRequest::prefix("/")).await.unwrap();
+        all.kvs.into_iter().map(|pair| pair.key).collect()
+    }
+
+    #[tokio::test]
+    async fn writes_wait_and_take_something_along() {
+        let store = MemoryStore::new();
+        store.txn(put("/endpoint")).await.unwrap();
+        let gated = Gated::new(Arc::new(store.clone()));
+        assert!(gated.txn(Txn::reads(vec![RangeRequest::key("/endpoint")])).now_or_never().is_some());
+        let mut writing = gated.txn(put("/block"));
+        assert!(writing.as_mut().now_or_never().is_none());
+        assert_eq!(keys(&store).await, ["/endpoint"]);
+        let along = Txn { success: vec![Op::Delete(DeleteRequest::key("/endpoint"))], ..Txn::default() };
+        gated.open(Some(along));
+        let answer = writing.await.unwrap();
+        assert_eq!(answer.responses.len(), 1, "what was not asked for is not answered");
+        assert!(gated.did_along());
+        assert_eq!(keys(&store).await, ["/block"]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_done_along_does_not_hold_up_the_rest() {
+        let store = MemoryStore::new();
+        let gated = Gated::new(Arc::new(store.clone()));
+        let never = mvcc::Compare::mod_revision("/endpoint", 77);
+        gated.open(Some(Txn { compare: vec![never], ..put("/other") }));
+        gated.txn(put("/block")).await.unwrap();
+        assert!(!gated.did_along());
+        assert_eq!(keys(&store).await, ["/block"]);
+    }
+
+    #[tokio::test]
+    async fn nothing_passes_a_gate_that_is_shut() {
+        let store = MemoryStore::new();
+        let gated = Gated::new(Arc::new(store.clone()));
+        let writing = gated.txn(put("/block"));
+        gated.shut();
+        assert!(writing.await.is_err());
+        assert!(keys(&store).await.is_empty());
+    }
+}

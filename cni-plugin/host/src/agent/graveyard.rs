@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use observe::shutdown::Shutdown;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -80,11 +80,21 @@ impl Graveyard {
 
     /// Deletes what is to be deleted until `shutdown` fires, and then what is left once more; says which attachments have lost
     /// their last link.
-    pub(super) async fn keep(
+    pub(super) async fn keep(&self, namespaces: &dyn Namespaces, shutdown: &Shutdown, gone: impl Fn(&Key)) {
+        while let Err(error) = self.delete(namespaces, shutdown, &gone).await {
+            tracing::error!(%error, "links that are out of service cannot be looked at");
+            tokio::select! {
+                () = shutdown.wait() => return,
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+        }
+    }
+
+    async fn delete(
         &self,
-        namespaces: Arc<dyn Namespaces>,
-        shutdown: Shutdown,
-        gone: impl Fn(&Key),
+        namespaces: &dyn Namespaces,
+        shutdown: &Shutdown,
+        gone: &impl Fn(&Key),
     ) -> Result<(), KernelError> {
         let here = namespaces.current()?;
         // those of an agent before this one
