@@ -1,5 +1,6 @@
 //! What ADD promises where an agent runs: policy is in force before the first packet, and is not waited for after it.
 
+use anyhow::Context;
 use nix::sys::signal::Signal;
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::node::{Container, NAME, Node, PLUGINS};
@@ -161,7 +162,9 @@ fn policy_is_in_force_from_the_first_packet_and_is_not_waited_for_after_add() {
             "an ADD was not acknowledged in time"
         );
         node.del(&listener)?;
-        node.assert_whole("all are gone")?;
+        // links go a little later than DEL returns
+        wait_for("the last link to go", PATIENCE, || node.loose().ok()?.is_empty().then_some(()))
+            .with_context(|| format!("{:?}", node.loose()))?;
         agent.signal(Signal::SIGTERM)?;
         Ok(())
     })
