@@ -83,6 +83,11 @@ impl Waiting {
         }
     }
 
+    /// Whether nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The dataplane is told what is known: up to these revisions, key by key.
     pub(crate) fn told(&mut self, reached: impl Fn(&[u8], Revision) -> bool) {
         self.0.iter_mut().for_each(|one| one.told |= reached(&one.key, one.revision));
@@ -141,7 +146,7 @@ mod tests {
         assert!(told.try_recv().is_err(), "its route is not there");
         waiting.answer(|key| *key == endpoint());
         assert_eq!(told.try_recv(), Ok(()));
-        assert!(waiting.0.is_empty());
+        assert!(waiting.is_empty());
     }
 
     #[test]

@@ -163,9 +163,10 @@ impl Shell {
         }
     }
 
-    /// The thread sleeps, not the loop alone: the connection's task would be woken by each update.
+    /// The thread sleeps, not the loop alone: the connection's task would be woken by each update. Who attaches a workload
+    /// meanwhile is not kept waiting.
     fn let_gather(&self) {
-        if let Some(pause) = self.pace.pause() {
+        if let Some(pause) = self.pace.pause().filter(|_| self.waiting.is_empty()) {
             std::thread::sleep(pause);
         }
     }
