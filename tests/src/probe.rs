@@ -4,6 +4,7 @@
 //! made under it (a restart, a route replaced, a policy applied) shows as gaps.
 
 use anyhow::{Context, Result};
+use nix::sys::socket::{setsockopt, sockopt};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
@@ -14,6 +15,9 @@ use std::time::{Duration, Instant};
 
 /// Time between two probes.
 pub const INTERVAL: Duration = Duration::from_millis(1);
+
+/// Octets of what waits for its reader: a thread that gets no processor for seconds loses nothing.
+const BUFFER: usize = 8 << 20;
 
 /// How long an answer may take before its probe counts as lost.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -34,6 +38,7 @@ impl Echo {
     pub fn start(address: SocketAddr) -> Result<Self> {
         let socket = UdpSocket::bind(address).with_context(|| format!("listen at {address}"))?;
         socket.set_read_timeout(Some(Duration::from_millis(20)))?;
+        setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).context("a receive buffer")?;
         let address = socket.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
@@ -111,6 +116,7 @@ impl Probe {
         let socket = UdpSocket::bind(any)?;
         socket.connect(target).with_context(|| format!("probe {target}"))?;
         socket.set_nonblocking(true)?;
+        setsockopt(&socket, sockopt::RcvBufForce, &BUFFER).context("a receive buffer")?;
         let stop = Arc::new(AtomicBool::new(false));
         let asked = Arc::clone(&stop);
         let thread = thread::spawn(move || series(&socket, &asked));
