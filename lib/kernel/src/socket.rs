@@ -46,13 +46,24 @@ pub(crate) fn clear(socket: &Socket) -> Result<(), KernelError> {
     let mut buffer: Vec<u8> = Vec::with_capacity(DATAGRAM);
     let mut lost = 0;
     loop {
-        buffer.clear();
-        match socket.recv(&mut buffer, MSG_DONTWAIT) {
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+        match receive(socket, &mut buffer) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
             Err(error) if has_no_room(&error) && lost < LOST_TRIES => lost += 1,
             Err(error) => return Err(KernelError::Socket(error.to_string())),
+        }
+    }
+}
+
+/// Takes the next datagram that waits, in place of what `buffer` holds; `false` where none does.
+pub(crate) fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> std::io::Result<bool> {
+    loop {
+        buffer.clear();
+        match socket.recv(buffer, MSG_DONTWAIT) {
+            Ok(_) => return Ok(true),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }
@@ -74,14 +85,10 @@ pub(crate) fn drain<E: From<KernelError>>(
 ) -> Result<(), E> {
     let mut buffer: Vec<u8> = Vec::with_capacity(DATAGRAM);
     let mut result = Ok(());
-    loop {
-        buffer.clear();
-        match socket.recv(&mut buffer, MSG_DONTWAIT) {
-            Ok(_) if result.is_ok() => result = Replies::new(&buffer).try_for_each(&mut each),
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return result,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(KernelError::Socket(error.to_string()).into()),
+    while receive(socket, &mut buffer).map_err(|error| KernelError::Socket(error.to_string()))? {
+        if result.is_ok() {
+            result = Replies::new(&buffer).try_for_each(&mut each);
         }
     }
+    result
 }

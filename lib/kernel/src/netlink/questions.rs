@@ -8,8 +8,6 @@ use crate::api::KernelError;
 use crate::socket;
 use netlink_packet_core::{NLM_F_DUMP_INTR, NetlinkHeader, NetlinkPayload};
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
-use nix::libc::MSG_DONTWAIT;
-use std::io::ErrorKind;
 
 /// No answer is longer: lists come in pages of at most 32 KiB.
 const DATAGRAM: usize = 64 << 10;
@@ -79,14 +77,9 @@ impl Questions {
     /// The next datagram that waits.
     fn page(&self) -> Result<Option<Vec<u8>>, KernelError> {
         let mut page: Vec<u8> = Vec::with_capacity(DATAGRAM);
-        loop {
-            page.clear();
-            match self.socket.recv(&mut page, MSG_DONTWAIT) {
-                Ok(_) => return Ok(Some(page)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(KernelError::Socket(error.to_string())),
-            }
+        match socket::receive(&self.socket, &mut page) {
+            Ok(waits) => Ok(waits.then_some(page)),
+            Err(error) => Err(KernelError::Socket(error.to_string())),
         }
     }
 }
