@@ -132,13 +132,15 @@ impl Agent {
         }
     }
 
-    /// Forgets an attachment of which nothing is left.
+    /// Forgets an attachment whose link is gone, if nothing of it is left in the datastore either.
     pub(super) fn bury_record(&self, key: &Key) {
-        let mut records = self.records();
-        let released = records.get(key).is_some_and(|record| record.state == State::Released);
-        let version = records.version(key).filter(|_| released);
-        if let Some(Err(error)) = version.map(|version| records.remove(key, version)) {
-            tracing::warn!(%error, "the record of an attachment that is gone stays");
+        let version = {
+            let records = self.records();
+            let released = records.get(key).is_some_and(|record| record.state == State::Released);
+            records.version(key).filter(|_| released)
+        };
+        if let Some(version) = version {
+            self.forget(key, version);
         }
     }
 
