@@ -4,7 +4,8 @@ use anyhow::Context;
 use nix::sys::signal::Signal;
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::node::{Container, NAME, Node, PLUGINS};
-use ocicat_tests::process::{Background, tool, wait_for};
+use ocicat_tests::node_agent::uplink;
+use ocicat_tests::process::{Background, wait_for};
 use ocicat_tests::sandbox::{self, in_netns};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,15 +44,6 @@ fn agent() -> anyhow::Result<Background> {
         (status["waiting"] == "" && status["enforcedRevision"] != 0).then_some(())
     })?;
     Ok(agent)
-}
-
-fn eth0() -> anyhow::Result<()> {
-    for line in
-        ["link add eth0 type veth peer name far", "addr add 192.0.2.11/24 dev eth0", "link set eth0 up"]
-    {
-        tool("ip", &line.split(' ').collect::<Vec<_>>())?;
-    }
-    Ok(())
 }
 
 /// Every workload may send to, and hear, the others on one port alone.
@@ -125,7 +117,7 @@ fn four(addresses: &[IpAddr]) -> IpAddr {
 #[test]
 fn policy_is_in_force_from_the_first_packet_and_is_not_waited_for_after_add() {
     sandbox::within("host", programs(Build::Plain).unwrap(), || {
-        eth0()?;
+        uplink()?;
         let node = Node::start()?;
         node.apply(ONE_PORT)?;
         let agent = agent()?;
