@@ -2,8 +2,10 @@
 //!
 //! * [`form`]: the rule form. Everything that decides about packets of an endpoint is a [`form::Program`].
 //! * [`evaluate`]: its verdict on a packet, with the name of every rule passed.
-//! * [`nft`]: the same for the kernel.
+//! * [`nft`]: the same for the kernel, as nftables.
+//! * [`iptables`]: the same as Calico's chains of iptables.
 
 pub mod evaluate;
 pub mod form;
+pub mod iptables;
 pub mod nft;
