@@ -279,8 +279,9 @@ impl KernelError {
     }
 }
 
+/// ip_set has numbers of its own above the system's.
 fn errno_text(errno: i32) -> &'static str {
-    nix::errno::Errno::from_raw(errno).desc()
+    netfilter::ipset::words(errno).unwrap_or_else(|| nix::errno::Errno::from_raw(errno).desc())
 }
 
 fn detail_text(detail: &Option<String>) -> String {

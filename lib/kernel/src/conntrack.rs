@@ -61,7 +61,7 @@ impl Conntrack {
                 ended = true;
                 Ok(())
             }
-            Reply::Ack { sequence, errno, words } if *sequence == asked && *errno != 0 => {
+            Reply::Ack { sequence, errno, words, .. } if *sequence == asked && *errno != 0 => {
                 // without a module nothing is tracked
                 if *errno == Errno::EOPNOTSUPP as i32 || *errno == Errno::ENOENT as i32 {
                     ended = true;

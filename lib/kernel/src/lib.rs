@@ -9,19 +9,23 @@ mod addr;
 mod api;
 mod conntrack;
 mod describe;
+mod ipsets;
 pub mod memory;
 mod multicast;
 mod netlink;
 mod netns;
 mod nftables;
 mod socket;
+mod xtables;
 
 pub use addr::{IpNet, Mac, MacError};
 pub use api::*;
 pub use conntrack::{Conntrack, Flows};
+pub use ipsets::{IpSets, RefusedMember, SetSocket};
 pub use netlink::{Netlink, SystemNamespaces};
 pub use netns::{NETNS_DIR, Netns};
 pub use nftables::{CommitError, NewRule, NftEvent, NftKernel, Nftables, Refused};
+pub use xtables::{Programs, Restored, Variant, XTables, XTablesError};
 
 #[cfg(test)]
 mod tests;

@@ -183,7 +183,7 @@ impl Nftables {
             {
                 new_rules.push(NewRule { change, handle });
             }
-            let Reply::Ack { sequence, errno, words } = reply else { return Ok(()) };
+            let Reply::Ack { sequence, errno, words, .. } = reply else { return Ok(()) };
             answered = true;
             match (batch.change_of(sequence), errno) {
                 (_, 0) => Ok(()),
@@ -254,7 +254,7 @@ impl Nftables {
                 Reply::Done { sequence, interrupted } if *sequence == request => {
                     (whole, ended) = (!interrupted, true);
                 }
-                Reply::Ack { sequence, errno, words } if *sequence == request && *errno != 0 => {
+                Reply::Ack { sequence, errno, words, .. } if *sequence == request && *errno != 0 => {
                     if *errno == Errno::EINTR as i32 {
                         (whole, ended) = (false, true);
                         return Ok(());

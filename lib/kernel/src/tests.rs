@@ -3,6 +3,7 @@
 
 mod behaviour;
 mod differential;
+mod ipsets;
 mod memory_only;
 mod nftables;
 mod real_only;

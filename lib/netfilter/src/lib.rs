@@ -5,8 +5,10 @@
 //!   [`nft::read`] makes values of dumps and events. What was written reads back equal, so that a driver compares
 //!   what should be with what is by value, and user data is in `nft`'s form, so that `nft list ruleset` shows comments
 //!   and keys.
+//! * [`ipset`]: IP sets; one message a change.
 //! * [`conntrack`]: tracked connections of an address, and their removal.
 
 pub mod conntrack;
+pub mod ipset;
 pub mod nft;
 pub mod wire;

@@ -255,6 +255,8 @@ pub enum Reply<'a> {
         errno: i32,
         /// The kernel's own words.
         words: Option<&'a str>,
+        /// The refused request as far as the kernel sends it back, headers included.
+        echo: &'a [u8],
     },
     /// The end of a dump.
     Done {
@@ -288,7 +290,8 @@ impl<'a> Iterator for Replies<'a> {
         let reply = match kind {
             NLMSG_ERROR => {
                 let code = i32::from_ne_bytes(body.get(..4)?.try_into().ok()?);
-                Reply::Ack { sequence, errno: code.saturating_neg(), words: words(body, flags) }
+                let errno = code.saturating_neg();
+                Reply::Ack { sequence, errno, words: words(body, flags), echo: echo(body, flags) }
             }
             NLMSG_DONE => Reply::Done { sequence, interrupted: flags & DUMP_INTERRUPTED != 0 },
             _ => Reply::Data {
@@ -304,6 +307,15 @@ impl<'a> Iterator for Replies<'a> {
         self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(reply)
     }
+}
+
+/// The request that an error is about.
+fn echo(body: &[u8], flags: u16) -> &[u8] {
+    let after = body.get(4..).unwrap_or_default();
+    let told = after.get(..4).and_then(|word| word.try_into().ok()).map(u32::from_ne_bytes);
+    let length = told.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+    let sent = if flags & CAPPED == 0 { length } else { HEADER };
+    after.get(..sent).unwrap_or(after)
 }
 
 /// The text of an extended acknowledgement (`NLMSGERR_ATTR_MSG`).

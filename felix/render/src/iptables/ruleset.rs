@@ -1,7 +1,7 @@
 //! What the iptables backend wants in the kernel, and how its changes are told (`felix.md` §4, §7 of the contract).
 
 use model::net::Family;
-use std::net::IpAddr;
+pub use netfilter::ipset::{Member, SetKind};
 use std::sync::Arc;
 
 /// A table of iptables. The order is that in which Calico's agent names them.
@@ -49,47 +49,6 @@ pub struct Hook {
     pub inserted: Vec<Rule>,
     /// After the rules of others, in order.
     pub appended: Vec<Rule>,
-}
-
-/// What the members of an IP set are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SetKind {
-    /// `hash:net`
-    Net,
-    /// `hash:ip`
-    Ip,
-    /// `hash:ip,port`
-    IpPort,
-    /// `hash:net,net`
-    NetNet,
-}
-
-/// A member of an IP set, as the kernel holds it: `0.0.0.0/0` is two halves already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Member {
-    /// A network, or an address as a network of its full length.
-    Net {
-        /// First address.
-        address: IpAddr,
-        /// Length of the prefix in bits.
-        length: u8,
-    },
-    /// An address and a port of a protocol.
-    Port {
-        /// The address.
-        address: IpAddr,
-        /// IANA's number of the protocol.
-        protocol: u8,
-        /// The port.
-        port: u16,
-    },
-    /// Two networks.
-    Pair {
-        /// The first.
-        from: (IpAddr, u8),
-        /// The second.
-        to: (IpAddr, u8),
-    },
 }
 
 /// What an IP set is like, its members apart.

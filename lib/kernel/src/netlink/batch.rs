@@ -71,7 +71,7 @@ impl Sender {
     fn receive(&self, first: u32) -> Result<HashMap<u32, Answer>, KernelError> {
         let mut answers = HashMap::new();
         socket::drain(&self.socket, |reply| {
-            if let Reply::Ack { sequence, errno, words } = reply {
+            if let Reply::Ack { sequence, errno, words, .. } = reply {
                 let refusal = (errno != 0).then(|| (errno, words.map(str::to_owned)));
                 answers.insert(sequence.wrapping_sub(first), refusal);
             }

@@ -12,15 +12,15 @@ use nix::errno::Errno;
 use std::process::Command;
 use std::time::Duration;
 
-struct Rig {
-    netns: Netns,
+pub(super) struct Rig {
+    pub netns: Netns,
     nft: Nftables,
     _name: Named,
     _folder: tempfile::TempDir,
 }
 
 impl Rig {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("n");
         let netns = Netns::create_at(&path).unwrap();
@@ -33,9 +33,22 @@ impl Rig {
 
     /// What `nft` shows.
     fn listed(&self, arguments: &[&str]) -> String {
+        self.run("nft", arguments)
+    }
+
+    /// What a program says inside.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> String {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-        let run = move || Command::new("nft").args(arguments).output();
-        let output = self.netns.run(run).unwrap().expect("nft cannot be run: install the package nftables");
+        let name = program.to_owned();
+        let run = move || Command::new(&name).args(arguments).output();
+        let package = match program {
+            "nft" => "nftables",
+            "ipset" => "ipset",
+            _ => "iptables",
+        };
+        let output = self.netns.run(run).unwrap();
+        let output =
+            output.unwrap_or_else(|_| panic!("{program} cannot be run: install the package {package}"));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }

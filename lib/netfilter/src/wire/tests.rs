@@ -73,7 +73,8 @@ fn an_acknowledgement_tells_errno_and_the_kernels_words() {
     bytes.extend(text);
     bytes.resize(usize::try_from(length).unwrap(), 0);
     let replies: Vec<_> = Replies::new(&bytes).collect();
-    assert_eq!(replies, [Reply::Ack { sequence: 9, errno: 2, words: Some("no such table") }]);
+    let echo = &bytes[20..36];
+    assert_eq!(replies, [Reply::Ack { sequence: 9, errno: 2, words: Some("no such table"), echo }]);
 }
 
 #[test]
