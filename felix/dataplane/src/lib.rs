@@ -13,6 +13,7 @@
 
 pub mod dataplane;
 pub mod endpoints;
+pub mod iptables;
 pub mod links;
 pub mod nft;
 pub mod routes;

@@ -52,7 +52,12 @@ impl Space {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let name = program.to_owned();
         let output = self.netns.run(move || Command::new(&name).args(arguments).output()).unwrap();
-        let package = if program == "nft" { "nftables" } else { "iproute2" };
+        let package = match program {
+            "nft" => "nftables",
+            "ipset" => "ipset",
+            "ip" => "iproute2",
+            _ => "iptables",
+        };
         let output =
             output.unwrap_or_else(|_| panic!("{program} cannot be run: install the package {package}"));
         assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
