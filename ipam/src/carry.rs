@@ -27,7 +27,8 @@ pub(crate) async fn carry<T>(
     }
 }
 
-async fn ask_store(store: &dyn Datastore, ask: Ask) -> Result<mvcc::TxnResponse, IpamError> {
+/// Carries one transaction out, after a pause where races were lost before it.
+pub(crate) async fn ask_store(store: &dyn Datastore, ask: Ask) -> Result<mvcc::TxnResponse, IpamError> {
     if ask.conflicts > 0 {
         tokio::time::sleep(wait(ask.conflicts, Timestamp::now())).await;
     }

@@ -6,15 +6,17 @@
 mod carry;
 mod error;
 mod ipam;
+mod shared;
 
 pub use error::IpamError;
 pub use ipam::Ipam;
 pub use ipam_plan::{
-    AssignIpRequest, Assigned, AutoAssignOutcome, AutoAssignRequest, Belief, BlockUtilization, ClaimOutcome,
-    EnsureBlockRequest, EnsuredBlocks, FamilyOutcome, HostReserved, Lookup, ORPHANS, OwnerChange,
-    OwnerUpdate, PlanError, Pod, PoolUtilization, Release, ReleaseOutcome, Shortfall,
+    Along, AssignIpRequest, Assigned, AutoAssignOutcome, AutoAssignRequest, Belief, BlockUtilization,
+    ClaimOutcome, EnsureBlockRequest, EnsuredBlocks, FamilyOutcome, HostReserved, Lookup, ORPHANS,
+    OwnerChange, OwnerUpdate, PlanError, Pod, PoolUtilization, Release, ReleaseOutcome, Shortfall,
 };
 pub use model::ipam::IpamConfig;
+pub use shared::{Offer, Shared};
 
 #[cfg(test)]
 mod tests;

@@ -1,3 +1,5 @@
+mod shared;
+
 use crate::{AssignIpRequest, AutoAssignRequest, Ipam, IpamConfig, IpamError, PlanError, Release};
 use datastore::memory::{Disturbed, Fate, MemoryStore};
 use datastore::{Datastore, StoreError};

@@ -1,5 +1,7 @@
 //! ADD: the steps of the table in `DESIGN.md`, in their order.
 
+mod offered;
+
 use crate::address::{Own, Source, is_own};
 use crate::agent::{self, add::Noted};
 use crate::attach::{Attachment, attach};
@@ -19,6 +21,7 @@ use cni_protocol::result::{CniResult, Interface, IpConfig, Prefixed};
 use cni_protocol::{CniError, Request, pools};
 use datastore::{Datastore, Prepared};
 use ipam::Ipam;
+use kernel::Mac;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -50,15 +53,24 @@ pub(crate) async fn add(host: &Host, request: &Request) -> Result<CniResult, Cni
     let store = session::connect(host, conf)
         .await
         .map_err(|error| CniError { msg: format!("error creating calico client: {}", error.msg), ..error })?;
-    let facts = session::ask(&store, &questions(request, &id)?).await?;
+    let offered = offered::offer(host, request, &id, &store)?;
+    let facts = match &offered {
+        Some(offered) => offered.facts(),
+        None => asked(host, request, &id, &store).await?,
+    };
     gates::wait(&gates).await?;
     check_pod(host, request, &id)?;
-    let existing = endpoint::of_workload(&facts.endpoints, &id)?;
-    let profile = match conf.policy_type.is_empty() && !facts.profile {
-        true => Some(endpoint::prepare_profile(&id)?),
-        false => None,
-    };
-    let job = Job { host, request, id, mtu, store, facts, profile };
+    let mut job = Job { host, request, id, mtu, store, facts, profile: None };
+    if let Some(offered) = offered {
+        if let Some(result) = job.take(offered).await? {
+            return Ok(result);
+        }
+        job.facts = asked(host, request, &job.id, &job.store).await?;
+    }
+    let existing = endpoint::of_workload(&job.facts.endpoints, &job.id)?;
+    if conf.policy_type.is_empty() && !job.facts.profile {
+        job.profile = Some(endpoint::prepare_profile(&job.id)?);
+    }
     match existing {
         Some(existing) if job.id.pod.is_none() => job.join(existing).await,
         existing => {
@@ -73,6 +85,20 @@ pub(crate) async fn add(host: &Host, request: &Request) -> Result<CniResult, Cni
             result
         }
     }
+}
+
+/// Asks the store for all that is to be known.
+async fn asked(
+    host: &Host,
+    request: &Request,
+    id: &Identity,
+    store: &Arc<dyn Datastore>,
+) -> Result<Facts, CniError> {
+    let facts = session::ask(store, &questions(request, id)?).await?;
+    if let Some(agent) = &host.agent {
+        agent.seen_ready(store, &id.node, facts.ready);
+    }
+    Ok(facts)
 }
 
 /// What can be refused before anything is asked.
@@ -186,40 +212,61 @@ impl Job<'_> {
         let dataplane = acknowledge::dataplane(self.host, self.request, &self.id);
         let addresses: Vec<IpAddr> = given.ips.iter().map(|ip| ip.address.addr).collect();
         noted.wait_until_free(&addresses).await?;
-        let attachment = Attachment {
-            netns: self.request.environment.netns.clone(),
-            netkit: self.request.conf.device_type == DeviceType::Netkit,
-            ifname: self.id.ifname.clone(),
-            host_interface: interface.clone(),
-            mtu: self.mtu,
-            queues: self.request.conf.num_queues,
-            addresses: addresses.clone(),
-            routes: self.container_routes(&given),
-            forward: self.request.conf.allow_ip_forwarding,
-            host_routes: dataplane.is_none(),
-        };
+        let attachment = self.attachment(&interface, &given, dataplane.is_none(), None);
         let mac = attach(self.host, &attachment, undo).await?.to_string();
-        let hosts: Vec<Prefixed> = addresses.into_iter().map(Prefixed::host).collect();
-        let wanted = Wanted {
-            id: &self.id,
-            labels: &self.request.conf.labels,
-            addresses: hosts.iter().map(ToString::to_string).collect(),
-            interface: interface.clone(),
-            mac: mac.clone(),
-        };
-        let written =
-            endpoint::write(&self.store, &wanted, existing.as_ref(), self.profile.take(), undo).await?;
+        let profile = self.profile.take();
+        let wanted = self.wanted(&interface, &given, &mac);
+        let written = endpoint::write(&self.store, &wanted, existing.as_ref(), profile, undo).await?;
         if let (Some(dataplane), Some(written)) = (dataplane, written) {
             acknowledge::wait(&*dataplane, written, self.request).await?;
         }
         self.wait_for_policy(existing.as_ref()).await;
-        let theirs =
-            Interface { name: self.id.ifname.clone(), mac, mtu: self.mtu, sandbox: attachment.netns };
-        Ok(CniResult {
+        Ok(self.result(interface, given, mac))
+    }
+
+    /// What is to be made for a workload that was given these addresses.
+    fn attachment(
+        &self,
+        interface: &str,
+        given: &CniResult,
+        host_routes: bool,
+        mac: Option<Mac>,
+    ) -> Attachment {
+        Attachment {
+            netns: self.request.environment.netns.clone(),
+            netkit: self.request.conf.device_type == DeviceType::Netkit,
+            ifname: self.id.ifname.clone(),
+            host_interface: interface.to_owned(),
+            mtu: self.mtu,
+            mac,
+            queues: self.request.conf.num_queues,
+            addresses: given.ips.iter().map(|ip| ip.address.addr).collect(),
+            routes: self.container_routes(given),
+            forward: self.request.conf.allow_ip_forwarding,
+            host_routes,
+        }
+    }
+
+    /// The endpoint to be written.
+    fn wanted(&self, interface: &str, given: &CniResult, mac: &str) -> Wanted<'_> {
+        Wanted {
+            id: &self.id,
+            labels: &self.request.conf.labels,
+            addresses: hosts(given).iter().map(ToString::to_string).collect(),
+            interface: interface.to_owned(),
+            mac: mac.to_owned(),
+        }
+    }
+
+    /// What the runtime is told.
+    fn result(&self, interface: String, given: CniResult, mac: String) -> CniResult {
+        let sandbox = self.request.environment.netns.clone();
+        let theirs = Interface { name: self.id.ifname.clone(), mac, mtu: self.mtu, sandbox };
+        CniResult {
             interfaces: vec![Interface { name: interface, ..Interface::default() }, theirs],
-            ips: on_container(&hosts),
+            ips: on_container(&hosts(&given)),
             ..given
-        })
+        }
     }
 
     /// Removes what an earlier ADD of this workload left when it died, or its DEL did. The link goes first: nobody else
@@ -286,6 +333,11 @@ impl Job<'_> {
         let file = self.id.status_file(interface);
         status::wait(Path::new(&conf.endpoint_status_dir), &file, Duration::from_secs(seconds)).await;
     }
+}
+
+/// The addresses of a result, each for itself.
+fn hosts(given: &CniResult) -> Vec<Prefixed> {
+    given.ips.iter().map(|ip| Prefixed::host(ip.address.addr)).collect()
 }
 
 /// Addresses on the second interface of the result, the container's.

@@ -187,26 +187,24 @@ impl Own {
                 };
                 vec![Prefixed::host(self.ipam.assign_ip(given).await?.address)]
             }
-            Wish::Any { v4, v6, v4_pools, v6_pools } => {
-                let wanted = AutoAssignRequest {
-                    handle,
-                    attributes: self.attributes.clone(),
-                    v4_pools: v4_pools.clone(),
-                    v6_pools: v6_pools.clone(),
-                    ..AutoAssignRequest::for_workload(&self.node, usize::from(*v4), usize::from(*v6))
-                };
+            Wish::Any { .. } => {
+                let Some(wanted) = self.wanted() else { return Ok(CniResult::default()) };
                 let outcome = self.ipam.auto_assign(wanted).await?;
-                let assigned = outcome.v4.assigned.iter().chain(&outcome.v6.assigned);
-                assigned.map(|a| Prefixed { addr: a.address, prefix: a.block.prefix() }).collect()
+                prefixed(outcome.v4.assigned.iter().chain(&outcome.v6.assigned))
             }
         };
-        Ok(CniResult {
-            ips: addresses
-                .iter()
-                .map(|address| IpConfig { interface: None, address: *address, gateway: None })
-                .collect(),
-            routes: addresses.iter().map(|dst| RouteEntry { dst: *dst, gw: None }).collect(),
-            ..CniResult::default()
+        Ok(result(&addresses))
+    }
+
+    /// What is asked of the address manager, where no address is named.
+    pub(crate) fn wanted(&self) -> Option<AutoAssignRequest> {
+        let Wish::Any { v4, v6, v4_pools, v6_pools } = &self.wish else { return None };
+        Some(AutoAssignRequest {
+            handle: self.handles.first().cloned(),
+            attributes: self.attributes.clone(),
+            v4_pools: v4_pools.clone(),
+            v6_pools: v6_pools.clone(),
+            ..AutoAssignRequest::for_workload(&self.node, usize::from(*v4), usize::from(*v6))
         })
     }
 
@@ -252,6 +250,24 @@ impl Own {
         // None of the handles known: nothing to give back.
         let released = self.ipam.release_by_handles(self.handles.clone()).await;
         released.map(drop).map_err(|error| bounded::ipam_failed(&error, &error))
+    }
+}
+
+/// Addresses with the length of their block's prefix.
+pub(crate) fn prefixed<'a>(assigned: impl IntoIterator<Item = &'a Assigned>) -> Vec<Prefixed> {
+    let prefixed = |assigned: &Assigned| Prefixed { addr: assigned.address, prefix: assigned.block.prefix() };
+    assigned.into_iter().map(prefixed).collect()
+}
+
+/// What `calico-ipam` answers with these addresses.
+pub(crate) fn result(addresses: &[Prefixed]) -> CniResult {
+    CniResult {
+        ips: addresses
+            .iter()
+            .map(|address| IpConfig { interface: None, address: *address, gateway: None })
+            .collect(),
+        routes: addresses.iter().map(|dst| RouteEntry { dst: *dst, gw: None }).collect(),
+        ..CniResult::default()
     }
 }
 

@@ -12,6 +12,7 @@
 //! * `retire`: takes a link out of service at once; `graveyard`: the links that are to be deleted, on a thread of its own.
 //! * `gate`: a release that reads at once and writes when it may.
 //! * `owed`: releases that the datastore did not hear of yet, carried out before anything else is written to it.
+//! * `warm`: addresses of own blocks, given and released for all calls at once.
 //! * `recover`: what the agent does with what the last one left.
 //! * `add`, `del`, `check`, `gc`, `status`: the verbs.
 
@@ -28,6 +29,7 @@ mod recover;
 mod retire;
 pub(crate) mod status;
 mod turns;
+mod warm;
 
 use crate::host::Host;
 use cni_protocol::{CniError, NetConf};
@@ -60,6 +62,7 @@ struct Inner {
     /// Held while what is owed is carried out; when and why that failed last.
     paying: tokio::sync::Mutex<Option<(Instant, CniError)>>,
     boot: String,
+    warm: warm::Warm,
 }
 
 impl Agent {
@@ -76,6 +79,7 @@ impl Agent {
             turns: Turns::default(),
             paying: tokio::sync::Mutex::default(),
             boot,
+            warm: warm::Warm::default(),
         })))
     }
 

@@ -36,6 +36,8 @@ pub(crate) struct Attachment {
     pub(crate) host_interface: String,
     /// MTU of both ends; 0 for the kernel's.
     pub(crate) mtu: u32,
+    /// Hardware address of the container's end; none: the kernel chooses one.
+    pub(crate) mac: Option<Mac>,
     /// Queues of both ends.
     pub(crate) queues: u32,
     /// The workload's addresses.
@@ -116,7 +118,7 @@ async fn make_pair(
         name: wanted.host_interface.clone(),
         mac: Some(HOST_MAC),
         peer_name: wanted.ifname.clone(),
-        peer_mac: None,
+        peer_mac: wanted.mac,
         peer_netns: Some(container.netns().clone()),
         mtu: wanted.mtu,
         queues: wanted.queues,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use cni_protocol::CniError;
 use cni_protocol::identity::Identity;
 use datastore::{ClientError, Datastore, Prepared, codec, identity, prepare_create, prepare_update};
+use ipam::Along;
 use model::v3::WorkloadEndpointSpec;
 use model::{Key, Kind, Resource};
 use mvcc::{DeleteRequest, Event, EventKind, KeyValue, Op, RangeRequest, Revision, Txn, TxnResponse};
@@ -134,6 +135,30 @@ impl Wanted<'_> {
     }
 }
 
+/// An endpoint that is not there yet, to be written along with something else.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    /// Its key.
+    pub(crate) key: Bytes,
+    /// Its value.
+    pub(crate) value: Bytes,
+    /// The write, if nobody has written it before.
+    pub(crate) along: Along,
+}
+
+/// Prepares an endpoint that is not there yet.
+///
+/// # Errors
+/// As [`write`], before anything is sent.
+pub(crate) fn fresh(wanted: &Wanted<'_>) -> Result<Fresh, CniError> {
+    let Prepared { key, compare, op, .. } = wanted.prepare(None).map_err(CniError::internal)?;
+    let value = match &op {
+        Op::Put(put) => put.value.clone(),
+        _ => Bytes::new(),
+    };
+    Ok(Fresh { key, value, along: Along { compare: vec![compare], success: vec![op] } })
+}
+
 /// The write of the profile that workloads of a network share (`cni.md` §5 of the contract).
 ///
 /// # Errors
@@ -186,7 +211,8 @@ pub(crate) async fn write(
     }))
 }
 
-fn put_at(key: Bytes, value: Bytes, revision: Revision) -> Event {
+/// What the store will tell of a value written at a revision.
+pub(crate) fn put_at(key: Bytes, value: Bytes, revision: Revision) -> Event {
     let kv = KeyValue { key, value, mod_revision: revision, create_revision: revision, version: 1, lease: 0 };
     Event { kind: EventKind::Put, kv, prev: None }
 }

@@ -7,7 +7,7 @@ use datastore::{CLUSTER_INFORMATION, Datastore, codec, identity};
 use model::net::Cidr;
 use model::v3::{ClusterInformationSpec, IPPoolSpec};
 use model::{Key, Kind, Resource};
-use mvcc::{KeyValue, RangeRequest, Txn};
+use mvcc::{Compare, KeyValue, RangeRequest, Revision, Txn};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -52,6 +52,8 @@ pub(crate) struct Questions {
 /// The answers.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
+    /// The revision at which ClusterInformation was written that says the datastore is ready.
+    pub(crate) ready: Revision,
     /// The endpoints, as stored.
     pub(crate) endpoints: Vec<KeyValue>,
     /// The profile is there.
@@ -69,8 +71,7 @@ pub(crate) struct Facts {
 /// # Errors
 /// `error getting ClusterInformation: …`, or that Calico is not ready (`cni.md` §5 of the contract).
 pub(crate) async fn ask(store: &Arc<dyn Datastore>, questions: &Questions) -> Result<Facts, CniError> {
-    let cluster = Key::resource(Kind::ClusterInformation, "", CLUSTER_INFORMATION);
-    let mut ranges = vec![RangeRequest::key(cluster.path())];
+    let mut ranges = vec![RangeRequest::key(cluster_information())];
     ranges.push(match questions.exact {
         true => RangeRequest::key(questions.endpoints.clone()),
         false => RangeRequest::prefix(questions.endpoints.clone()),
@@ -90,8 +91,8 @@ pub(crate) async fn ask(store: &Arc<dyn Datastore>, questions: &Questions) -> Re
     let answer = by_store("reading from the datastore", asking).await?;
     let mut answers = answer.responses.iter().map(mvcc::OpResponse::kvs);
     let mut next = || answers.next().unwrap_or_default();
-    check_ready(next().first())?;
-    let mut facts = Facts { endpoints: next().to_vec(), ..Facts::default() };
+    let ready = check_ready(next().first())?;
+    let mut facts = Facts { ready, endpoints: next().to_vec(), ..Facts::default() };
     if questions.profile.is_some() {
         facts.profile = !next().is_empty();
     }
@@ -109,7 +110,17 @@ pub(crate) async fn ask(store: &Arc<dyn Datastore>, questions: &Questions) -> Re
     Ok(facts)
 }
 
-fn check_ready(pair: Option<&KeyValue>) -> Result<(), CniError> {
+/// The key of ClusterInformation.
+fn cluster_information() -> String {
+    Key::resource(Kind::ClusterInformation, "", CLUSTER_INFORMATION).path()
+}
+
+/// That the datastore is still ready, having been so when [`Facts::ready`] was told.
+pub(crate) fn still_ready(ready: Revision) -> Compare {
+    Compare::mod_revision(cluster_information(), ready)
+}
+
+fn check_ready(pair: Option<&KeyValue>) -> Result<Revision, CniError> {
     let not_ready = |error: CniError| error.with_store(StoreTrouble::NotReady);
     let failed =
         |reason: String| not_ready(CniError::internal(format!("error getting ClusterInformation: {reason}")));
@@ -122,7 +133,7 @@ fn check_ready(pair: Option<&KeyValue>) -> Result<(), CniError> {
         .map_err(|error| failed(error.to_string()))?;
     // Not said is not ready: nobody has finished setting the datastore up.
     if spec.datastore_ready == Some(true) {
-        Ok(())
+        Ok(pair.mod_revision)
     } else {
         Err(not_ready(CniError::internal("Calico is currently not ready to process requests")))
     }

@@ -39,6 +39,11 @@ impl Undo {
         self.0.push(done);
     }
 
+    /// Remembers what was done before all this.
+    pub(crate) fn put_under(&mut self, older: Undo) {
+        self.0.splice(0..0, older.0);
+    }
+
     /// Takes everything back. What cannot be taken back is logged: a DEL will; returns whether there is nothing of that.
     pub(crate) async fn run(mut self) -> bool {
         let mut whole = true;

@@ -121,9 +121,14 @@ pub(crate) fn assign_next(
 
 /// Assigns one ordinal; false, and nothing changed, when it is not free.
 pub(crate) fn assign_at(block: &mut AllocationBlock, ordinal: usize, attribute: &Attribute) -> bool {
-    let free = block.allocations.get(ordinal) == Some(&None);
-    if free {
-        allocate(block, &[ordinal], attribute);
+    assign_all(block, &[ordinal], attribute)
+}
+
+/// Assigns these ordinals in one update; false, and nothing changed, when one of them is not free.
+pub(crate) fn assign_all(block: &mut AllocationBlock, ordinals: &[usize], attribute: &Attribute) -> bool {
+    let free = ordinals.iter().all(|ordinal| block.allocations.get(*ordinal) == Some(&None));
+    if free && !ordinals.is_empty() {
+        allocate(block, ordinals, attribute);
     }
     free
 }

@@ -27,6 +27,7 @@ mod request;
 mod reservations;
 mod scene;
 mod settings;
+mod warm;
 mod workspace;
 
 pub use affinity::{
@@ -45,6 +46,7 @@ pub use request::{
     FamilyOutcome, HostReserved, Lookup, PoolUtilization, Release, ReleaseOutcome,
 };
 pub use settings::{config, set_config};
+pub use warm::{Along, Known, Part, Proposal, Took, Warm, learn};
 
 /// Name of the pseudo pool under which blocks outside every pool are reported.
 pub const ORPHANS: &str = "orphaned allocation blocks";

@@ -24,10 +24,11 @@ pub(crate) struct Scene {
 }
 
 /// How many reads [`Scene::reads`] asks for.
-const READS: usize = 3;
+pub(crate) const READS: usize = 3;
 
 impl Scene {
-    fn reads() -> [RangeRequest; READS] {
+    /// What has to be read for it.
+    pub(crate) fn reads() -> [RangeRequest; READS] {
         [
             RangeRequest::key(Key::IpamConfig.path()),
             RangeRequest::prefix(resource_prefix(Kind::IPPool, None)),
@@ -43,18 +44,23 @@ impl Scene {
         let answer = port.read(Self::reads().into_iter().chain(others).collect()).await;
         let mut responses = answer.responses;
         let rest = responses.split_off(READS.min(responses.len()));
-        let config = match pairs(&responses, 0).first() {
+        Ok((Scene::of(&responses)?, rest))
+    }
+
+    /// The scene by the answers to [`Scene::reads`].
+    pub(crate) fn of(responses: &[OpResponse]) -> Result<Scene, PlanError> {
+        let config = match pairs(responses, 0).first() {
             Some(stored) => IpamConfig::decode(&stored.value)?,
             None => IpamConfig::default(),
         };
         let pools =
-            pairs(&responses, 1).iter().filter_map(|kv| Pool::read(&resource(Kind::IPPool, kv)?)).collect();
-        let reserved = pairs(&responses, 2)
+            pairs(responses, 1).iter().filter_map(|kv| Pool::read(&resource(Kind::IPPool, kv)?)).collect();
+        let reserved = pairs(responses, 2)
             .iter()
             .filter_map(|kv| resource(Kind::IPReservation, kv)?.typed_spec::<IPReservationSpec>().ok())
             .flat_map(|spec| spec.nets().collect::<Vec<Cidr>>())
             .collect();
-        Ok((Scene { config, pools, reserved }, rest))
+        Ok(Scene { config, pools, reserved })
     }
 
     /// The pool an address lies in, enabled or not.

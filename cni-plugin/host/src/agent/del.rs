@@ -9,7 +9,7 @@ use super::gate::Gated;
 use super::owed::ask;
 use super::record::{Key, Record, State};
 use super::retire::Severed;
-use crate::bounded::{self, ipam_failed, within};
+use crate::bounded::{self, ipam_failed, store_failed, within};
 use crate::del::source;
 use crate::detach::remove_host_end;
 use crate::endpoint;
@@ -21,7 +21,8 @@ use cni_protocol::environment::Environment;
 use cni_protocol::identity::Identity;
 use cni_protocol::{CniError, Request, StoreTrouble};
 use datastore::Datastore;
-use ipam::Ipam;
+use ipam::{Along, Ipam, Shared};
+use mvcc::Txn;
 use std::sync::Arc;
 
 /// Detaches a workload.
@@ -68,9 +69,11 @@ impl Agent {
         let request = record.request(environment)?;
         let mut record = Record { state: State::Leaving, ..record };
         let gate = store.as_ref().ok().cloned().map(Gated::new);
+        let shared = store.as_ref().ok().and_then(|store| self.shared(store, &record.node));
+        let shared = shared.map(|(shared, _)| shared);
         let (cut, given_back) = futures::join!(
             self.cut_off(host, &record, &store, gate.as_ref()),
-            give_back(gate.as_ref().filter(|_| record.is_ours()), &record),
+            give_back(gate.as_ref().filter(|_| record.is_ours()), shared, &record),
         );
         let CutOff { facts, unknown } = cut?;
         let finishing = async {
@@ -166,8 +169,21 @@ struct CutOff {
 }
 
 /// Gives the addresses of an attachment back, behind a gate; having none is fine. Without one there are none of ours.
-async fn give_back(gate: Option<&Gated>, record: &Record) -> Result<(), CniError> {
+async fn give_back(gate: Option<&Gated>, shared: Option<Shared>, record: &Record) -> Result<(), CniError> {
     let Some(gate) = gate else { return Ok(()) };
+    if let Some(shared) = shared.filter(|shared| shared.holds(&record.handle))
+        && let Some(along) = gate.opened().await
+    {
+        let more = along.is_some();
+        let Txn { compare, success, .. } = along.unwrap_or_default();
+        let releasing = shared.release(&record.handle, Along { compare, success });
+        if releasing.await.map_err(|error| store_failed(&error, &error))?.is_some() {
+            if more {
+                gate.done_along();
+            }
+            return Ok(());
+        }
+    }
     let handles = vec![record.handle.clone(), record.identity().legacy_handle()];
     let releasing = async {
         let released = Ipam::new(Arc::new(gate.clone())).release_by_handles(handles).await;

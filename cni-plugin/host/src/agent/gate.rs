@@ -14,7 +14,7 @@ enum Way {
     /// Wait.
     Closed,
     /// Go on, with this done along with them.
-    Open(Option<Op>),
+    Open(Option<Txn>),
     /// Nothing.
     Shut,
 }
@@ -38,7 +38,7 @@ impl Gated {
 
     /// Lets writes go on; `along` is done in the same transaction as each, whatever comes of it.
     pub(super) fn open(&self, along: Option<Txn>) {
-        self.0.way.send_replace(Way::Open(along.map(|txn| Op::Txn(Box::new(txn)))));
+        self.0.way.send_replace(Way::Open(along));
     }
 
     /// Lets no write through.
@@ -51,20 +51,26 @@ impl Gated {
         self.0.done.load(Ordering::SeqCst)
     }
 
-    async fn write(&self, mut txn: Txn) -> Result<TxnResponse, StoreError> {
+    /// Waits until it is known what writes may do: what is to be done along with them; `None` of a gate that is shut.
+    pub(super) async fn opened(&self) -> Option<Option<Txn>> {
         let mut ways = self.0.way.subscribe();
-        let along = {
-            let open = ways.wait_for(|way| !matches!(way, Way::Closed)).await;
-            match open.as_deref() {
-                Ok(Way::Open(along)) => Some(along.clone()),
-                _ => None,
-            }
-        };
-        let Some(along) = along else {
+        match ways.wait_for(|way| !matches!(way, Way::Closed)).await.as_deref() {
+            Ok(Way::Open(along)) => Some(along.clone()),
+            _ => None,
+        }
+    }
+
+    /// What was to be done along was done, by another way.
+    pub(super) fn done_along(&self) {
+        self.0.done.store(true, Ordering::SeqCst);
+    }
+
+    async fn write(&self, mut txn: Txn) -> Result<TxnResponse, StoreError> {
+        let Some(along) = self.opened().await else {
             return Err(StoreError::Server("nothing is released before the container is cut off".into()));
         };
         let more = along.is_some();
-        txn.success.extend(along);
+        txn.success.extend(along.map(|txn| Op::Txn(Box::new(txn))));
         let mut answer = self.0.store.txn(txn).await?;
         if more && answer.succeeded {
             let succeeded = matches!(answer.responses.pop(), Some(OpResponse::Txn(along)) if along.succeeded);

@@ -12,6 +12,7 @@ mod pools;
 mod release;
 mod simulator;
 mod walks;
+mod warm;
 mod windows;
 
 use crate::plan::{Plan, Purpose, Step};

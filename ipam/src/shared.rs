@@ -1,0 +1,269 @@
+//! What many calls of one node want at the same time, in one transaction.
+//!
+//! One task writes. What comes while a transaction is under way makes up the next one, so that nobody waits for company and a crowd
+//! costs what one costs. The state it decides on is [`Warm`]: no call reads first. What cannot be done that way is refused,
+//! and the caller goes the long way ([`crate::Ipam`]).
+
+use crate::IpamError;
+use crate::carry::{ask_store, carry};
+use datastore::{Datastore, StoreError};
+use ipam_plan::{Along, Ask, Assigned, AutoAssignRequest, Part, Purpose, Took, Warm, learn};
+use jiff::Timestamp;
+use model::net::Cidr;
+use mvcc::Revision;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{mpsc, oneshot};
+
+/// Parts of one transaction: each is about three of the 128 operations that etcd takes unless it is told otherwise.
+const MOST: usize = 40;
+/// Parts that may wait; who comes then goes the long way.
+const WAITING: usize = 512;
+/// Lost races after which everybody goes the long way.
+const TRIES: u32 = 5;
+
+/// Addresses of a node's own blocks, for any number of calls at once. Clones are the same.
+#[derive(Clone)]
+pub struct Shared(Arc<Inner>);
+
+struct Inner {
+    warm: Mutex<Warm>,
+    jobs: mpsc::Sender<Job>,
+}
+
+enum Job {
+    Learn,
+    Write(Part, oneshot::Sender<Result<Option<Revision>, StoreError>>),
+}
+
+/// Addresses that nobody else is given, and that are not written yet. Dropping it gives them back.
+pub struct Offer {
+    shared: Shared,
+    part: Option<Part>,
+}
+
+impl Offer {
+    /// The addresses.
+    pub fn addresses(&self) -> &[Assigned] {
+        self.part.as_ref().map_or(&[], Part::addresses)
+    }
+
+    /// Writes them, and `along` in the same transaction. `None`: a condition of `along` does not hold, or somebody else has
+    /// changed what this relied on; nothing is written.
+    ///
+    /// # Errors
+    /// The store's. The write may have happened.
+    pub async fn take(mut self, along: Along) -> Result<Option<Revision>, StoreError> {
+        match self.part.take() {
+            Some(part) => self.shared.write(part.with(along)).await,
+            None => Ok(None),
+        }
+    }
+}
+
+impl Drop for Offer {
+    fn drop(&mut self) {
+        if let Some(part) = self.part.take() {
+            self.shared.warm().give_up(&part);
+        }
+    }
+}
+
+impl Shared {
+    /// For the blocks of `node` in `store`. Within a tokio runtime, which runs the writing task until the last clone is gone.
+    pub fn new(store: Arc<dyn Datastore>, node: &str) -> Self {
+        let (jobs, waiting) = mpsc::channel(WAITING);
+        let shared = Self(Arc::new(Inner { warm: Mutex::new(Warm::new(node)), jobs }));
+        let writer = Writer { store, node: node.to_owned(), most: MOST, warm: Arc::downgrade(&shared.0) };
+        tokio::spawn(writer.run(waiting));
+        shared
+    }
+
+    fn warm(&self) -> MutexGuard<'_, Warm> {
+        self.0.warm()
+    }
+
+    /// The CIDR of a pool, if it is known.
+    pub fn pool(&self, name: &str) -> Option<Cidr> {
+        self.warm().pool(name)
+    }
+
+    /// Addresses for a request; `None` where it takes more than what is known of own blocks, which is then looked at for the
+    /// next call.
+    pub fn offer(&self, request: &AutoAssignRequest) -> Option<Offer> {
+        let given = self.warm().give(request);
+        if given.is_none() {
+            // full: it is busy, and will be asked again
+            let _ = self.0.jobs.try_send(Job::Learn);
+        }
+        given.map(|part| Offer { shared: self.clone(), part: Some(part) })
+    }
+
+    /// Whether something was written here under a handle.
+    pub fn holds(&self, handle: &str) -> bool {
+        self.warm().release(handle).is_some()
+    }
+
+    /// Releases what was written here under a handle, and does `along` in the same transaction. `None`: it was not, or a
+    /// condition does not hold, and nothing is written.
+    ///
+    /// # Errors
+    /// The store's. The write may have happened.
+    pub async fn release(&self, handle: &str, along: Along) -> Result<Option<Revision>, StoreError> {
+        let part = self.warm().release(handle);
+        match part {
+            Some(part) => self.write(part.with(along)).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn write(&self, part: Part) -> Result<Option<Revision>, StoreError> {
+        let (answer, told) = oneshot::channel();
+        if let Err(error) = self.0.jobs.try_send(Job::Write(part, answer)) {
+            if let Job::Write(part, _) = error.into_inner() {
+                self.warm().give_up(&part);
+            }
+            return Ok(None);
+        }
+        told.await.unwrap_or_else(|_| Err(StoreError::Server("the writer of addresses has ended".into())))
+    }
+}
+
+impl Inner {
+    fn warm(&self) -> MutexGuard<'_, Warm> {
+        // what is known is compared by every write, so that a panic elsewhere does no harm
+        self.warm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Answer = oneshot::Sender<Result<Option<Revision>, StoreError>>;
+
+struct Writer {
+    store: Arc<dyn Datastore>,
+    node: String,
+    /// Parts that a transaction of this server has room for.
+    most: usize,
+    warm: std::sync::Weak<Inner>,
+}
+
+impl Writer {
+    async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut waiting: Vec<Job> = Vec::new();
+        while jobs.recv_many(&mut waiting, WAITING).await > 0 {
+            let Some(inner) = self.warm.upgrade() else { return };
+            let mut writes = Vec::new();
+            for job in waiting.drain(..) {
+                match job {
+                    Job::Write(part, answer) => writes.push((part, answer)),
+                    Job::Learn => {}
+                }
+            }
+            let learning = writes.is_empty();
+            while !writes.is_empty() {
+                let rest = writes.split_off(self.most.min(writes.len()));
+                let again = self.write(&inner, std::mem::replace(&mut writes, rest)).await;
+                writes.splice(0..0, again);
+            }
+            // who was refused an offer a moment ago may have claimed a block by now
+            if learning && let Err(error) = self.learn(&inner).await {
+                inner.warm().forget();
+                tracing::debug!(%error, "what this node has is not known");
+            }
+        }
+    }
+
+    async fn learn(&self, inner: &Inner) -> Result<(), IpamError> {
+        let known = carry(&*self.store, learn(self.node.clone())).await?;
+        inner.warm().learned(known);
+        Ok(())
+    }
+
+    /// Writes parts, and answers them. Those for which there was no room come back.
+    async fn write(&mut self, inner: &Inner, parts: Vec<(Part, Answer)>) -> Vec<(Part, Answer)> {
+        let (mut parts, mut answers): (Vec<Part>, Vec<Answer>) = parts.into_iter().unzip();
+        for conflicts in 0..TRIES {
+            if !inner.warm().is_known()
+                && let Err(error) = self.learn(inner).await
+            {
+                return end(inner, parts, answers, &failure(error));
+            }
+            keep(inner, &mut parts, &mut answers, |warm, _, part| warm.is_possible(part));
+            if parts.is_empty() {
+                return Vec::new();
+            }
+            let Some(mut proposal) = inner.warm().propose(&parts, Timestamp::now()) else { continue };
+            let txn = std::mem::take(&mut proposal.txn);
+            let answer = match ask_store(
+                &*self.store,
+                Ask { txn, purpose: Purpose::Write("shared"), conflicts },
+            )
+            .await
+            {
+                Err(IpamError::Store(StoreError::TooManyOps)) if parts.len() > 1 => {
+                    self.most = (parts.len() / 2).max(1);
+                    tracing::info!(parts = self.most, "this datastore takes fewer operations at once");
+                    return parts.into_iter().zip(answers).collect();
+                }
+                Err(IpamError::Store(StoreError::TooManyOps)) => break,
+                Err(error) => {
+                    inner.warm().forget();
+                    return end(inner, parts, answers, &failure(error));
+                }
+                Ok(answer) => answer,
+            };
+            let took = inner.warm().took(&parts, proposal, &answer);
+            match took {
+                Took::All => {
+                    tracing::debug!(parts = parts.len(), revision = answer.revision, "shared write");
+                    // who asked may have gone
+                    answers.into_iter().for_each(|told| drop(told.send(Ok(Some(answer.revision)))));
+                    return Vec::new();
+                }
+                Took::Refused(refused) => {
+                    keep(inner, &mut parts, &mut answers, |_, index, _| !refused.contains(&index));
+                }
+                Took::Outdated => {}
+            }
+        }
+        end(inner, parts, answers, &Ok(None))
+    }
+}
+
+fn failure(error: IpamError) -> Result<Option<Revision>, StoreError> {
+    match error {
+        IpamError::Store(error) => Err(error),
+        // what is stored cannot be read: the long way says so
+        IpamError::Plan(_) => Ok(None),
+    }
+}
+
+/// Refuses the parts for which `stay` says no.
+fn keep(
+    inner: &Inner,
+    parts: &mut Vec<Part>,
+    answers: &mut Vec<Answer>,
+    stay: impl Fn(&Warm, usize, &Part) -> bool,
+) {
+    let all = std::mem::take(parts).into_iter().zip(std::mem::take(answers)).enumerate();
+    for (index, (part, answer)) in all {
+        let mut warm = inner.warm();
+        if stay(&warm, index, &part) {
+            parts.push(part);
+            answers.push(answer);
+        } else {
+            warm.give_up(&part);
+            drop(answer.send(Ok(None)));
+        }
+    }
+}
+
+/// Answers all the same.
+fn end(
+    inner: &Inner,
+    parts: Vec<Part>,
+    answers: Vec<Answer>,
+    result: &Result<Option<Revision>, StoreError>,
+) -> Vec<(Part, Answer)> {
+    parts.iter().for_each(|part| inner.warm().give_up(part));
+    answers.into_iter().for_each(|told| drop(told.send(result.clone())));
+    Vec::new()
+}
