@@ -47,6 +47,8 @@ pub struct Workload {
     pub ingress_limit: Limit,
     /// What it may send at most.
     pub egress_limit: Limit,
+    /// DSCP of what it sends out of the cluster, where it is set.
+    pub dscp: Option<u8>,
 }
 
 /// Most packets and connections of a workload in one direction (`felix.md` §15 of the contract).

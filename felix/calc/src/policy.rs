@@ -34,6 +34,17 @@ impl PolicyKind {
         }
     }
 
+    /// The kind in short, as log prefixes and names of chains have it (`felix.md` §4 of the contract).
+    pub fn short_name(self) -> &'static str {
+        match self {
+            PolicyKind::GlobalNetworkPolicy => "gnp",
+            PolicyKind::NetworkPolicy => "np",
+            PolicyKind::StagedGlobalNetworkPolicy => "sgnp",
+            PolicyKind::StagedKubernetesNetworkPolicy => "sknp",
+            PolicyKind::StagedNetworkPolicy => "snp",
+        }
+    }
+
     /// Whether it is evaluated without having an effect.
     pub fn is_staged(self) -> bool {
         !matches!(self, PolicyKind::GlobalNetworkPolicy | PolicyKind::NetworkPolicy)

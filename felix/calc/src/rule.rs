@@ -83,6 +83,8 @@ pub struct Rule {
     pub unenforced: Option<&'static str>,
     /// Its place in the list it stands in, from 0.
     pub index: usize,
+    /// What its author wrote about it (`metadata.annotations`), by name.
+    pub annotations: Box<[(String, String)]>,
 }
 
 /// A field of a rule that cannot be read.
@@ -139,6 +141,7 @@ pub fn compile(
             (None, false) => None,
         },
         index,
+        annotations: annotations(rule),
     };
     sets.sort_by(|a: &SetDefinition, b| a.id.cmp(&b.id));
     sets.dedup_by(|a, b| a.id == b.id);
@@ -175,6 +178,11 @@ fn means_something(rule: &v3::Rule) -> Result<(), RuleError> {
         }
     }
     Ok(())
+}
+
+fn annotations(rule: &v3::Rule) -> Box<[(String, String)]> {
+    let all = rule.metadata.iter().flat_map(|metadata| &metadata.annotations);
+    all.map(|(name, text)| (name.clone(), text.clone())).collect()
 }
 
 fn icmp(fields: Option<v3::IcmpFields>) -> Option<Icmp> {

@@ -2,7 +2,7 @@
 
 use crate::local::Local;
 use crate::problem::Problem;
-use crate::settings::{asks_for_nothing, is_acted_on};
+use crate::settings::{asks_for_nothing, is_acted_on, unusable};
 use crate::stored::{Stored, Texts};
 use model::felix::{Row, Setting, Settings, find, parameters};
 use std::collections::BTreeMap;
@@ -99,6 +99,16 @@ pub fn resolve(local: &Local, stored: &Stored, node: &str) -> Configuration {
                 expected: error.expected.clone(),
                 origin: value.origin.clone(),
                 fatal: error.fatal,
+            });
+            value.text = value.row.parameter.default.to_owned();
+            value.origin = Origin::Default;
+        } else if let Some(expected) = unusable(&value.row.name, settings.get(&value.row.name)) {
+            problems.push(Problem::Unreadable {
+                name: value.row.name.clone(),
+                value: value.text.clone(),
+                expected,
+                origin: value.origin.clone(),
+                fatal: true,
             });
             value.text = value.row.parameter.default.to_owned();
             value.origin = Origin::Default;

@@ -5,8 +5,10 @@
 use crate::reader::Reader;
 use crate::resolve::Configuration;
 use felix_calc::Options;
-use felix_render::nft;
-use felix_render::nft::{Deny, EndpointToHost, LogLimit, ServiceLoop};
+use felix_render::iptables::Marks;
+use felix_render::settings::{
+    self, Allow, Deny, EndpointToHost, InsertMode, Iptables, LogLimit, Nft, OpenStack, ServiceLoop,
+};
 use model::felix::Setting;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -20,7 +22,7 @@ pub struct Settings {
     /// Of the calculation.
     pub calc: Options,
     /// Of the ruleset.
-    pub rules: nft::Settings,
+    pub rules: settings::Settings,
     /// Of routes and the host's parameters.
     pub host: Host,
     /// What is told about endpoints and the agent.
@@ -168,16 +170,15 @@ fn spares_hosts(reader: &Reader<'_>) -> bool {
     reader.is("NATOutgoingExclusions", "IPPoolsAndHostIPs")
 }
 
-fn rules(reader: &Reader<'_>) -> nft::Settings {
+fn rules(reader: &Reader<'_>) -> settings::Settings {
     let address_v4 = |name| match reader.address(name) {
         Some(IpAddr::V4(address)) => Some(address),
         _ => None,
     };
     let to_host = reader.text("DefaultEndpointToHostAction").to_ascii_uppercase();
     let service_loop = reader.text("ServiceLoopPrevention").to_ascii_lowercase();
-    let mask: u32 = reader.number("NftablesMarkMask");
     let burst = reader.number("LogActionRateLimitBurst");
-    nft::Settings {
+    settings::Settings {
         interface_prefixes: reader.texts("InterfacePrefix").to_vec(),
         ipv6: reader.flag("Ipv6Support"),
         endpoint_to_host: match &*to_host {
@@ -185,8 +186,6 @@ fn rules(reader: &Reader<'_>) -> nft::Settings {
             "RETURN" => EndpointToHost::Return,
             _ => EndpointToHost::Drop,
         },
-        deny: if reader.is("NftablesFilterDenyAction", "REJECT") { Deny::Reject } else { Deny::Drop },
-        mark: mask & mask.wrapping_neg(),
         drop_invalid: !reader.flag("DisableConntrackInvalidCheck"),
         log_prefix: reader.text("LogPrefix").to_owned(),
         log_limit: log_limit(reader.text("LogActionRateLimit"), burst),
@@ -210,6 +209,54 @@ fn rules(reader: &Reader<'_>) -> nft::Settings {
             _ => None,
         },
         nat_outgoing_interface: reader.optional_text("IptablesNATOutgoingInterfaceFilter"),
+        nft: nft(reader),
+        iptables: iptables(reader),
+    }
+}
+
+fn nft(reader: &Reader<'_>) -> Nft {
+    let mask: u32 = reader.number("NftablesMarkMask");
+    Nft { deny: deny(reader, "NftablesFilterDenyAction"), mark: mask & mask.wrapping_neg() }
+}
+
+fn iptables(reader: &Reader<'_>) -> Iptables {
+    let allow = |name| if reader.is(name, "RETURN") { Allow::Return } else { Allow::Accept };
+    Iptables {
+        // a mask that is too small is a problem, and the default counts: see `unusable`
+        marks: Marks::of(reader.number(MARK_MASK)).unwrap_or_default(),
+        filter_allow: allow("IptablesFilterAllowAction"),
+        mangle_allow: allow("IptablesMangleAllowAction"),
+        deny: deny(reader, "IptablesFilterDenyAction"),
+        insert: if reader.is("ChainInsertMode", "append") { InsertMode::Append } else { InsertMode::Insert },
+        max_set_size: reader.number("MaxIpsetSize"),
+        openstack: openstack(reader),
+    }
+}
+
+fn deny(reader: &Reader<'_>, name: &'static str) -> Deny {
+    if reader.is(name, "REJECT") { Deny::Reject } else { Deny::Drop }
+}
+
+/// There where something hints at it, as upstream's: interfaces as its virtual machines have them, or a metadata service that
+/// somebody set.
+fn openstack(reader: &Reader<'_>) -> Option<OpenStack> {
+    let (address, port) = (reader.text("MetadataAddr"), reader.number("MetadataPort"));
+    let taps = reader.texts("InterfacePrefix").iter().any(|prefix| prefix == "tap");
+    let set = address != "127.0.0.1" || port != 8775;
+    let metadata = address.parse().ok().filter(|_| port != 0).map(|address| (address, port));
+    (taps || set).then_some(OpenStack { metadata })
+}
+
+const MARK_MASK: &str = "IptablesMarkMask";
+
+/// What a value lacks that can be read and be of no use; Calico's agent ends with such a one.
+pub(crate) fn unusable(name: &str, value: &Setting) -> Option<String> {
+    match value {
+        Setting::Int(mask) if name == MARK_MASK => {
+            let usable = u32::try_from(*mask).ok().and_then(Marks::of).is_some();
+            (!usable).then(|| format!("a mask of at least {} bits", Marks::NEEDED))
+        }
+        _ => None,
     }
 }
 

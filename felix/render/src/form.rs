@@ -161,6 +161,8 @@ pub struct Rule {
     pub verdict: Verdict,
     /// Where it comes from.
     pub origin: Origin,
+    /// What its author wrote about it, by name.
+    pub annotations: Box<[(String, String)]>,
 }
 
 impl Rule {
@@ -193,7 +195,7 @@ impl Rule {
         }));
         side(End::Source, &rule.source, &mut matches);
         side(End::Destination, &rule.destination, &mut matches);
-        Some(Rule { family, matches, verdict, origin })
+        Some(Rule { family, matches, verdict, origin, annotations: rule.annotations.clone() })
     }
 
     /// The rule for packets of one family; `None` where it does not apply to them. A list of networks all of which are of
@@ -216,7 +218,7 @@ impl Rule {
                 other => other.clone(),
             });
         }
-        Some(Rule { family: Some(family), matches, verdict: self.verdict, origin: self.origin.clone() })
+        Some(Rule { family: Some(family), matches, ..self.clone() })
     }
 }
 
@@ -344,20 +346,43 @@ pub fn profile_rules(direction: Direction, name: &Arc<str>, profile: &Profile) -
     rules.iter().filter_map(|rule| Rule::of(rule, origin(rule.index))).collect()
 }
 
-/// The policies of a tier that have an effect in this scope and say something about this direction, and what they say.
+/// What a policy says about a direction; `None` where it says nothing, not even that nothing is allowed.
+fn list(policy: &Policy, direction: Direction) -> Option<&[rule::Rule]> {
+    match direction {
+        Direction::Ingress => policy.ingress.as_deref(),
+        Direction::Egress => policy.egress.as_deref(),
+    }
+}
+
+/// The policies of a tier that are about this scope and direction, staged ones included.
+pub fn governing(scope: Scope, direction: Direction, tier: &Tier) -> impl Iterator<Item = &Arc<Policy>> {
+    tier.policies.iter().filter(move |policy| scope.takes(policy) && list(policy, direction).is_some())
+}
+
+/// Those of them that have an effect, and what they say.
 pub fn effective(
     scope: Scope,
     direction: Direction,
     tier: &Tier,
 ) -> impl Iterator<Item = (&Arc<Policy>, &[rule::Rule])> {
-    let acts = move |policy: &&Arc<Policy>| !policy.key.kind.is_staged() && scope.takes(policy);
-    tier.policies.iter().filter(acts).filter_map(move |policy| {
-        let list = match direction {
-            Direction::Ingress => &policy.ingress,
-            Direction::Egress => &policy.egress,
-        };
-        Some((policy, list.as_deref()?))
-    })
+    let acting = governing(scope, direction, tier).filter(|policy| !policy.key.kind.is_staged());
+    acting.filter_map(move |policy| Some((policy, list(policy, direction)?)))
+}
+
+/// The rules of a policy for one direction.
+pub fn policy_rules(direction: Direction, policy: &Policy) -> Vec<Rule> {
+    let (tier, key) = (policy.tier.as_str().into(), Arc::new(policy.key.clone()));
+    rules_of(direction, &tier, &key, list(policy, direction).unwrap_or_default()).collect()
+}
+
+fn rules_of(
+    direction: Direction,
+    tier: &Arc<str>,
+    policy: &Arc<PolicyKey>,
+    list: &[rule::Rule],
+) -> impl Iterator<Item = Rule> {
+    let origin = move |index| Origin::Policy { tier: tier.clone(), policy: policy.clone(), direction, index };
+    list.iter().filter_map(move |rule| Rule::of(rule, origin(rule.index)))
 }
 
 /// What happens where the policies of a tier apply and none decides.
@@ -376,9 +401,7 @@ pub fn tier_rules(scope: Scope, direction: Direction, tier: &Tier) -> Option<Tie
     let mut rules = Vec::new();
     for (policy, list) in effective(scope, direction, tier) {
         applies = true;
-        let key = Arc::new(policy.key.clone());
-        let origin = |index| Origin::Policy { tier: name.clone(), policy: key.clone(), direction, index };
-        rules.extend(list.iter().filter_map(|rule| Rule::of(rule, origin(rule.index))));
+        rules.extend(rules_of(direction, &name, &Arc::new(policy.key.clone()), list));
     }
     applies.then_some(TierRules { tier: name, rules, end: end_of_tier(scope, tier) })
 }

@@ -2,6 +2,7 @@
 //!
 //! * [`form`]: the rule form. Everything that decides about packets of an endpoint is a [`form::Program`].
 //! * [`evaluate`]: its verdict on a packet, with the name of every rule passed.
+//! * [`settings`]: what of the agent's configuration decides about a ruleset.
 //! * [`nft`]: the same for the kernel, as nftables.
 //! * [`iptables`]: the same as Calico's chains of iptables.
 
@@ -9,3 +10,10 @@ pub mod evaluate;
 pub mod form;
 pub mod iptables;
 pub mod nft;
+pub mod settings;
+
+mod claims;
+mod host_interfaces;
+mod log_prefix;
+
+pub use settings::Settings;

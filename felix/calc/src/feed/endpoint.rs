@@ -50,7 +50,7 @@ struct Spec<'a> {
     qos_controls: Option<Box<Limits>>,
 }
 
-/// Limits that the ruleset enforces; 0 for none.
+/// What the ruleset does to a workload's packets; 0 for no limit.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Limits {
@@ -60,6 +60,45 @@ struct Limits {
     egress_packet_rate: i64,
     egress_packet_burst: i64,
     egress_max_connections: i64,
+    dscp: Option<Dscp>,
+}
+
+/// A DSCP value as it is stored.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Dscp {
+    Number(i64),
+    Name(String),
+}
+
+impl Dscp {
+    /// `None` for one that is neither a number from 0 to 63 nor a known name; upstream's validation refuses those.
+    fn value(&self) -> Option<u8> {
+        match self {
+            Dscp::Number(number) => u8::try_from(*number).ok().filter(|number| *number < 64),
+            Dscp::Name(name) => dscp(name),
+        }
+    }
+}
+
+/// The value a name stands for: class selectors (RFC 2474), assured forwarding (RFC 2597), and EF, VA, LE (RFC 3246, 5865,
+/// 8622); in digits also the number itself.
+fn dscp(name: &str) -> Option<u8> {
+    let digit = |byte: Option<&u8>, most: u8| {
+        byte.and_then(|byte| byte.checked_sub(b'0')).filter(|digit| *digit <= most)
+    };
+    match (name, name.as_bytes()) {
+        ("DF", _) => Some(0),
+        ("LE", _) => Some(1),
+        ("VA", _) => Some(44),
+        ("EF", _) => Some(46),
+        (_, [b'C', b'S', class]) => Some(8 * digit(Some(class), 7)?),
+        (_, [b'A', b'F', class, drop]) => {
+            let (class, drop) = (digit(Some(class), 4)?, digit(Some(drop), 3)?);
+            (class > 0 && drop > 0).then_some(8 * class + 2 * drop)
+        }
+        (number, _) => number.parse().ok().filter(|number| *number < 64),
+    }
 }
 
 /// Packets that may come at once where nothing is said.
@@ -196,6 +235,7 @@ impl Read {
             profiles: spec.profiles.iter().map(|name| name.as_str().into()).collect(),
             ingress_limit: ingress.unwrap_or_default(),
             egress_limit: egress.unwrap_or_default(),
+            dscp: limits.and_then(|of| of.dscp.as_ref()?.value()),
         }
     }
 }

@@ -173,3 +173,22 @@ fn what_is_not_acted_on_is_told_unless_it_is_the_default() {
         ]
     );
 }
+
+#[test]
+fn a_mask_with_too_few_bits_is_told_and_the_default_counts() {
+    let found = resolve(&local(&[("FELIX_IPTABLESMARKMASK", "0xf0")], ""), &Stored::default(), NODE);
+    let [problem] = &found.problems[..] else { panic!("{:?}", found.problems) };
+    assert!(problem.is_fatal());
+    assert_eq!(
+        problem.to_string(),
+        "IptablesMarkMask in the environment: \"0xf0\" is not a mask of at least 5 bits"
+    );
+    assert_eq!(value(&found, "IptablesMarkMask").origin, Origin::Default);
+    let settings = crate::Settings::of(&found);
+    assert_eq!(settings.rules.iptables.marks, felix_render::iptables::Marks::default());
+    let stored = stored(&[configuration("default", "", json!({"iptablesMarkMask": 0x1e}))]);
+    let found = resolve(&Local::default(), &stored, NODE);
+    assert!(found.problems.len() == 1 && !found.problems[0].is_fatal());
+    let enough = resolve(&local(&[("FELIX_IPTABLESMARKMASK", "0x1f")], ""), &Stored::default(), NODE);
+    assert_eq!(enough.problems, []);
+}

@@ -13,7 +13,7 @@ fn settings(variables: &[(&str, &str)]) -> Settings {
 #[test]
 fn nothing_given_is_what_the_engines_take_for_granted() {
     let found = settings(&[]);
-    assert_eq!(found.rules, nft::Settings::default());
+    assert_eq!(found.rules, settings::Settings::default());
     assert_eq!(found.calc, Options::default());
     assert_eq!(found, Settings::of(&Configuration::defaults()));
     assert_eq!(found.host.route_protocol, None);
@@ -35,6 +35,7 @@ fn every_parameter_acted_on_makes_a_difference() {
     let others = [
         ("AllowIPIPPacketsFromWorkloads", "true"),
         ("AllowVXLANPacketsFromWorkloads", "true"),
+        ("ChainInsertMode", "append"),
         ("DataplaneWatchdogTimeout", "30"),
         ("DefaultEndpointToHostAction", "Return"),
         ("DeviceRouteProtocol", "3"),
@@ -56,6 +57,10 @@ fn every_parameter_acted_on_makes_a_difference() {
         ("InterfacePrefix", "tap,cali"),
         ("IpInIpEnabled", "false"),
         ("Ipv6Support", "false"),
+        ("IptablesFilterAllowAction", "RETURN"),
+        ("IptablesFilterDenyAction", "REJECT"),
+        ("IptablesMangleAllowAction", "RETURN"),
+        ("IptablesMarkMask", "0xff000000"),
         ("IptablesNATOutgoingInterfaceFilter", "eth+"),
         ("LogActionRateLimit", "10/minute"),
         ("LogFilePath", "/var/log/elsewhere"),
@@ -63,6 +68,9 @@ fn every_parameter_acted_on_makes_a_difference() {
         ("LogSeverityFile", "DEBUG"),
         ("LogSeverityScreen", "DEBUG"),
         ("MTUIfacePattern", "^ens"),
+        ("MaxIpsetSize", "1000"),
+        ("MetadataAddr", "192.0.2.8"),
+        ("MetadataPort", "80"),
         ("NATOutgoingAddress", "192.0.2.7"),
         ("NATOutgoingExclusions", "IPPoolsAndHostIPs"),
         ("NATPortRange", "1024:2000"),
@@ -118,7 +126,7 @@ fn every_parameter_acted_on_makes_a_difference() {
 #[test]
 fn words_numbers_and_rates_mean_what_calico_means() {
     let found = settings(&[("DefaultEndpointToHostAction", "accept"), ("NftablesMarkMask", "0x60000")]);
-    assert_eq!((found.rules.endpoint_to_host, found.rules.mark), (EndpointToHost::Accept, 0x20000));
+    assert_eq!((found.rules.endpoint_to_host, found.rules.nft.mark), (EndpointToHost::Accept, 0x20000));
     let found = settings(&[("LogActionRateLimit", "3/hour"), ("LogActionRateLimitBurst", "2")]);
     assert_eq!(found.rules.log_limit, Some(LogLimit { packets: 3, unit: 3600, burst: 2 }));
     for (word, ipip, plain) in [

@@ -3,8 +3,8 @@
 use super::base::base;
 use super::packet::{Link, R, drop, in_set, is};
 use super::piece::{Piece, rule};
-use super::settings::Settings;
 use super::workloads::{ARP_ADDRESSES, of_interfaces};
+use crate::settings::Settings;
 use model::net::Family;
 use netfilter::nft::{ChainKind, Expression, PayloadBase, Register};
 use std::sync::Arc;

@@ -14,10 +14,10 @@ use super::packet::{
 use super::piece::{Elements, Piece, rule, shape};
 use super::policy::Owner;
 use super::ruleset::{Chain, Rule};
-use super::settings::{Deny, EndpointToHost, ServiceLoop, Settings};
 use super::steps::of_all_workloads;
 use super::workloads::{self, of_interfaces};
 use crate::form::{End, ICMPV6};
+use crate::settings::{Deny, EndpointToHost, ServiceLoop, Settings};
 use model::net::Family;
 use netfilter::nft::{
     ChainKind, CtKey, DataType, Element, Expression, FibResult, Hook, MetaKey, PayloadBase, Policy, Register,
@@ -95,7 +95,7 @@ impl Base<'_> {
 
     /// Before connections are tracked: sources of workloads, then untracked policy.
     fn raw(&mut self) {
-        let clear = || rule([], mark(self.facts.settings.mark, false), "no mark from elsewhere");
+        let clear = || rule([], mark(self.facts.settings.nft.mark, false), "no mark from elsewhere");
         let mut rules = Vec::new();
         if self.marks() {
             rules.push(clear());
@@ -295,7 +295,7 @@ impl Base<'_> {
 
     fn accepted(&self) -> Rule {
         rule(
-            marked(self.facts.settings.mark),
+            marked(self.facts.settings.nft.mark),
             [accept()],
             "let through by an early policy of a host endpoint",
         )

@@ -10,9 +10,9 @@ use super::packet::{self, R, port, protocol};
 use super::piece::{Elements, Piece, rule, shape, with_comment};
 use super::ruleset::{Rule, SetShape};
 use super::sets::Layouts;
-use super::settings::{Deny, Settings};
 use crate::form::{self, End, Match, Origin, Scope, Verdict};
-use felix_calc::policy::PolicyKind;
+use crate::log_prefix;
+use crate::settings::{Deny, Settings};
 use model::net::Family;
 use netfilter::nft::{self, DataType, Element, Expression, LogLevel, Register};
 use std::collections::{BTreeMap, HashMap};
@@ -222,7 +222,7 @@ impl Builder<'_> {
 
 /// What lets a packet through. What passes an early stage of a host endpoint is not judged at a later one: it is marked.
 fn allowed(scope: Scope, settings: &Settings) -> Vec<Expression> {
-    let mark = || packet::mark(settings.mark, true).into_iter();
+    let mark = || packet::mark(settings.nft.mark, true).into_iter();
     match scope {
         Scope::Workload | Scope::Host | Scope::Forward => vec![packet::accept()],
         Scope::PreDnat => mark().chain([packet::accept()]).collect(),
@@ -251,39 +251,8 @@ fn log(settings: &Settings, origin: Option<&Origin>) -> Vec<Expression> {
     limit.into_iter().chain([Expression::Log { prefix, level: LogLevel::Info }]).collect()
 }
 
-/// The prefix with its tokens replaced (`resources.md` §3.1 of the contract).
 fn log_prefix(text: &str, origin: &Origin) -> String {
-    let (tier, kind, namespace, name) = match origin {
-        Origin::Policy { tier, policy, .. } => {
-            let kind = match policy.kind {
-                PolicyKind::GlobalNetworkPolicy => "gnp",
-                PolicyKind::NetworkPolicy => "np",
-                PolicyKind::StagedGlobalNetworkPolicy => "sgnp",
-                PolicyKind::StagedKubernetesNetworkPolicy => "sknp",
-                PolicyKind::StagedNetworkPolicy => "snp",
-            };
-            (&**tier, kind, policy.namespace.as_str(), policy.name.as_str())
-        }
-        Origin::Profile { name, .. } => ("", "pro", "", &**name),
-        Origin::EndOfTier(tier) => (&**tier, "", "", ""),
-        Origin::NoProfile => ("", "", "", ""),
-    };
-    let whole = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('%') {
-        out.push_str(before);
-        let (value, left) = match after.chars().next() {
-            Some('t') => (tier, after.get(1..)),
-            Some('k') => (kind, after.get(1..)),
-            Some('n') => (name, after.get(1..)),
-            Some('p') => (whole.as_str(), after.get(1..)),
-            _ => ("%", Some(after)),
-        };
-        out.push_str(value);
-        rest = left.unwrap_or_default();
-    }
-    out.push_str(rest);
+    let out = log_prefix::of(text, origin);
     let clean: String = out.chars().map(|c| if c == '"' || c.is_control() { '_' } else { c }).collect();
     let room = LOG_PREFIX_MAX - 2;
     let end = (0..=clean.len().min(room)).rev().find(|end| clean.is_char_boundary(*end)).unwrap_or(0);

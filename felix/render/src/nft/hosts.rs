@@ -5,19 +5,17 @@ use super::objects::Objects;
 use super::packet::{goto, interface, table};
 use super::piece::{Piece, with_comment};
 use super::policy::{Chains, Owner, Wanted};
-use super::settings::{Deny, Settings};
 use super::steps::Step;
 use super::workloads::{dispatch, name};
 use crate::form::{Direction, Scope, effective};
-use felix_calc::endpoint::{Endpoint, EndpointKey, Host, HostInterface, LocalEndpoint};
+use crate::host_interfaces::{ALL, HostInterfaces};
+use crate::settings::{Deny, Settings};
+use felix_calc::endpoint::{EndpointKey, LocalEndpoint};
 use model::net::Family;
 use netfilter::nft::{Data, Element, Expression, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
-
-/// What stands for the interface of a host endpoint for all interfaces.
-const ALL: &str = "any-interface-at-all";
 
 /// Where policy of host endpoints acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,7 +93,9 @@ impl Point {
     /// Rejecting is for the hooks of the filter table alone.
     fn deny(self, settings: &Settings) -> Deny {
         match self {
-            Point::Ingress | Point::Egress | Point::ForwardIngress | Point::ForwardEgress => settings.deny,
+            Point::Ingress | Point::Egress | Point::ForwardIngress | Point::ForwardEgress => {
+                settings.nft.deny
+            }
             _ => Deny::Drop,
         }
     }
@@ -115,7 +115,7 @@ impl Point {
         match self {
             Point::Ingress | Point::Egress => true,
             Point::ForwardIngress | Point::ForwardEgress if settings.drop_invalid => true,
-            Point::EgressTranslated => settings.deny != Deny::Drop,
+            Point::EgressTranslated => settings.nft.deny != Deny::Drop,
             // the endpoint for all interfaces has no such policy
             Point::UntrackedIngress | Point::UntrackedEgress if all => false,
             _ => endpoint
@@ -129,8 +129,7 @@ impl Point {
 /// All host endpoints of the node.
 #[derive(Debug, Default)]
 pub struct Hosts {
-    endpoints: BTreeMap<EndpointKey, Arc<LocalEndpoint>>,
-    interfaces: BTreeMap<Arc<str>, Vec<IpAddr>>,
+    endpoints: HostInterfaces,
     chains: BTreeSet<Arc<str>>,
     /// Points that are in use, with the chain of the endpoint for all interfaces, where it has one there.
     points: BTreeMap<Point, Option<Arc<str>>>,
@@ -139,37 +138,17 @@ pub struct Hosts {
 impl Hosts {
     /// An endpoint came, changed or (`None`) went.
     pub fn set(&mut self, key: &EndpointKey, endpoint: Option<&Arc<LocalEndpoint>>) {
-        match endpoint {
-            Some(endpoint) => self.endpoints.insert(key.clone(), endpoint.clone()),
-            None => self.endpoints.remove(key),
-        };
+        self.endpoints.set(key, endpoint);
     }
 
     /// An interface came, changed or (`None`) went; whether that makes a difference.
     pub fn set_interface(&mut self, name: &str, addresses: Option<&[IpAddr]>) -> bool {
-        let before = match addresses {
-            Some(addresses) => self.interfaces.insert(name.into(), addresses.to_vec()),
-            None => self.interfaces.remove(name),
-        };
-        before.as_deref() != addresses && !self.endpoints.is_empty()
+        self.endpoints.set_interface(name, addresses) && !self.endpoints.is_empty()
     }
 
-    /// The endpoint of each interface, workloads' apart: of those that name it or have one of its addresses the first.
+    /// The endpoint of each interface.
     pub fn resolved(&self, settings: &Settings) -> BTreeMap<Arc<str>, EndpointKey> {
-        let of_workload =
-            |name: &str| settings.interface_prefixes.iter().any(|prefix| name.starts_with(&**prefix));
-        let matches = |host: &Host, name: &str, addresses: &[IpAddr]| match &host.interface {
-            HostInterface::Named(of) => **of == *name,
-            HostInterface::ByAddress => host.expected.iter().any(|address| addresses.contains(address)),
-            HostInterface::All => false,
-        };
-        let find = |(name, addresses): (&Arc<str>, &Vec<IpAddr>)| {
-            let mut endpoints = self.endpoints.iter();
-            let found = endpoints
-                .find(|(_, endpoint)| host(endpoint).is_some_and(|host| matches(host, name, addresses)));
-            Some((name.clone(), found?.0.clone()))
-        };
-        self.interfaces.iter().filter(|(name, _)| !of_workload(name)).filter_map(find).collect()
+        self.endpoints.resolved(settings)
     }
 
     /// The endpoints whose packets pass one of these chains, or that have one of these interfaces.
@@ -189,10 +168,7 @@ impl Hosts {
 
     /// The endpoint for all interfaces that have none of their own.
     pub fn for_all(&self) -> Option<(&EndpointKey, &Arc<LocalEndpoint>)> {
-        let is_all = |endpoint: &LocalEndpoint| {
-            host(endpoint).is_some_and(|host| host.interface == HostInterface::All)
-        };
-        self.endpoints.iter().find(|(_, endpoint)| is_all(endpoint))
+        self.endpoints.for_all()
     }
 
     /// Whether a point is in use, and which chain takes the packets of interfaces without an endpoint of their own.
@@ -208,11 +184,9 @@ impl Hosts {
         chains: &mut Chains,
         objects: &mut Objects<Owner>,
     ) {
-        let resolved = self.resolved(settings);
-        let of_interface: Vec<(&str, &EndpointKey, &Arc<LocalEndpoint>)> = resolved
-            .iter()
-            .filter_map(|(interface, key)| Some((&**interface, key, self.endpoints.get(key)?)))
-            .collect();
+        let resolved = self.endpoints.with_endpoints(settings);
+        let of_interface: Vec<(&str, &EndpointKey, &Arc<LocalEndpoint>)> =
+            resolved.iter().map(|(interface, key, endpoint)| (&**interface, key, endpoint)).collect();
         let all = self.for_all();
         let mut wanted = BTreeSet::new();
         let mut points = BTreeMap::new();
@@ -271,11 +245,4 @@ fn element(name_of: &str, key: &EndpointKey, chain: Option<&Arc<str>>) -> Elemen
         _ => Verdict::Accept,
     };
     with_comment(Element::entry(interface(name_of), Data::Verdict(data)), &name(key))
-}
-
-fn host(endpoint: &LocalEndpoint) -> Option<&Host> {
-    match &*endpoint.endpoint {
-        Endpoint::Host(host) => Some(host),
-        Endpoint::Workload(_) => None,
-    }
 }

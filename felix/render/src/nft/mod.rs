@@ -1,7 +1,6 @@
 //! The rule form as nf_tables: a desired ruleset that follows the state, change by change.
 //!
 //! * [`ruleset`]: what a ruleset is made of, and how its changes are told.
-//! * [`settings`]: what of the agent's configuration decides about it.
 //! * [`renderer`]: changes in, updates out.
 //!
 //! Inside: `base.rs`, `nat.rs`, `arp.rs` are the chains the kernel calls; `workloads.rs`, `hosts.rs` what leads to
@@ -24,13 +23,12 @@ mod policy;
 pub mod renderer;
 pub mod ruleset;
 mod sets;
-pub mod settings;
 mod steps;
 mod workloads;
 
+pub use crate::settings::Settings;
 pub use renderer::Renderer;
 pub use ruleset::{Chain, Rule, SetShape, Update, table};
-pub use settings::{Deny, EndpointToHost, LogLimit, ServiceLoop, Settings};
 
 #[cfg(test)]
 mod tests;

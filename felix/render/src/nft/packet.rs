@@ -1,7 +1,7 @@
 //! Expressions about a packet, and what becomes of it.
 
-use super::settings::Deny;
 use crate::form::End;
+use crate::settings::Deny;
 use model::net::{Cidr, Family};
 use netfilter::nft::{
     Comparison, CtKey, DataType, Expression, Family as Table, MapTarget, MetaKey, PayloadBase, Register,

@@ -9,9 +9,9 @@ use super::objects::Objects;
 use super::packet::{deny, jump, table};
 use super::piece::{Piece, rule};
 use super::sets::Sets;
-use super::settings::{Deny, Settings};
 use super::steps::{Step, steps};
 use crate::form::{self, Direction, Origin, Scope, Verdict, effective, end_of_tier};
+use crate::settings::{Deny, Settings};
 use felix_calc::policy::{Policy, Profile, Tier};
 use felix_calc::rule::SetId;
 use model::net::Family;
@@ -393,7 +393,7 @@ impl TierChain {
 impl ProfileKey {
     fn chain(&self, settings: &Settings) -> Arc<str> {
         // where packets are rejected, there are hooks that can only drop
-        let variant = if self.deny == settings.deny { "" } else { "-drop" };
+        let variant = if self.deny == settings.nft.deny { "" } else { "-drop" };
         names::name(format!("profile-{}/{}{variant}", names::piece(&self.name), self.direction))
     }
 }

@@ -9,8 +9,8 @@ use super::packet::{
 use super::piece::{Elements, Piece, rule, shape, with_comment};
 use super::policy::Wanted;
 use super::ruleset::{Rule, SetShape};
-use super::settings::Settings;
 use crate::form::{Direction, End, Scope};
+use crate::settings::Settings;
 use model::felix::FailsafePort;
 use model::net::{Cidr, Family};
 use netfilter::nft::{CtKey, DataType, Element, Expression, PayloadBase, Register, Reject};
@@ -73,7 +73,7 @@ pub fn of_all_workloads(link: Link, prefix: &str, family: Family, settings: &Set
     let subject = format!("interface {prefix}*");
     let checks = settings.drop_invalid;
     let mut rules: Vec<Rule> = checks
-        .then(|| invalid(link.begins(prefix), deny(family, settings.deny), &subject))
+        .then(|| invalid(link.begins(prefix), deny(family, settings.nft.deny), &subject))
         .into_iter()
         .collect();
     if link == Link::In {

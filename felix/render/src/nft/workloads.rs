@@ -6,10 +6,11 @@ use super::packet::{address_type, bytes, drop, goto, interface, jump, last, tabl
 use super::piece::{Piece, rule, shape, with_comment};
 use super::policy::{Chains, Owner, Wanted};
 use super::ruleset::SetShape;
-use super::settings::Settings;
 use super::steps::Step;
+use crate::claims::{Claims, workload};
 use crate::form::{Direction, Scope};
-use felix_calc::endpoint::{Endpoint, EndpointKey, Limit, LocalEndpoint, Workload};
+use crate::settings::Settings;
+use felix_calc::endpoint::{EndpointKey, Limit, LocalEndpoint, Workload};
 use model::net::{Cidr, Family, family_of};
 use netfilter::nft::{Data, DataType, Element, Expression, Family as Table, MapData};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,15 +38,11 @@ pub const HAIRPIN: &str = "floating-hairpin";
 
 /// Most workloads of a node, and most addresses of them.
 const ROOM: u32 = 1 << 14;
-/// Longest name of an interface (`IFNAMSIZ` without the terminating zero).
-const INTERFACE_MAX: usize = 15;
 
 /// All workloads of the node.
 #[derive(Debug, Default)]
 pub struct Workloads {
-    /// Of each interface all endpoints that claim it; the first one has it.
-    by_interface: BTreeMap<Arc<str>, BTreeMap<EndpointKey, Arc<LocalEndpoint>>>,
-    interfaces: BTreeMap<EndpointKey, Arc<str>>,
+    claims: Claims,
     floating: Pairs,
     hairpin: Pairs,
 }
@@ -78,30 +75,18 @@ impl Workloads {
         {
             return false;
         }
-        let before = self.interfaces.remove(key);
-        let now = endpoint.and_then(|endpoint| interface_of(endpoint));
-        let old = before.as_ref().and_then(|interface| self.winner(interface));
-        if let Some(interface) = &before
-            && let Some(claims) = self.by_interface.get_mut(interface)
-        {
-            claims.remove(key);
-            if claims.is_empty() {
-                self.by_interface.remove(interface);
-            }
-        }
-        let taken = now.as_ref().filter(|now| before.as_ref() != Some(now)).and_then(|now| self.winner(now));
-        if let (Some(interface), Some(endpoint)) = (&now, endpoint) {
-            let claims = self.by_interface.entry(interface.clone()).or_default();
-            claims.insert(key.clone(), endpoint.clone());
-            self.interfaces.insert(key.clone(), interface.clone());
-        }
-        let touched: BTreeSet<Arc<str>> = before.into_iter().chain(now).collect();
-        self.translate(old.iter().chain(&taken), false, target);
+        let touched = self.claims.concerned(key, endpoint);
+        let winners = |claims: &Claims| -> Vec<_> {
+            touched.iter().filter_map(|interface| claims.winner(interface)).collect()
+        };
+        let before = winners(&self.claims);
+        self.claims.set(key, endpoint);
+        let now = winners(&self.claims);
+        self.translate(before.iter(), false, target);
         for interface in &touched {
             self.render(interface, target);
         }
-        let winners: Vec<_> = touched.iter().filter_map(|interface| self.winner(interface)).collect();
-        self.translate(winners.iter(), true, target);
+        self.translate(now.iter(), true, target);
         true
     }
 
@@ -112,13 +97,8 @@ impl Workloads {
         endpoint: &Arc<LocalEndpoint>,
         target: &mut Target<'_>,
     ) -> bool {
-        let Some(interface) = self.interfaces.get(key).cloned() else { return false };
-        let known = self.by_interface.get_mut(&interface).and_then(|claims| claims.get_mut(key));
-        let Some(known) = known.filter(|known| Arc::ptr_eq(&known.endpoint, &endpoint.endpoint)) else {
-            return false;
-        };
-        *known = endpoint.clone();
-        if let Some((first, endpoint)) = self.winner(&interface).filter(|(first, _)| first == key)
+        let Some(interface) = self.claims.set_policies(key, endpoint) else { return false };
+        if let Some((first, endpoint)) = self.claims.winner(&interface).filter(|(first, _)| first == key)
             && let Some(workload) = workload(&endpoint)
         {
             set_chains(&chain_names(&interface), &name(&first), workload, &endpoint, target);
@@ -128,7 +108,7 @@ impl Workloads {
 
     /// Everything anew, as after a change of settings.
     pub fn render_all(&mut self, target: &mut Target<'_>) {
-        for interface in self.by_interface.keys() {
+        for interface in self.claims.interfaces() {
             self.render(interface, target);
         }
         self.floating.keys().for_each(|address| self.render_floating(*address, target));
@@ -147,20 +127,13 @@ impl Workloads {
             interfaces.contains(interface)
                 || own.iter().cloned().chain(limits).any(|own| chains.contains(&own))
         };
-        let claims = self.by_interface.iter().filter(move |(interface, _)| concerned(interface));
-        claims.flat_map(|(_, claims)| claims.keys())
-    }
-
-    /// The endpoint that has an interface.
-    fn winner(&self, interface: &Arc<str>) -> Option<(EndpointKey, Arc<LocalEndpoint>)> {
-        let (key, endpoint) = self.by_interface.get(interface)?.first_key_value()?;
-        Some((key.clone(), endpoint.clone()))
+        self.claims.claiming(concerned)
     }
 
     fn render(&self, interface: &Arc<str>, target: &mut Target<'_>) {
         let owner = Owner::Workload(interface.clone());
         let chains @ [to, from] = &chain_names(interface);
-        let winner = self.winner(interface);
+        let winner = self.claims.winner(interface);
         let Some((key, endpoint, workload)) =
             winner.as_ref().and_then(|(key, endpoint)| Some((key, endpoint, workload(endpoint)?)))
         else {
@@ -270,7 +243,7 @@ fn set_chains(
             subject: subject.to_owned(),
             scope: Scope::Workload,
             direction,
-            deny: target.settings.deny,
+            deny: target.settings.nft.deny,
             steps,
             profiles: workload.profiles.to_vec(),
         };
@@ -346,19 +319,6 @@ fn sources(
 
 fn addresses(workload: &Workload, family: Family) -> BTreeSet<IpAddr> {
     workload.addresses.iter().filter(|address| family_of(**address) == family).copied().collect()
-}
-
-fn workload(endpoint: &LocalEndpoint) -> Option<&Workload> {
-    match &*endpoint.endpoint {
-        Endpoint::Workload(workload) => Some(workload),
-        Endpoint::Host(_) => None,
-    }
-}
-
-/// `None` where no interface can be called so.
-fn interface_of(endpoint: &LocalEndpoint) -> Option<Arc<str>> {
-    let interface = &workload(endpoint)?.interface;
-    (1..=INTERFACE_MAX).contains(&interface.len()).then(|| interface.clone())
 }
 
 /// What an endpoint is called in comments.

@@ -3,8 +3,8 @@
 use super::accumulated::{Ruleset, Told};
 use super::random::{Members, Random, definitions, member, policy, profile};
 use super::workloads::{host, host_key, local, open, pools, rule, tier, workload, workload_key};
-use crate::nft::settings::{Deny, EndpointToHost};
 use crate::nft::{Renderer, Settings};
+use crate::settings::{Deny, EndpointToHost};
 use felix_calc::Changes;
 use felix_calc::endpoint::{
     Endpoint, EndpointKey, FloatingAddress, HostInterface, Limit, LocalEndpoint, Workload,
@@ -186,7 +186,7 @@ fn step(random: &mut Random, state: &mut State) {
         7 => {
             let all: [fn(&mut Settings); 9] = [
                 |settings| settings.failsafe_inbound = vec![settings.failsafe_outbound[0].clone(); 100],
-                |settings| settings.deny = Deny::Reject,
+                |settings| settings.nft.deny = Deny::Reject,
                 |settings| settings.ipv6 = !settings.ipv6,
                 |settings| settings.floating_ips = !settings.floating_ips,
                 |settings| settings.source_spoofing = !settings.source_spoofing,

@@ -4,8 +4,8 @@ use super::accumulated::Ruleset;
 use super::interpreter::{Context, hook};
 use super::workloads::{host, host_key, ip, local, open, policy, port, rule, tier, workload, workload_key};
 use crate::evaluate::Packet;
-use crate::nft::settings::{Deny, EndpointToHost, ServiceLoop};
 use crate::nft::{Renderer, Settings};
+use crate::settings::{Deny, EndpointToHost, Nft, ServiceLoop};
 use felix_calc::Changes;
 use felix_calc::endpoint::{EndpointKey, HostInterface, Limit, LocalEndpoint, Workload};
 use felix_calc::policy::{Policy, Tier};
@@ -392,15 +392,15 @@ fn what_an_early_policy_lets_through_is_not_judged_again_by_the_host() {
     assert!(!node.sends("eth0", "cali1", tcp(OUTSIDE, A, 81)));
     // a mark from elsewhere is none
     let mut marked = Context::new(&tcp(OUTSIDE, HOST, 82));
-    marked.mark = Settings::default().mark;
+    marked.mark = Settings::default().nft.mark;
     assert!(!node.passes("eth0", "", &mut marked));
     // without an early policy there is no mark at all
     let node = Node::new(Settings::default(), with_host(named("eth0"), &[tier("default", &[&closed])]));
     assert!(!node.has_chain("prerouting-pre-dnat"));
     let mut context = Context::new(&tcp(OUTSIDE, HOST, 82));
-    context.mark = Settings::default().mark;
+    context.mark = Settings::default().nft.mark;
     assert!(!node.passes("eth0", "", &mut context));
-    assert_eq!(context.mark, Settings::default().mark);
+    assert_eq!(context.mark, Settings::default().nft.mark);
 }
 
 #[test]
@@ -440,7 +440,10 @@ fn untracked_policy_acts_before_connections_both_ways() {
 fn translated_packets_of_the_host_are_judged_behind_routing() {
     let eighty = [tier("default", &[&only("p", 80)])];
     for deny in [Deny::Drop, Deny::Reject] {
-        let node = Node::new(Settings { deny, ..Settings::default() }, with_host(named("eth0"), &eighty));
+        let node = Node::new(
+            Settings { nft: Nft { deny, ..Nft::default() }, ..Settings::default() },
+            with_host(named("eth0"), &eighty),
+        );
         let translated = |to: u16| {
             let mut context = Context::new(&tcp(HOST, OUTSIDE, to));
             context.ct_status = 32;

@@ -2,8 +2,8 @@
 
 use super::accumulated::Ruleset;
 use super::random::{Members, definitions};
-use crate::nft::settings::{Deny, EndpointToHost, LogLimit, ServiceLoop};
 use crate::nft::{Renderer, Settings};
+use crate::settings::{Deny, EndpointToHost, LogLimit, Nft, ServiceLoop};
 use felix_calc::Changes;
 use felix_calc::endpoint::{
     Endpoint, EndpointKey, FloatingAddress, Host, HostInterface, Limit, LocalEndpoint, Workload,
@@ -102,7 +102,7 @@ pub fn pools() -> Vec<(Arc<str>, SetChange)> {
 /// A node with some of everything.
 pub fn everything() -> Ruleset {
     let settings = Settings {
-        deny: Deny::Reject,
+        nft: Nft { deny: Deny::Reject, ..Nft::default() },
         log_prefix: "pkt %t %k %p".into(),
         log_limit: Some(LogLimit { packets: 10, unit: 60, burst: 7 }),
         service_loop: ServiceLoop::Reject,

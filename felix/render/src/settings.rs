@@ -1,6 +1,7 @@
-//! What of the agent's configuration decides about the ruleset. Fields are called after those of FelixConfiguration
-//! (`resources.md` §3.2 of the contract); the defaults are Calico's.
+//! What of the agent's configuration decides about the ruleset: what it means for every backend, and what one alone acts
+//! on. Fields are called after those of FelixConfiguration (`resources.md` §3.2 of the contract); the defaults are Calico's.
 
+use crate::iptables::Marks;
 use model::felix::FailsafePort;
 use model::net::Family;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -14,11 +15,11 @@ pub enum EndpointToHost {
     Drop,
     /// Other tables of the host decide.
     Return,
-    /// It passes; with tables of their own that is the same as [`EndpointToHost::Return`].
+    /// It passes; with tables of their own (nftables) that is the same as [`EndpointToHost::Return`].
     Accept,
 }
 
-/// `nftablesFilterDenyAction`: how a packet is denied where the kernel allows both.
+/// `nftablesFilterDenyAction`, `iptablesFilterDenyAction`: how a packet is denied where the kernel allows both.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Deny {
     /// Silently.
@@ -51,6 +52,62 @@ pub struct LogLimit {
     pub burst: u32,
 }
 
+/// `iptablesFilterAllowAction`, `iptablesMangleAllowAction`: what becomes of a packet that policy let through.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Allow {
+    /// Rules of others in that chain of the kernel do not see it.
+    #[default]
+    Accept,
+    /// They decide.
+    Return,
+}
+
+/// `chainInsertMode`: where in the kernel's chains our rules are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum InsertMode {
+    /// Before those of others.
+    #[default]
+    Insert,
+    /// After those of others.
+    Append,
+}
+
+/// Exceptions for OpenStack's virtual machines (`felix.md` §5 of the contract).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenStack {
+    /// `metadataAddr` and `metadataPort`: where questions to the metadata address go; nowhere when `None`.
+    pub metadata: Option<(Ipv4Addr, u16)>,
+}
+
+/// What the nftables backend alone acts on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nft {
+    /// `nftablesFilterDenyAction`
+    pub deny: Deny,
+    /// The lowest bit of `nftablesMarkMask`: marks packets that an early policy of a host endpoint let through. It is
+    /// used only while there are such policies.
+    pub mark: u32,
+}
+
+/// What the iptables backend alone acts on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Iptables {
+    /// Bits of packets' marks, out of `iptablesMarkMask`.
+    pub marks: Marks,
+    /// `iptablesFilterAllowAction`
+    pub filter_allow: Allow,
+    /// `iptablesMangleAllowAction`
+    pub mangle_allow: Allow,
+    /// `iptablesFilterDenyAction`
+    pub deny: Deny,
+    /// `chainInsertMode`
+    pub insert: InsertMode,
+    /// `maxIpsetSize`: most members of an IP set.
+    pub max_set_size: u32,
+    /// There where virtual machines of OpenStack may be.
+    pub openstack: Option<OpenStack>,
+}
+
 /// Everything the ruleset depends on beside the datastore and the node's interfaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -60,11 +117,6 @@ pub struct Settings {
     pub ipv6: bool,
     /// `defaultEndpointToHostAction`
     pub endpoint_to_host: EndpointToHost,
-    /// `nftablesFilterDenyAction`
-    pub deny: Deny,
-    /// The lowest bit of `nftablesMarkMask`: marks packets that an early policy of a host endpoint let through. It is
-    /// used only while there are such policies.
-    pub mark: u32,
     /// `disableConntrackInvalidCheck`, the other way round: whether packets that fit no connection are dropped.
     pub drop_invalid: bool,
     /// `logPrefix`, with its tokens.
@@ -97,6 +149,30 @@ pub struct Settings {
     pub nat_ports: Option<(u16, u16)>,
     /// `iptablesNATOutgoingInterfaceFilter`: only what leaves by this interface; one ending in `+` names a prefix.
     pub nat_outgoing_interface: Option<String>,
+    /// What only the nftables backend acts on.
+    pub nft: Nft,
+    /// What only the iptables backend acts on.
+    pub iptables: Iptables,
+}
+
+impl Default for Nft {
+    fn default() -> Self {
+        Nft { deny: Deny::default(), mark: 0x10000 }
+    }
+}
+
+impl Default for Iptables {
+    fn default() -> Self {
+        Iptables {
+            marks: Marks::default(),
+            filter_allow: Allow::default(),
+            mangle_allow: Allow::default(),
+            deny: Deny::default(),
+            insert: InsertMode::default(),
+            max_set_size: 1 << 20,
+            openstack: None,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -114,8 +190,6 @@ impl Default for Settings {
             interface_prefixes: vec!["cali".to_owned()],
             ipv6: true,
             endpoint_to_host: EndpointToHost::default(),
-            deny: Deny::default(),
-            mark: 0x10000,
             drop_invalid: true,
             log_prefix: "calico-packet".to_owned(),
             log_limit: None,
@@ -132,16 +206,23 @@ impl Default for Settings {
             nat_excludes_hosts: false,
             nat_ports: None,
             nat_outgoing_interface: None,
+            nft: Nft::default(),
+            iptables: Iptables::default(),
         }
     }
 }
 
 impl Settings {
     /// The families that have tables.
-    pub(super) fn families(&self) -> Vec<Family> {
+    pub(crate) fn families(&self) -> Vec<Family> {
         match self.ipv6 {
             true => vec![Family::V4, Family::V6],
             false => vec![Family::V4],
         }
+    }
+
+    /// Whether an interface of this name is a workload's.
+    pub fn is_workload(&self, interface: &str) -> bool {
+        self.interface_prefixes.iter().any(|prefix| interface.starts_with(&**prefix))
     }
 }

@@ -1,0 +1,379 @@
+//! A rule of the rule form as rules of iptables (`felix.md` §6 of the contract, "Match order", "Match blocks").
+//!
+//! One rule of iptables has one protocol, one network a side and fifteen ports; all its conditions are ANDed. What a rule
+//! wants beyond that comes before it, as blocks: each ORs its conditions into a bit of the mark and ANDs that to the one
+//! bit which the rule looks at last.
+
+use super::line::{Action, Line, Matches};
+use super::marks::Marks;
+use super::names;
+use crate::form::{End, ICMP, ICMPV6, Match, Rule};
+use felix_calc::rule::SetId;
+use model::net::{Cidr, Family};
+
+/// Ports one condition may name; a range counts as two (`XT_MULTI_PORTS`).
+const PORTS_MAX: usize = 15;
+/// TCP, UDP, SCTP, UDP-Lite: outside of them the kernel takes other bytes for ports.
+const WITH_PORTS: [u8; 4] = [6, 17, 132, 136];
+const ENDS: [End; 2] = [End::Source, End::Destination];
+
+/// What the conditions of a rule come to.
+pub struct Conditions {
+    /// Rules that come first.
+    pub blocks: Vec<Line>,
+    /// A packet that one of these matches matches the rule.
+    pub ways: Vec<Matches>,
+}
+
+/// The conditions of a rule for packets of one family, to which it has been narrowed; `None` where no packet matches.
+pub fn conditions(rule: &Rule, family: Family, marks: &Marks) -> Option<Conditions> {
+    let mut parts = Parts::of(rule);
+    let protocols = parts.protocols(family)?;
+    if ENDS.iter().any(|end| parts.side(*end).not_nets.iter().any(|net| net.prefix() == 0)) {
+        return None;
+    }
+    let mut blocks = Blocks { family, marks, lines: Vec::new(), used: false, positive: false };
+    for end in ENDS {
+        blocks.ports(end, parts.side_mut(end), &protocols);
+    }
+    for end in ENDS {
+        blocks.nets(end, parts.side_mut(end));
+    }
+    for end in ENDS {
+        blocks.not_nets(end, parts.side_mut(end));
+    }
+    let way = |protocol: &Protocol| {
+        let matches = parts.matches(*protocol, family);
+        if blocks.used { matches.marked(marks.scratch0) } else { matches }
+    };
+    let ways = protocols.iter().map(way).collect();
+    Some(Conditions { blocks: blocks.lines, ways })
+}
+
+/// Which protocol a rule of iptables is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Any,
+    Is(u8),
+    Not(u8),
+}
+
+/// Conditions by what they are about. The rule form has at most one of each.
+#[derive(Default)]
+struct Parts<'a> {
+    protocol: Option<u8>,
+    not_protocol: Option<u8>,
+    icmp: Option<(u8, Option<u8>)>,
+    not_icmp: Option<(u8, Option<u8>)>,
+    source: Side<'a>,
+    destination: Side<'a>,
+}
+
+#[derive(Default)]
+struct Side<'a> {
+    nets: &'a [Cidr],
+    not_nets: &'a [Cidr],
+    set: Option<&'a SetId>,
+    not_set: Option<&'a SetId>,
+    ports: &'a [(u16, u16)],
+    named: &'a [SetId],
+    not_ports: &'a [(u16, u16)],
+    not_named: &'a [SetId],
+}
+
+impl<'a> Parts<'a> {
+    fn of(rule: &'a Rule) -> Self {
+        let mut parts = Parts::default();
+        for one in &rule.matches {
+            match one {
+                Match::Protocol { number, negated: false } => parts.protocol = Some(*number),
+                Match::Protocol { number, negated: true } => parts.not_protocol = Some(*number),
+                Match::Icmp { kind, code, negated: false } => parts.icmp = Some((*kind, *code)),
+                Match::Icmp { kind, code, negated: true } => parts.not_icmp = Some((*kind, *code)),
+                Match::Nets { end, nets, negated: false } => parts.side_mut(*end).nets = nets,
+                Match::Nets { end, nets, negated: true } => parts.side_mut(*end).not_nets = nets,
+                Match::Set { end, id, negated: false } => parts.side_mut(*end).set = Some(id),
+                Match::Set { end, id, negated: true } => parts.side_mut(*end).not_set = Some(id),
+                Match::Ports { end, ranges, sets, negated: false } => {
+                    let side = parts.side_mut(*end);
+                    (side.ports, side.named) = (ranges, sets);
+                }
+                Match::Ports { end, ranges, sets, negated: true } => {
+                    let side = parts.side_mut(*end);
+                    (side.not_ports, side.not_named) = (ranges, sets);
+                }
+            }
+        }
+        parts
+    }
+
+    fn side(&self, end: End) -> &Side<'a> {
+        match end {
+            End::Source => &self.source,
+            End::Destination => &self.destination,
+        }
+    }
+
+    fn side_mut(&mut self, end: End) -> &mut Side<'a> {
+        match end {
+            End::Source => &mut self.source,
+            End::Destination => &mut self.destination,
+        }
+    }
+
+    /// The protocols for each of which there has to be a rule: one, unless the kernel wants to know more than is said. `None`
+    /// where there is no such protocol.
+    fn protocols(&self, family: Family) -> Option<Vec<Protocol>> {
+        let excluded = |number: u8| self.not_protocol == Some(number);
+        let wanted = match (self.protocol, self.icmp.or(self.not_icmp)) {
+            (protocol, Some(_)) => {
+                let icmp = icmp_of(family);
+                if protocol.is_some_and(|protocol| protocol != icmp) {
+                    return None;
+                }
+                Some(icmp)
+            }
+            (protocol, None) => protocol,
+        };
+        if let Some(number) = wanted {
+            return (!excluded(number)).then(|| vec![Protocol::Is(number)]);
+        }
+        // the kernel finds ports only where it knows that there are any, and a negated set holds where there are none
+        let needs_ports = ENDS
+            .iter()
+            .map(|end| self.side(*end))
+            .any(|side| !side.ports.is_empty() || !side.not_ports.is_empty() || !side.not_named.is_empty());
+        if needs_ports {
+            return Some(
+                WITH_PORTS.into_iter().filter(|number| !excluded(*number)).map(Protocol::Is).collect(),
+            );
+        }
+        Some(vec![self.not_protocol.map_or(Protocol::Any, Protocol::Not)])
+    }
+
+    /// What is left of the conditions, in upstream's order.
+    fn matches(&self, protocol: Protocol, family: Family) -> Matches {
+        let mut matches = match protocol {
+            Protocol::Is(number) => protocol_is(number),
+            Protocol::Any | Protocol::Not(_) => Matches::any(),
+        };
+        for end in ENDS {
+            let side = self.side(end);
+            for net in side.nets {
+                matches = matches.and(format_args!("--{} {net}", option(end)));
+            }
+            if let Some(id) = side.set {
+                matches = matches.and(in_set(id, family, end, false));
+            }
+            matches = side.ports_in(matches, end);
+            for id in side.named {
+                matches = matches.and(in_port_set(id, family, end, false));
+            }
+        }
+        matches = icmp(matches, self.icmp, family, "");
+        if let Protocol::Not(number) = protocol {
+            matches = matches.and(format_args!("! -p {}", protocol_name(number)));
+        }
+        for end in ENDS {
+            let side = self.side(end);
+            for net in side.not_nets {
+                matches = matches.and(format_args!("! --{} {net}", option(end)));
+            }
+            if let Some(id) = side.not_set {
+                matches = matches.and(in_set(id, family, end, true));
+            }
+            for some in split(side.not_ports) {
+                matches =
+                    matches.and(format_args!("-m multiport ! --{}-ports {}", option(end), port_list(&some)));
+            }
+            for id in side.not_named {
+                matches = matches.and(in_port_set(id, family, end, true));
+            }
+        }
+        icmp(matches, self.not_icmp, family, "! ")
+    }
+}
+
+impl Side<'_> {
+    fn ports_in(&self, matches: Matches, end: End) -> Matches {
+        match self.ports {
+            [] => matches,
+            ports => ports_are(matches, end, ports),
+        }
+    }
+}
+
+/// Rules before a rule.
+struct Blocks<'a> {
+    family: Family,
+    marks: &'a Marks,
+    lines: Vec<Line>,
+    used: bool,
+    /// There has been a block of positive conditions.
+    positive: bool,
+}
+
+impl Blocks<'_> {
+    /// Several lists of ports, or sets of named ones.
+    fn ports(&mut self, end: End, side: &mut Side<'_>, protocols: &[Protocol]) {
+        let lists = split(side.ports);
+        if lists.len() + side.named.len() <= 1 {
+            return;
+        }
+        let mut any = Vec::new();
+        for list in &lists {
+            for protocol in protocols {
+                let matches = match protocol {
+                    Protocol::Is(number) => protocol_is(*number),
+                    Protocol::Any | Protocol::Not(_) => Matches::any(),
+                };
+                any.push(ports_are(matches, end, list));
+            }
+        }
+        any.extend(side.named.iter().map(|id| Matches::any().and(in_port_set(id, self.family, end, false))));
+        self.positive(any);
+        (side.ports, side.named) = (&[], &[]);
+    }
+
+    /// Several networks.
+    fn nets(&mut self, end: End, side: &mut Side<'_>) {
+        if side.nets.len() > 1 {
+            self.positive(side.nets.iter().map(|net| address(end, net)).collect());
+            side.nets = &[];
+        }
+    }
+
+    /// Networks it must not be in: several, or beside one that it must be in.
+    fn not_nets(&mut self, end: End, side: &mut Side<'_>) {
+        if side.not_nets.is_empty() || side.nets.len() + side.not_nets.len() <= 1 {
+            return;
+        }
+        self.begin(self.marks.scratch0);
+        for net in side.not_nets {
+            self.lines.push(Line::new(address(end, net), Action::clear(self.marks.scratch0)));
+        }
+        side.not_nets = &[];
+    }
+
+    fn begin(&mut self, bits: u32) {
+        if !std::mem::replace(&mut self.used, true) {
+            self.lines.push(Line::always(Action::masked(bits, self.marks.scratch())));
+        }
+    }
+
+    fn positive(&mut self, any: Vec<Matches>) {
+        self.begin(0);
+        let first = !std::mem::replace(&mut self.positive, true);
+        // the first one needs no bit of its own
+        let bit = if first { self.marks.scratch0 } else { self.marks.scratch1 };
+        self.lines.extend(any.into_iter().map(|matches| Line::new(matches, Action::mark(bit))));
+        if !first {
+            let none = Matches::any().unmarked(self.marks.scratch1);
+            self.lines.push(Line::new(none, Action::clear(self.marks.scratch0)));
+        }
+    }
+}
+
+fn icmp_of(family: Family) -> u8 {
+    match family {
+        Family::V4 => ICMP,
+        Family::V6 => ICMPV6,
+    }
+}
+
+fn icmp(matches: Matches, fields: Option<(u8, Option<u8>)>, family: Family, not: &str) -> Matches {
+    let Some((kind, code)) = fields else { return matches };
+    let option = match family {
+        Family::V4 => "icmp",
+        Family::V6 => "icmpv6",
+    };
+    let module = match family {
+        Family::V4 => "icmp",
+        Family::V6 => "icmp6",
+    };
+    let matches = matches.and(format_args!("-m {module} {not}--{option}-type {kind}"));
+    match code {
+        Some(code) => matches.joined(format_args!("/{code}")),
+        None => matches,
+    }
+}
+
+fn option(end: End) -> &'static str {
+    match end {
+        End::Source => "source",
+        End::Destination => "destination",
+    }
+}
+
+/// The protocol is this one.
+fn protocol_is(number: u8) -> Matches {
+    Matches::any().and(format_args!("-p {}", protocol_name(number)))
+}
+
+/// As policies are written with it, which is what upstream passes on.
+fn protocol_name(number: u8) -> String {
+    match number {
+        ICMP => "icmp".to_owned(),
+        6 => "tcp".to_owned(),
+        17 => "udp".to_owned(),
+        ICMPV6 => "icmpv6".to_owned(),
+        132 => "sctp".to_owned(),
+        136 => "udplite".to_owned(),
+        number => number.to_string(),
+    }
+}
+
+fn address(end: End, net: &Cidr) -> Matches {
+    Matches::any().and(format_args!("--{} {net}", option(end)))
+}
+
+fn ports_are(matches: Matches, end: End, ports: &[(u16, u16)]) -> Matches {
+    matches.and(format_args!("-m multiport --{}-ports {}", option(end), port_list(ports)))
+}
+
+fn port_list(ports: &[(u16, u16)]) -> String {
+    let one = |(first, last): &(u16, u16)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}:{last}"),
+    };
+    ports.iter().map(one).collect::<Vec<_>>().join(",")
+}
+
+/// Lists that are short enough, in order.
+fn split(ports: &[(u16, u16)]) -> Vec<Vec<(u16, u16)>> {
+    let mut lists: Vec<Vec<(u16, u16)>> = Vec::new();
+    let mut room = 0;
+    for port @ (first, last) in ports {
+        let takes = if first == last { 1 } else { 2 };
+        match lists.last_mut().filter(|_| takes <= room) {
+            Some(list) => list.push(*port),
+            None => {
+                lists.push(vec![*port]);
+                room = PORTS_MAX;
+            }
+        }
+        room -= takes;
+    }
+    lists
+}
+
+fn in_set(id: &str, family: Family, end: End, negated: bool) -> String {
+    set_match(id, family, end, negated, false)
+}
+
+fn in_port_set(id: &str, family: Family, end: End, negated: bool) -> String {
+    set_match(id, family, end, negated, true)
+}
+
+fn set_match(id: &str, family: Family, end: End, negated: bool, ports: bool) -> String {
+    let end = match end {
+        End::Source => "src",
+        End::Destination => "dst",
+    };
+    let not = if negated { "! " } else { "" };
+    let name = names::set(id, family);
+    match ports {
+        true => format!("-m set {not}--match-set {name} {end},{end}"),
+        false => format!("-m set {not}--match-set {name} {end}"),
+    }
+}

@@ -1,0 +1,195 @@
+//! Changes in, updates out.
+
+use super::chains::Chains;
+use super::endpoints::Target;
+use super::hosts::Hosts;
+use super::owner::Owner;
+use super::policies::Policies;
+use super::ruleset::{SetKind, Update};
+use super::sets::{self, Sets};
+use super::statics::{self, Facts};
+use super::workloads::Workloads;
+use crate::settings::Settings;
+use felix_calc::Changes;
+use felix_calc::endpoint::EndpointKey;
+use felix_calc::static_sets::{HOSTS, MASQUERADED_POOLS};
+use model::net::{Cidr, Family};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The desired ruleset of one node. Everything it says is a function of what it was told last, never of the way there:
+/// after any history the updates add up to those of a fresh renderer.
+#[derive(Debug)]
+pub struct Renderer {
+    settings: Settings,
+    sets: Sets,
+    chains: Chains<Owner>,
+    policies: Policies,
+    workloads: Workloads,
+    hosts: Hosts,
+    services: Arc<[Cidr]>,
+    /// Host endpoints have to be rendered; whatever was there before when `Some(true)`.
+    hosts_dirty: Option<bool>,
+    /// What leads to workloads has to be rendered.
+    workloads_dirty: bool,
+    /// Chains that depend on no endpoint have to be rendered.
+    statics_dirty: bool,
+    /// Addresses of the host have changed.
+    addresses_dirty: bool,
+}
+
+impl Renderer {
+    /// Nothing known but the settings.
+    pub fn new(settings: Settings) -> Self {
+        Renderer {
+            sets: Sets::new(settings.families(), settings.iptables.max_set_size),
+            settings,
+            chains: Chains::default(),
+            policies: Policies::default(),
+            workloads: Workloads::default(),
+            hosts: Hosts::default(),
+            services: Arc::new([]),
+            hosts_dirty: Some(true),
+            workloads_dirty: true,
+            statics_dirty: true,
+            addresses_dirty: true,
+        }
+    }
+
+    /// The settings are these now.
+    pub fn set_settings(&mut self, settings: Settings) {
+        if settings == self.settings {
+            return;
+        }
+        self.settings = settings;
+        self.sets.configure(self.settings.families(), self.settings.iptables.max_set_size);
+        // which sets there are of a family depends on settings
+        self.sets.all_dirty();
+        self.policies.all_dirty();
+        let (workloads, mut target) = self.workloads_and_target();
+        workloads.render_all(&mut target);
+        self.hosts_dirty = Some(true);
+        self.workloads_dirty = true;
+        self.statics_dirty = true;
+        self.addresses_dirty = true;
+    }
+
+    fn workloads_and_target(&mut self) -> (&mut Workloads, Target<'_>) {
+        let target =
+            Target { settings: &self.settings, chains: &mut self.chains, policies: &mut self.policies };
+        (&mut self.workloads, target)
+    }
+
+    /// An interface of the node is there with these addresses, or (`None`) is gone. Those of workloads may be told or
+    /// not.
+    pub fn set_interface(&mut self, name: &str, addresses: Option<&[IpAddr]>) {
+        if self.hosts.interfaces.set_interface(name, addresses) {
+            self.addresses_dirty = true;
+            self.hosts_dirty = self.hosts_dirty.or((!self.hosts.interfaces.is_empty()).then_some(false));
+        }
+    }
+
+    /// Which host endpoint each interface has, the one for all interfaces apart.
+    pub fn host_interfaces(&self) -> BTreeMap<Arc<str>, EndpointKey> {
+        self.hosts.interfaces.resolved(&self.settings)
+    }
+
+    /// The host endpoint for all interfaces that have none of their own.
+    pub fn host_for_all(&self) -> Option<&EndpointKey> {
+        self.hosts.interfaces.for_all().map(|(key, _)| key)
+    }
+
+    /// The endpoints whose packets pass one of these chains, or that have one of these interfaces.
+    pub fn endpoints_of(
+        &self,
+        chains: &BTreeSet<Arc<str>>,
+        interfaces: &BTreeSet<String>,
+    ) -> BTreeSet<EndpointKey> {
+        if chains.is_empty() && interfaces.is_empty() {
+            return BTreeSet::new();
+        }
+        let hosts = self.hosts.of_chains(chains, interfaces, &self.settings);
+        hosts.into_iter().chain(self.workloads.of_chains(chains, interfaces).cloned()).collect()
+    }
+
+    /// What the calculation says.
+    pub fn apply(&mut self, changes: &Changes) {
+        for (id, change) in &changes.sets {
+            self.sets.apply(id, change);
+            self.statics_dirty |= **id == *MASQUERADED_POOLS;
+        }
+        for (name, profile) in &changes.profiles {
+            self.policies.set_profile(name, profile.as_ref());
+        }
+        for (key, endpoint) in &changes.endpoints {
+            match key {
+                EndpointKey::Host(_) => {
+                    self.hosts.interfaces.set(key, endpoint.as_ref());
+                    self.hosts_dirty = self.hosts_dirty.or(Some(false));
+                }
+                EndpointKey::Workload(..) => {
+                    let (workloads, mut target) = self.workloads_and_target();
+                    let changed = workloads.set(key, endpoint.as_ref(), &mut target);
+                    self.workloads_dirty |= changed;
+                }
+            }
+        }
+        if let Some(services) = &changes.service_cidrs {
+            self.services = services.clone();
+            self.statics_dirty = true;
+        }
+    }
+
+    /// The updates since it was asked last: sets and chains before what names them, removals last.
+    pub fn take(&mut self) -> Vec<Update> {
+        if let Some(anew) = self.hosts_dirty.take() {
+            let mut target =
+                Target { settings: &self.settings, chains: &mut self.chains, policies: &mut self.policies };
+            self.hosts.render(anew, &mut target);
+        }
+        if std::mem::take(&mut self.workloads_dirty) {
+            let with_dscp = self.workloads.with_dscp().into_keys().collect();
+            self.sets.set_addresses(sets::DSCP_SOURCES, SetKind::Net, &with_dscp);
+            let (workloads, mut target) = self.workloads_and_target();
+            workloads.render_shared(&mut target);
+        }
+        if std::mem::take(&mut self.addresses_dirty) {
+            let addresses = self.hosts.interfaces.interfaces(&self.settings).flat_map(|(_, of)| of);
+            self.sets.set_addresses(sets::THIS_HOST, SetKind::Ip, &sets::of_host(addresses));
+        }
+        self.policies.render(&self.settings, &mut self.chains);
+        if std::mem::take(&mut self.statics_dirty) {
+            self.render_statics();
+        }
+        let mut updates = Vec::new();
+        let spares_hosts = self.settings.nat_excludes_hosts;
+        // IPv6 addresses of nodes are asked about only where they are spared
+        let wanted = |id: &str, family| id != HOSTS || family == Family::V4 || spares_hosts;
+        let removals = self.sets.take(wanted, &mut updates);
+        self.chains.take(&mut updates);
+        updates.extend(removals);
+        updates
+    }
+
+    fn render_statics(&mut self) {
+        let families = self.settings.families();
+        let mut definitions = Vec::new();
+        for family in &families {
+            definitions.extend(statics::chains(&Facts {
+                family: *family,
+                settings: &self.settings,
+                services: &self.services,
+                masquerades: self.sets.has_members(MASQUERADED_POOLS, *family),
+            }));
+        }
+        self.chains.put(Owner::Statics, definitions);
+        let hooks = statics::hooks(&self.settings);
+        for family in [Family::V4, Family::V6] {
+            for (table, chain, hook, calls) in &hooks {
+                let wanted = families.contains(&family).then(|| (hook.clone(), calls.clone()));
+                self.chains.hook((family, *table, *chain), wanted);
+            }
+        }
+    }
+}
