@@ -17,3 +17,6 @@ mod host_interfaces;
 mod log_prefix;
 
 pub use settings::Settings;
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Chains of endpoints that are wanted, each with what it calls. A change of what a policy says is none of theirs.
 
+use super::arp::Arp;
 use super::chains::Chains;
 use super::endpoint::{self, Parts, Point};
 use super::groups::Layout;
@@ -20,6 +21,8 @@ pub struct Target<'a> {
     pub chains: &'a mut Chains<Owner>,
     /// Those of policies and profiles.
     pub policies: &'a mut Policies,
+    /// The table of ARP.
+    pub arp: &'a mut Arp,
 }
 
 /// What the chains of an endpoint at an interface are to be.

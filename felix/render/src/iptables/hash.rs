@@ -12,7 +12,7 @@ use sha3::Sha3_224;
 use std::sync::Arc;
 
 /// Characters of a rule's hash.
-const RULE: usize = 16;
+pub const RULE: usize = 16;
 /// Characters of a group's, so that `cali-gi-` and it fill the name of a chain.
 const GROUP: usize = 20;
 
@@ -60,7 +60,8 @@ pub fn group<'a>(
     short(&hash.finalize(), GROUP)
 }
 
-fn short(hash: &[u8], characters: usize) -> String {
+/// The first characters of a hash.
+pub fn short(hash: &[u8], characters: usize) -> String {
     let mut text = BASE64_URL_SAFE_NO_PAD.encode(hash);
     text.truncate(characters);
     text

@@ -3,6 +3,7 @@
 //! * [`ruleset`]: what a ruleset is made of, and how its changes are told.
 //! * [`marks`]: bits of packets' marks.
 //! * [`renderer`]: changes in, updates out.
+//! * [`arp`]: the one table of nf_tables beside them.
 //!
 //! Inside: `statics.rs` (with `failsafe.rs` and `nat.rs`) has the chains that the kernel's own lead to; `workloads.rs`,
 //! `hosts.rs` what leads to endpoints (`dispatch.rs`); `endpoints.rs` which chains of endpoints are wanted, `endpoint.rs`
@@ -10,6 +11,7 @@
 //! `matches.rs` their rules; `sets.rs` the IP sets. `line.rs` has the words of a rule, `hash.rs` its hash, `names.rs` names.
 //! `chains.rs` knows which chains are in use and what was told.
 
+pub mod arp;
 mod chains;
 mod dispatch;
 mod endpoint;

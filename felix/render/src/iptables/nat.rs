@@ -36,7 +36,7 @@ fn outgoing(facts: &Facts<'_>) -> Vec<Line> {
         let mut matches = Matches::any()
             .and(format_args!("-m set --match-set {} src", set(MASQUERADED_POOLS)))
             .and(format_args!("-m set ! --match-set {} dst", set(POOLS)));
-        if settings.nat_excludes_hosts {
+        if facts.spares_hosts {
             matches = matches.and(format_args!("-m set ! --match-set {} dst", set(HOSTS)));
         }
         if let Some(protocol) = protocol {

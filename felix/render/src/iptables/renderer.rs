@@ -1,5 +1,6 @@
 //! Changes in, updates out.
 
+use super::arp::Arp;
 use super::chains::Chains;
 use super::endpoints::Target;
 use super::hosts::Hosts;
@@ -9,6 +10,7 @@ use super::ruleset::{SetKind, Update};
 use super::sets::{self, Sets};
 use super::statics::{self, Facts};
 use super::workloads::Workloads;
+use crate::nft;
 use crate::settings::Settings;
 use felix_calc::Changes;
 use felix_calc::endpoint::EndpointKey;
@@ -26,6 +28,7 @@ pub struct Renderer {
     sets: Sets,
     chains: Chains<Owner>,
     policies: Policies,
+    arp: Arp,
     workloads: Workloads,
     hosts: Hosts,
     services: Arc<[Cidr]>,
@@ -47,6 +50,7 @@ impl Renderer {
             settings,
             chains: Chains::default(),
             policies: Policies::default(),
+            arp: Arp::default(),
             workloads: Workloads::default(),
             hosts: Hosts::default(),
             services: Arc::new([]),
@@ -76,8 +80,12 @@ impl Renderer {
     }
 
     fn workloads_and_target(&mut self) -> (&mut Workloads, Target<'_>) {
-        let target =
-            Target { settings: &self.settings, chains: &mut self.chains, policies: &mut self.policies };
+        let target = Target {
+            settings: &self.settings,
+            chains: &mut self.chains,
+            policies: &mut self.policies,
+            arp: &mut self.arp,
+        };
         (&mut self.workloads, target)
     }
 
@@ -117,7 +125,7 @@ impl Renderer {
     pub fn apply(&mut self, changes: &Changes) {
         for (id, change) in &changes.sets {
             self.sets.apply(id, change);
-            self.statics_dirty |= **id == *MASQUERADED_POOLS;
+            self.statics_dirty |= [MASQUERADED_POOLS, HOSTS].contains(&&**id);
         }
         for (name, profile) in &changes.profiles {
             self.policies.set_profile(name, profile.as_ref());
@@ -144,8 +152,12 @@ impl Renderer {
     /// The updates since it was asked last: sets and chains before what names them, removals last.
     pub fn take(&mut self) -> Vec<Update> {
         if let Some(anew) = self.hosts_dirty.take() {
-            let mut target =
-                Target { settings: &self.settings, chains: &mut self.chains, policies: &mut self.policies };
+            let mut target = Target {
+                settings: &self.settings,
+                chains: &mut self.chains,
+                policies: &mut self.policies,
+                arp: &mut self.arp,
+            };
             self.hosts.render(anew, &mut target);
         }
         if std::mem::take(&mut self.workloads_dirty) {
@@ -172,6 +184,11 @@ impl Renderer {
         updates
     }
 
+    /// The updates of the table of ARP since it was asked last.
+    pub fn take_arp(&mut self) -> Vec<nft::Update> {
+        self.arp.take()
+    }
+
     fn render_statics(&mut self) {
         let families = self.settings.families();
         let mut definitions = Vec::new();
@@ -181,6 +198,8 @@ impl Renderer {
                 settings: &self.settings,
                 services: &self.services,
                 masquerades: self.sets.has_members(MASQUERADED_POOLS, *family),
+                // the calculation may not have heard of the setting yet
+                spares_hosts: self.settings.nat_excludes_hosts && self.sets.contains(HOSTS),
             }));
         }
         self.chains.put(Owner::Statics, definitions);

@@ -5,6 +5,7 @@ use super::names;
 use super::ruleset::{Member, SetKind, SetShape, Update};
 use felix_calc::rule::SetId;
 use felix_calc::sets::{Member as Stored, SetChange, SetKind as StoredKind};
+use felix_calc::static_sets::{MASQUERADED_POOLS, POOLS};
 use foldhash::HashMap;
 use model::net::{Cidr, Family, family_of};
 use std::collections::BTreeSet;
@@ -12,6 +13,8 @@ use std::net::IpAddr;
 
 /// Addresses of the host itself.
 pub const THIS_HOST: &str = "this-host";
+/// Named by rules that are always there.
+const ALWAYS: [&str; 2] = [POOLS, MASQUERADED_POOLS];
 /// Workloads whose packets leave the cluster with a DSCP value.
 pub const DSCP_SOURCES: &str = "dscp-src-net";
 
@@ -39,7 +42,14 @@ struct Set {
 impl Sets {
     /// None, of these families and at most so many members each.
     pub fn new(families: Vec<Family>, max: u32) -> Self {
-        Sets { sets: HashMap::default(), told: HashMap::default(), dirty: BTreeSet::new(), families, max }
+        let empty = || ALWAYS.map(|id| (id.into(), Set::new(SetKind::Net)));
+        Sets {
+            sets: empty().into_iter().collect(),
+            told: HashMap::default(),
+            dirty: ALWAYS.map(Into::into).into(),
+            families,
+            max,
+        }
     }
 
     /// The settings are these now.
@@ -72,11 +82,19 @@ impl Sets {
                 removed.iter().for_each(|member| set.change(member, false));
                 added.iter().for_each(|member| set.change(member, true));
             }
+            SetChange::Remove if ALWAYS.contains(&&**id) => {
+                self.sets.insert(id.clone(), Set::new(SetKind::Net));
+            }
             SetChange::Remove => {
                 self.sets.remove(id);
             }
         }
         self.dirty.insert(id.clone());
+    }
+
+    /// Whether there is a set of this name.
+    pub fn contains(&self, id: &str) -> bool {
+        self.sets.contains_key(id)
     }
 
     /// Whether a set has members of a family.

@@ -36,6 +36,8 @@ pub struct Facts<'a> {
     pub services: &'a [Cidr],
     /// Whether pools are masqueraded.
     pub masquerades: bool,
+    /// Whether addresses of nodes are not translated.
+    pub spares_hosts: bool,
 }
 
 /// All of a family.

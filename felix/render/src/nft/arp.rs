@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 // NF_ARP_*
 const IN: u32 = 0;
-const OUT: u32 = 1;
+pub(crate) const OUT: u32 = 1;
 
 /// The ARP table's chains.
 pub fn chains(settings: &Settings) -> Piece {
@@ -35,10 +35,12 @@ pub fn chains(settings: &Settings) -> Piece {
     piece
 }
 
-fn operation() -> Expression {
+/// Loads what a message is: a question or an answer.
+pub(crate) fn operation() -> Expression {
     Expression::Payload { base: PayloadBase::Network, offset: 6, len: 2, to: R }
 }
 
-fn sender(to: Register) -> Expression {
+/// Loads whose hardware address a message tells.
+pub(crate) fn sender(to: Register) -> Expression {
     Expression::Payload { base: PayloadBase::Network, offset: 14, len: 4, to }
 }

@@ -40,7 +40,7 @@ const MANGLE: i32 = -150;
 const FILTER: i32 = 0;
 
 /// Adds a base chain.
-pub(super) fn base(piece: &mut Piece, name: &str, hook: (u32, i32, ChainKind), rules: Vec<Rule>) {
+pub(crate) fn base(piece: &mut Piece, name: &str, hook: (u32, i32, ChainKind), rules: Vec<Rule>) {
     let (number, priority, kind) = hook;
     let hook = Some(Hook { number, priority, kind, policy: Policy::Accept });
     piece.chains.push((name.into(), Arc::new(Chain { hook, rules })));

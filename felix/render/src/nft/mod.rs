@@ -8,17 +8,17 @@
 //! `grouping.rs` and `matches.rs` turn the rule form into rules; `sets.rs` and `constants.rs` are what they look up;
 //! `objects.rs` knows what was told.
 
-mod arp;
-mod base;
+pub(crate) mod arp;
+pub(crate) mod base;
 mod constants;
 mod grouping;
 mod hosts;
 mod matches;
 mod names;
 mod nat;
-mod objects;
-mod packet;
-mod piece;
+pub(crate) mod objects;
+pub(crate) mod packet;
+pub(crate) mod piece;
 mod policy;
 pub mod renderer;
 pub mod ruleset;

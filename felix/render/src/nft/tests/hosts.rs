@@ -2,10 +2,12 @@
 
 use super::accumulated::Ruleset;
 use super::interpreter::{Context, hook};
-use super::workloads::{host, host_key, ip, local, open, policy, port, rule, tier, workload, workload_key};
 use crate::evaluate::Packet;
 use crate::nft::{Renderer, Settings};
 use crate::settings::{Deny, EndpointToHost, Nft, ServiceLoop};
+use crate::tests::objects::{
+    host, host_key, ip, local, open, policy, port, rule, tier, workload, workload_key,
+};
 use felix_calc::Changes;
 use felix_calc::endpoint::{EndpointKey, HostInterface, Limit, LocalEndpoint, Workload};
 use felix_calc::policy::{Policy, Tier};

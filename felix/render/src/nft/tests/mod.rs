@@ -2,7 +2,6 @@
 
 mod accumulated;
 mod interpreter;
-mod random;
 
 mod history;
 mod hosts;

@@ -2,54 +2,18 @@
 
 use super::accumulated::Ruleset;
 use super::interpreter::{Context, Left, chain};
-use super::random::{Members, Random, definitions, packet, policy, profile, tiers};
-use crate::evaluate::{Decision, evaluate};
-use crate::form::{Direction, Match, Program, Scope, Verdict};
+use crate::evaluate::evaluate;
+use crate::form::{Direction, Program, Scope, Verdict};
 use crate::nft::{Renderer, Settings};
+use crate::tests::random::{Members, Random, definitions, packet, policy, profile, tiers};
+use crate::tests::seen::Seen;
 use felix_calc::Changes;
 use felix_calc::endpoint::{Endpoint, EndpointKey, Host, HostInterface, LocalEndpoint, Workload};
 use felix_calc::policy::{Profile, Tier};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const PROGRAMS: u64 = 1_000;
 const PACKETS: usize = 20;
-
-/// What was seen, so that nothing stays untried.
-#[derive(Default)]
-struct Seen(BTreeMap<String, usize>);
-
-impl Seen {
-    fn count(&mut self, what: impl Into<String>) {
-        *self.0.entry(what.into()).or_default() += 1;
-    }
-
-    fn program(&mut self, program: &Program) {
-        let tiers = program.tiers.iter().flat_map(|tier| &tier.rules);
-        for one in tiers.chain(program.profiles.iter().flatten()).flat_map(|rule| &rule.matches) {
-            let (what, negated) = match one {
-                Match::Protocol { negated, .. } => ("protocol".to_owned(), negated),
-                Match::Nets { end, negated, .. } => (format!("nets of {end:?}"), negated),
-                Match::Set { end, negated, .. } => (format!("set of {end:?}"), negated),
-                Match::Ports { end, negated, sets, .. } if sets.is_empty() => {
-                    (format!("ports of {end:?}"), negated)
-                }
-                Match::Ports { end, negated, .. } => (format!("named ports of {end:?}"), negated),
-                Match::Icmp { negated, code, .. } => (format!("ICMP, code {}", code.is_some()), negated),
-            };
-            self.count(format!("{what}, negated {negated}"));
-        }
-    }
-
-    fn decision(&mut self, scope: Scope, decision: &Decision) {
-        self.count(format!("{scope:?} {:?}", decision.verdict));
-        for (origin, verdict) in &decision.path {
-            let kind = format!("{origin:?}");
-            let kind = kind.split([' ', '(']).next().unwrap_or_default();
-            self.count(format!("{kind} {verdict:?}"));
-        }
-    }
-}
 
 const KINDS: [(Scope, Direction, &str); 9] = [
     (Scope::Workload, Direction::Ingress, "to-cali1"),
@@ -151,59 +115,14 @@ fn the_kernels_verdict_is_the_evaluators() {
             }
         }
     }
-    let wanted = [
-        "protocol",
-        "nets of Source",
-        "nets of Destination",
-        "set of Source",
-        "set of Destination",
-        "ports of Source",
-        "ports of Destination",
-        "named ports of Source",
-        "named ports of Destination",
-        "ICMP, code true",
-        "ICMP, code false",
-    ];
-    let mut missing: Vec<String> = wanted
-        .iter()
-        .flat_map(|what| [true, false].map(|negated| format!("{what}, negated {negated}")))
-        .filter(|what| !seen.0.contains_key(what))
-        .collect();
-    for scope in ["Workload", "Host", "Forward", "PreDnat", "Untracked"] {
-        let verdicts: &[&str] = match scope {
-            "Workload" | "Host" => &["Allow", "Deny"],
-            _ => &["Allow", "Deny", "Pass"],
-        };
-        missing.extend(
-            verdicts
-                .iter()
-                .map(|verdict| format!("{scope} {verdict}"))
-                .filter(|what| !seen.0.contains_key(what)),
-        );
-    }
-    for what in [
-        "Policy Allow",
-        "Policy Deny",
-        "Policy Pass",
-        "Policy Log",
-        "Profile Allow",
-        "Profile Deny",
-        "Profile Log",
-        "EndOfTier Deny",
-        "EndOfTier Pass",
-        "NoProfile Deny",
-    ] {
-        if !seen.0.contains_key(what) {
-            missing.push(what.to_owned());
-        }
-    }
+    let missing = seen.missing();
     assert!(missing.is_empty(), "never seen: {missing:?}");
     assert!(pairs >= 100_000, "{pairs} pairs only: {:#?}", seen.0);
 }
 
 #[test]
 fn an_element_stands_for_the_first_rule_that_says_it() {
-    use super::workloads::{policy, port, rule, tier};
+    use crate::tests::objects::{policy, port, rule, tier};
     use model::v3::{Action, Protocol};
     let allow = |ports: &[u16]| {
         rule(Action::Allow, |rule| {

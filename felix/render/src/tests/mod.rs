@@ -1,0 +1,6 @@
+//! What the tests of both backends share.
+
+pub mod objects;
+pub mod random;
+pub mod seen;
+pub mod state;
