@@ -135,18 +135,17 @@ impl<'a> Parts<'a> {
             }
             (protocol, None) => protocol,
         };
+        let mut sides = ENDS.iter().map(|end| self.side(*end));
         if let Some(number) = wanted {
-            return (!excluded(number)).then(|| vec![Protocol::Is(number)]);
+            // of a packet that has no ports nothing is true of them
+            let of_ports = |side: &Side<'_>| side.says_of_ports() || !side.named.is_empty();
+            let possible = WITH_PORTS.contains(&number) || !sides.any(of_ports);
+            return (possible && !excluded(number)).then(|| vec![Protocol::Is(number)]);
         }
         // the kernel finds ports only where it knows that there are any, and a negated set holds where there are none
-        let needs_ports = ENDS
-            .iter()
-            .map(|end| self.side(*end))
-            .any(|side| !side.ports.is_empty() || !side.not_ports.is_empty() || !side.not_named.is_empty());
-        if needs_ports {
-            return Some(
-                WITH_PORTS.into_iter().filter(|number| !excluded(*number)).map(Protocol::Is).collect(),
-            );
+        if sides.any(Side::says_of_ports) {
+            let with_ports = WITH_PORTS.into_iter().filter(|number| !excluded(*number));
+            return Some(with_ports.map(Protocol::Is).collect());
         }
         Some(vec![self.not_protocol.map_or(Protocol::Any, Protocol::Not)])
     }
@@ -195,6 +194,11 @@ impl<'a> Parts<'a> {
 }
 
 impl Side<'_> {
+    /// Whether it says more of ports than that address and port are in a set, which a packet without ports is not.
+    fn says_of_ports(&self) -> bool {
+        !self.ports.is_empty() || !self.not_ports.is_empty() || !self.not_named.is_empty()
+    }
+
     fn ports_in(&self, matches: Matches, end: End) -> Matches {
         match self.ports {
             [] => matches,

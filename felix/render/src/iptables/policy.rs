@@ -85,6 +85,11 @@ fn of_rule(rule: &Rule, place: Place<'_>) -> Vec<Line> {
     let mut lines = conditions.blocks;
     let (bit, decided) = match rule.verdict {
         Verdict::Allow => (marks.accept, Action::Return),
+        // that the last tier passed is still marked, and is none of a profile's rules
+        Verdict::Pass if matches!(rule.origin, Origin::Profile { .. }) => {
+            lines.extend(conditions.ways.into_iter().map(|way| Line::new(way, Action::Return)));
+            return annotated(lines, rule);
+        }
         Verdict::Pass => (marks.pass, Action::Return),
         Verdict::Deny => (marks.drop, deny(place.table, place.settings)),
         Verdict::Log => {
