@@ -107,6 +107,7 @@ impl Current {
 pub(crate) fn of_dataplane(settings: &Settings) -> felix_dataplane::Settings {
     let host = &settings.host;
     felix_dataplane::Settings {
+        backend: settings.backend,
         rules: settings.rules.clone(),
         device_route_protocol: host.route_protocol.unwrap_or(PROTOCOL),
         device_route_source: host.route_source,

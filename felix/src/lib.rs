@@ -33,7 +33,7 @@ pub use status::status_prefix;
 
 use datastore::Datastore;
 use felix_config::Local;
-use kernel::{Flows, Kernel, NftKernel};
+use kernel::{Flows, Kernel, Netfilter};
 use observe::health::Health;
 use observe::metrics::Metrics;
 use observe::shutdown::Shutdown;
@@ -63,8 +63,8 @@ pub struct Config {
     pub source: String,
     /// The kernel of its network namespace.
     pub kernel: Arc<dyn Kernel>,
-    /// nf_tables of the same.
-    pub nft: Box<dyn NftKernel>,
+    /// Netfilter of the same.
+    pub netfilter: Box<dyn Netfilter>,
     /// Connection tracking of the same.
     pub flows: Box<dyn Flows>,
     /// Where to answer questions.

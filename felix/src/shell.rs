@@ -94,7 +94,7 @@ impl Shell {
         let settings = current.settings();
         observers.set_settings(&settings.observe);
         let dataplane =
-            Dataplane::open(config.kernel, config.nft, config.flows, of_dataplane(settings)).await?;
+            Dataplane::open(config.kernel, config.netfilter, config.flows, of_dataplane(settings)).await?;
         let mut mtu = MtuFile::new(&config.mtu_file);
         mtu.set_pattern(&settings.host.mtu_interfaces);
         let mut shell = Self {
@@ -154,7 +154,7 @@ impl Shell {
             }
             self.work();
             if self.news && self.in_sync && !self.half && self.left == 0 {
-                self.settle();
+                self.settle().await;
                 self.apply().await?;
                 self.beat();
                 self.settle_down();
@@ -243,13 +243,13 @@ impl Shell {
     }
 
     /// What has become of it all goes to the dataplane.
-    fn settle(&mut self) {
+    async fn settle(&mut self) {
         self.news = false;
         let mut changes = self.feed.take();
         loop {
             self.tell.changes(&changes, &self.feed);
             if self.current.take(&changes) {
-                self.settings_changed();
+                self.settings_changed().await;
             }
             self.held.push(changes);
             // other settings may mean other sets and routes
@@ -266,6 +266,9 @@ impl Shell {
             self.board.on_changes(&changes);
         }
         self.began = true;
+        if self.dataplane.wants_whole() {
+            self.dataplane.on_whole(&self.feed.whole());
+        }
         self.dataplane.told(self.follow.syncer().revision());
         self.waiting.told(|key, revision| self.follow.has_reached(key, revision));
     }
@@ -277,10 +280,10 @@ impl Shell {
         }
     }
 
-    fn settings_changed(&mut self) {
+    async fn settings_changed(&mut self) {
         let settings = self.current.settings();
         self.feed.set_options(settings.calc.clone());
-        self.dataplane.set_settings(of_dataplane(settings));
+        self.dataplane.set_settings(of_dataplane(settings)).await;
         self.observers.set_settings(&settings.observe);
         self.mtu.set_pattern(&settings.host.mtu_interfaces);
         self.other_mtu = true;

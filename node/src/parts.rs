@@ -6,7 +6,7 @@ use crate::{Config, EMBEDDED_LISTEN};
 use bgpd::RouterId;
 use datastore::ConnectConfig;
 use futures::future::{BoxFuture, LocalBoxFuture};
-use kernel::{Conntrack, Nftables};
+use kernel::{Conntrack, NetfilterOf};
 use observe::health::Health;
 use observe::shutdown::Shutdown;
 use std::net::TcpListener;
@@ -134,7 +134,7 @@ async fn serve_cni(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> 
 async fn run_felix(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> {
     let config = &given.config;
     let kernel = config.namespaces.current().map_err(words)?;
-    let nft = Nftables::open(kernel.netns()).map_err(words)?;
+    let netfilter = NetfilterOf(kernel.netns().clone());
     let flows = Conntrack::open(kernel.netns()).map_err(words)?;
     let felix = felix::Config {
         node: config.name.clone(),
@@ -142,7 +142,7 @@ async fn run_felix(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> 
         store: datastore::connect(&given.connection).map_err(words)?,
         source: "etcd".to_owned(),
         kernel,
-        nft: Box::new(nft),
+        netfilter: Box::new(netfilter),
         flows: Box::new(flows),
         socket: config.run.join("felix.sock"),
         mtu_file: config.mtu_file.clone(),

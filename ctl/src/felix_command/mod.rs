@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use felix::Config;
 use felix::client::{Client, ClientError, DEFAULT_SOCKET};
 use felix_config::{Connection, Local, Stored, resolve};
-use kernel::{Conntrack, Namespaces, Nftables, SystemNamespaces};
+use kernel::{Conntrack, Namespaces, NetfilterOf, SystemNamespaces};
 use observe::health::Health;
 use observe::shutdown::Shutdown;
 use std::path::{Path, PathBuf};
@@ -100,7 +100,7 @@ pub async fn run(args: &RunArgs, global: &Global, env: session::Environment<'_>)
     let client =
         session::connect(&args.config, global, &variable).map_err(session::OpenError::into_failure)?;
     let kernel = SystemNamespaces.current().map_err(failed)?;
-    let nft = Nftables::open(kernel.netns()).map_err(failed)?;
+    let netfilter = NetfilterOf(kernel.netns().clone());
     let flows = Conntrack::open(kernel.netns()).map_err(failed)?;
     let shutdown = Shutdown::default();
     shutdown.on_signals().map_err(failed)?;
@@ -110,7 +110,7 @@ pub async fn run(args: &RunArgs, global: &Global, env: session::Environment<'_>)
         store: client.store().clone(),
         source: "etcd".to_owned(),
         kernel,
-        nft: Box::new(nft),
+        netfilter: Box::new(netfilter),
         flows: Box::new(flows),
         socket: args.socket.clone(),
         mtu_file: MTU_FILE.into(),

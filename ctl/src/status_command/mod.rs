@@ -14,9 +14,6 @@ use observe::client::ClientError;
 use observe::proto::HealthResponse;
 use std::path::{Path, PathBuf};
 
-/// How the backend is chosen, among Felix's parameters.
-const BACKEND: &str = "NFTablesMode";
-
 /// `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
@@ -37,14 +34,8 @@ pub struct StatusArgs {
 /// What a node's parts told; a part that does not answer says why.
 struct Told {
     health: HealthResponse,
-    felix: Result<(Felix, Backend), String>,
+    felix: Result<Felix, String>,
     bgp: Result<(Speaker, Vec<Peer>), String>,
-}
-
-/// What a parameter says, and who set it.
-struct Backend {
-    value: String,
-    origin: String,
 }
 
 /// Asks, and shows the page.
@@ -69,28 +60,21 @@ async fn ask(felix: &Path, bgp: &Path) -> Result<Told, Failure> {
     let (policy, speaker) = (ask_felix(felix).await, ask_speaker(bgp).await);
     // both tell of the whole process, where they are of one
     let health = match (&policy, &speaker) {
-        (Ok((health, ..)), _) => health.clone(),
+        (Ok((health, _)), _) => health.clone(),
         (Err(_), Ok((health, ..))) => health.clone(),
         (Err(error), Err(_)) => return Err(Failure::Message(error.to_string())),
     };
     let words = |error: ClientError| error.to_string();
     Ok(Told {
         health,
-        felix: policy.map(|(_, status, backend)| (status, backend)).map_err(words),
+        felix: policy.map(|(_, status)| status).map_err(words),
         bgp: speaker.map(|(_, status, peers)| (status, peers)).map_err(words),
     })
 }
 
-async fn ask_felix(socket: &Path) -> Result<(HealthResponse, Felix, Backend), ClientError> {
+async fn ask_felix(socket: &Path) -> Result<(HealthResponse, Felix), ClientError> {
     let mut client = felix::client::Client::dial(socket).await?;
-    let (health, status) = (client.health().await?, client.status().await?);
-    let params = client.params().await?.params;
-    let backend = params.into_iter().find(|param| param.name == BACKEND);
-    let backend = backend.map_or_else(
-        || Backend { value: String::new(), origin: String::new() },
-        |param| Backend { value: param.value, origin: param.origin },
-    );
-    Ok((health, status, backend))
+    Ok((client.health().await?, client.status().await?))
 }
 
 async fn ask_speaker(socket: &Path) -> Result<(HealthResponse, Speaker, Vec<Peer>), ClientError> {

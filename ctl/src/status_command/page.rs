@@ -1,6 +1,6 @@
 //! The page, as text and as JSON.
 
-use super::{BACKEND, Backend, Told};
+use super::Told;
 use crate::bgp::{age, show as bgp};
 use crate::felix_command::show as policy;
 use crate::print::table;
@@ -15,14 +15,14 @@ const NEVER: u64 = u64::MAX;
 pub(super) fn text(told: &Told) -> String {
     let mut lines = vec![("node", node(told))];
     match &told.felix {
-        Ok((felix, backend)) => {
+        Ok(felix) => {
             lines.push(("store", store(felix)));
-            lines.push(("dataplane", dataplane(backend)));
+            lines.push(("dataplane", format!("{}: {}", felix.backend, felix.backend_reason)));
         }
         Err(reason) => lines.push(("policy", format!("does not answer: {reason}"))),
     }
     lines.push(("routes", routes(told)));
-    if let Ok((felix, _)) = &told.felix {
+    if let Ok(felix) = &told.felix {
         lines.extend(policy::enforced_lines(felix));
     }
     if let Ok((speaker, _)) = &told.bgp {
@@ -56,7 +56,7 @@ pub(super) fn json(told: &Told) -> Value {
         })
     };
     let absent = |reason: &str| json!({"error": reason});
-    let store = told.felix.as_ref().ok().map(|(felix, _)| {
+    let store = told.felix.as_ref().ok().map(|felix| {
         json!({
             "source": felix.source,
             "reachable": felix.store_trouble.is_empty(),
@@ -71,8 +71,8 @@ pub(super) fn json(told: &Told) -> Value {
         "ready": told.health.ready,
         "parts": told.health.parts.iter().map(part).collect::<Vec<_>>(),
         "store": store,
-        "dataplane": told.felix.as_ref().ok().map(|(_, backend)| json!({"backend": "nftables", "why": why(backend)})),
-        "policy": told.felix.as_ref().map_or_else(|reason| absent(reason), |(felix, _)| policy::status_json(felix)),
+        "dataplane": told.felix.as_ref().ok().map(|felix| json!({"backend": felix.backend, "why": felix.backend_reason})),
+        "policy": told.felix.as_ref().map_or_else(|reason| absent(reason), |felix| policy::status_json(felix)),
         "bgp": told.bgp.as_ref().map_or_else(|reason| absent(reason), |(speaker, _)| bgp::status_json(speaker)),
         "sessions": told.bgp.as_ref().ok().map(|(_, peers)| peers.iter().map(bgp::peer_json).collect::<Vec<_>>()),
     })
@@ -80,7 +80,7 @@ pub(super) fn json(told: &Told) -> Value {
 
 fn name(told: &Told) -> &str {
     match (&told.felix, &told.bgp) {
-        (Ok((felix, _)), _) => &felix.node,
+        (Ok(felix), _) => &felix.node,
         (Err(_), Ok((speaker, _))) => &speaker.node,
         (Err(_), Err(_)) => "",
     }
@@ -89,7 +89,7 @@ fn name(told: &Told) -> &str {
 /// Name, age and state in one line; what waits is in the table.
 fn node(told: &Told) -> String {
     let up = match (&told.felix, &told.bgp) {
-        (Ok((felix, _)), _) => felix.uptime_ms,
+        (Ok(felix), _) => felix.uptime_ms,
         (Err(_), Ok((speaker, _))) => speaker.uptime_ms,
         (Err(_), Err(_)) => 0,
     };
@@ -113,18 +113,6 @@ fn store(felix: &Felix) -> String {
         }
         (trouble, false) => format!("{source}, away for {since}: {trouble}; nothing of it is known yet"),
     }
-}
-
-fn dataplane(backend: &Backend) -> String {
-    format!("nftables: {}", why(backend))
-}
-
-/// There is one backend so far; what was asked for is told all the same.
-fn why(backend: &Backend) -> String {
-    let Backend { value, origin } = backend;
-    let asked =
-        if value.is_empty() { String::new() } else { format!("{BACKEND} is {value} ({origin}), and ") };
-    format!("{asked}there is no other backend yet")
 }
 
 fn routes(told: &Told) -> String {

@@ -20,6 +20,8 @@ fn told() -> Told {
         configuration: vec!["BPFEnabled has no effect".into()],
         refused: vec!["set x: too many".into()],
         store_since_ms: 120_000,
+        backend: "iptables (nft)".into(),
+        backend_reason: "NFTablesMode is Disabled".into(),
         ..Felix::default()
     };
     let speaker = Speaker {
@@ -36,14 +38,13 @@ fn told() -> Told {
         state: "Established".into(),
         ..Peer::default()
     };
-    let backend = Backend { value: "Auto".into(), origin: "default".into() };
     Told {
         health: HealthResponse {
             live: true,
             ready: true,
             parts: vec![part("bgpd", true, ""), part("part cni", true, "")],
         },
-        felix: Ok((felix, backend)),
+        felix: Ok(felix),
         bgp: Ok((speaker, vec![peer])),
     }
 }
@@ -54,7 +55,7 @@ fn one_page_has_it_all() {
     for line in [
         "node:       node-1, up for 2m5s, ready",
         "store:      etcd, answers for 2m0s, at revision 812",
-        "dataplane:  nftables: NFTablesMode is Auto (default), and there is no other backend yet",
+        "dataplane:  iptables (nft): NFTablesMode is Disabled",
         "routes:     BGP, AS 64512, router ID 192.0.2.11, 5 destinations",
         "enforces:   what the datastore held at revision 812",
         "endpoint:   WorkloadEndpoint shop/web: error",
@@ -80,7 +81,7 @@ fn one_page_has_it_all() {
 #[test]
 fn what_is_away_is_told_with_its_reason() {
     let mut told = told();
-    if let Ok((felix, _)) = &mut told.felix {
+    if let Ok(felix) = &mut told.felix {
         felix.store_trouble = "connection refused".into();
         felix.store_since_ms = 12_000;
     }

@@ -139,6 +139,15 @@ impl Feed {
         changes
     }
 
+    /// All that decides about packets, as to somebody who knows nothing: for whoever begins to judge them in the middle.
+    /// To be asked after [`Feed::take`], which then has nothing left to tell.
+    pub fn whole(&self) -> Changes {
+        let mut changes = self.graph.whole();
+        changes.sets.extend(self.topology.told_sets());
+        changes.service_cidrs = self.told_services.clone();
+        changes
+    }
+
     /// Everything there is to say about stored objects.
     pub fn reports(&self) -> impl Iterator<Item = (&Key, &Report)> {
         self.reports.desired().flat_map(|(key, reports)| reports.iter().map(move |report| (key, report)))

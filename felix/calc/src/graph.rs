@@ -233,6 +233,16 @@ impl Graph {
         Changes { sets: self.sets.take(), profiles, endpoints, bgp_peers, ..Changes::default() }
     }
 
+    /// Sets, profiles and endpoints, as to somebody who knows nothing.
+    pub fn whole(&self) -> Changes {
+        let used = self.profiles.iter().filter(|(_, state)| state.locals > 0);
+        let profile = |state: &ProfileState| state.profile.clone().unwrap_or_else(Profile::missing);
+        let profiles = used.map(|(name, state)| (name.clone(), Some(profile(state)))).collect();
+        let keys = self.by_endpoint.keys();
+        let endpoints = keys.map(|key| (key.clone(), self.resolve(key))).collect();
+        Changes { sets: self.sets.whole(), profiles, endpoints, ..Changes::default() }
+    }
+
     /// How many there are of what; nodes are not known here.
     pub fn counts(&self) -> Counts {
         Counts {

@@ -256,6 +256,16 @@ impl Sets {
         changes
     }
 
+    /// Every set that is told already, with all its members: in order of their names.
+    pub fn whole(&self) -> Vec<(SetId, SetChange)> {
+        let told = self.by_id.values().filter_map(|number| self.sets.get(*number));
+        let told = told.filter(|set| !matches!(set.pending, Some(Pending::New)));
+        let mut all: Vec<(SetId, SetChange)> =
+            told.filter_map(|set| Some((set.id.clone(), set.whole(set.used.as_ref()?)))).collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
     /// How many sets are in use.
     pub fn len(&self) -> usize {
         self.used
@@ -267,19 +277,24 @@ impl Sets {
     }
 }
 
+impl Used {
+    fn sorted(&self) -> Vec<Member> {
+        let mut members: Vec<Member> = self.members.keys().copied().collect();
+        members.sort_unstable();
+        members
+    }
+}
+
 impl Set {
+    fn whole(&self, used: &Used) -> SetChange {
+        let kind = if self.port.is_some() { SetKind::Ports } else { SetKind::Nets };
+        SetChange::Create(kind, used.sorted())
+    }
+
     /// What has to be told of it.
     fn take(&mut self) -> Option<SetChange> {
-        let sorted = |used: &Used| {
-            let mut members: Vec<Member> = used.members.keys().copied().collect();
-            members.sort_unstable();
-            members
-        };
         let (added, removed): (Vec<Member>, Vec<Member>) = match (self.pending.take()?, &self.used) {
-            (Pending::New, Some(used)) => {
-                let kind = if self.port.is_some() { SetKind::Ports } else { SetKind::Nets };
-                return Some(SetChange::Create(kind, sorted(used)));
-            }
+            (Pending::New, Some(used)) => return Some(self.whole(used)),
             (Pending::New, None) => return None,
             (Pending::Gone(_) | Pending::Delta(_), None) => return Some(SetChange::Remove),
             (Pending::Delta(delta), Some(_)) => {
@@ -289,7 +304,7 @@ impl Set {
                 (members(added), members(removed))
             }
             (Pending::Gone(told), Some(used)) => (
-                sorted(used).into_iter().filter(|member| !told.contains(member)).collect(),
+                used.sorted().into_iter().filter(|member| !told.contains(member)).collect(),
                 told.into_iter().filter(|member| !used.members.contains_key(member)).collect(),
             ),
         };

@@ -124,6 +124,13 @@ impl Topology {
         tell(&mut self.routes)
     }
 
+    /// The sets as they were told.
+    pub(crate) fn told_sets(&self) -> impl Iterator<Item = (SetId, SetChange)> {
+        let whole =
+            |members: &BTreeSet<Member>| SetChange::Create(SetKind::Nets, members.iter().copied().collect());
+        self.told_sets.iter().map(move |(id, members)| ((*id).into(), whole(members)))
+    }
+
     /// What became of the sets.
     pub(crate) fn take_sets(&mut self) -> Vec<(SetId, SetChange)> {
         if !std::mem::take(&mut self.sets_dirty) {

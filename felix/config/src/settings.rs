@@ -9,6 +9,7 @@ use felix_render::iptables::Marks;
 use felix_render::settings::{
     self, Allow, Deny, EndpointToHost, InsertMode, Iptables, LogLimit, Nft, OpenStack, ServiceLoop,
 };
+use felix_render::wish::{IptablesBackend, NftablesMode, Wish};
 use model::felix::Setting;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -21,6 +22,8 @@ use std::time::Duration;
 pub struct Settings {
     /// Of the calculation.
     pub calc: Options,
+    /// `nftablesMode` and `iptablesBackend`
+    pub backend: Wish,
     /// Of the ruleset.
     pub rules: settings::Settings,
     /// Of routes and the host's parameters.
@@ -147,6 +150,7 @@ impl Settings {
     fn read(reader: &Reader<'_>) -> Self {
         Self {
             calc: calc(reader),
+            backend: backend(reader),
             rules: rules(reader),
             host: host(reader),
             status: status(reader),
@@ -163,6 +167,22 @@ fn calc(reader: &Reader<'_>) -> Options {
         ipip_enabled: reader.optional_flag("IpInIpEnabled"),
         masquerade_spares_hosts: spares_hosts(reader),
         external_nodes: reader.cidrs("ExternalNodesCIDRList").to_vec(),
+    }
+}
+
+fn backend(reader: &Reader<'_>) -> Wish {
+    let (nftables, iptables) = (reader.text("NFTablesMode"), reader.text("IptablesBackend"));
+    Wish {
+        nftables: match &*nftables.to_ascii_lowercase() {
+            "enabled" => NftablesMode::Enabled,
+            "disabled" => NftablesMode::Disabled,
+            _ => NftablesMode::Auto,
+        },
+        iptables: match &*iptables.to_ascii_lowercase() {
+            "legacy" => IptablesBackend::Legacy,
+            "nft" => IptablesBackend::Nft,
+            _ => IptablesBackend::Auto,
+        },
     }
 }
 

@@ -5,9 +5,9 @@
 //! host's and the interfaces' parameters, routes and neighbours, connections of addresses that left, statuses, and the
 //! acknowledgement. Rules come before routes: an address is reached only once its policy is in force.
 
-use crate::endpoints::{self, Endpoints, Refused, Status};
+use crate::backend::{Backends, Choice};
+use crate::endpoints::{self, Endpoints, Status};
 use crate::links::Links;
-use crate::nft::{Affected, NftDriver, Step};
 use crate::routes::MAIN;
 use crate::routes::neighbours::Neighbours;
 use crate::routes::table::RouteTable;
@@ -17,10 +17,9 @@ use crate::sysctls::{Needs, Sysctls};
 use delta::Retries;
 use felix_calc::Changes;
 use felix_calc::endpoint::{Endpoint, EndpointKey, Workload};
-use felix_render::nft::Renderer;
 use futures::future::FutureExt;
 use futures::stream::{BoxStream, StreamExt};
-use kernel::{EventGroups, Flows, Kernel, KernelError, KernelEvent, NftKernel, RouteFilter};
+use kernel::{EventGroups, Flows, Kernel, KernelError, KernelEvent, Netfilter, RouteFilter};
 use model::net::Cidr;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -40,8 +39,7 @@ pub struct Dataplane {
     events: Option<BoxStream<'static, KernelEvent>>,
     start: Instant,
     settings: Settings,
-    renderer: Renderer,
-    nft: NftDriver,
+    backends: Backends,
     links: Links,
     wanted: Wanted,
     routes: RouteTable,
@@ -82,7 +80,7 @@ impl Dataplane {
     /// The kernel cannot be followed. When it cannot be listed, that is tried again.
     pub async fn open(
         kernel: Arc<dyn Kernel>,
-        nft: Box<dyn NftKernel>,
+        netfilter: Box<dyn Netfilter>,
         flows: Box<dyn Flows>,
         settings: Settings,
     ) -> Result<Self, KernelError> {
@@ -90,8 +88,7 @@ impl Dataplane {
         let events = Some(follow(&*kernel).await?);
         let sysctls = Sysctls::open(&*kernel).await;
         let mut dataplane = Self {
-            renderer: Renderer::new(settings.rules.clone()),
-            nft: NftDriver::open(nft)?,
+            backends: Backends::open(netfilter, settings.rules.clone(), settings.backend).await?,
             kernel,
             flows,
             events,
@@ -117,13 +114,17 @@ impl Dataplane {
         Ok(dataplane)
     }
 
-    /// The settings are these now.
-    pub fn set_settings(&mut self, settings: Settings) {
+    /// The settings are these now. Where they ask for another backend [`Dataplane::wants_whole`] says so.
+    pub async fn set_settings(&mut self, settings: Settings) {
         if settings == self.settings {
             return;
         }
-        self.renderer.set_settings(settings.rules.clone());
+        self.backends.set_settings(&settings.rules);
         self.settings = settings;
+        let others = self.links.iter().filter(|(_, link)| !self.settings.is_workload(&link.name));
+        let interfaces: Vec<_> =
+            others.map(|(_, link)| (link.name.clone(), link.addresses.iter().copied().collect())).collect();
+        self.backends.set_wish(self.settings.backend, &interfaces).await;
         // whose routes are ours may have changed, and so may which interfaces are workloads'
         self.routes.want_look();
         let floating = self.settings.rules.floating_ips;
@@ -136,10 +137,25 @@ impl Dataplane {
         self.endpoints.all_dirty();
     }
 
+    /// Whether there is a backend that comes, and has to be told everything that was told so far.
+    pub fn wants_whole(&self) -> bool {
+        self.backends.wants_whole()
+    }
+
+    /// Everything that was told so far and decides about packets, as to somebody who knows nothing.
+    pub fn on_whole(&mut self, whole: &Changes) {
+        self.backends.on_whole(whole);
+    }
+
+    /// The backend in force, and why it is.
+    pub fn backend(&self) -> (Choice, &str) {
+        self.backends.choice()
+    }
+
     /// What the calculation says; [`Dataplane::apply`] carries it out.
     pub fn on_changes(&mut self, changes: &Changes) {
         self.changed = true;
-        self.renderer.apply(changes);
+        self.backends.on_changes(changes);
         for (key, endpoint) in &changes.endpoints {
             let endpoint = endpoint.as_ref().map(|local| &local.endpoint);
             // a change of policy alone is the renderer's affair
@@ -176,12 +192,12 @@ impl Dataplane {
     /// Whether an endpoint works as it was when [`Dataplane::apply`] began: its routes and its policy are in the kernel. What
     /// the kernel refuses of others does not matter.
     pub fn is_in_force(&self, endpoint: &EndpointKey) -> bool {
-        self.nft.is_settled() && self.endpoints.status(endpoint) == Some(Status::Up)
+        self.backends.is_settled() && self.endpoints.status(endpoint) == Some(Status::Up)
     }
 
     /// What the kernel refuses, with its words.
     pub fn refused(&self) -> impl Iterator<Item = (String, &str)> {
-        self.nft.refused()
+        self.backends.refused()
     }
 
     /// Statuses that changed since it was asked last; `None` for an endpoint that is gone.
@@ -211,7 +227,7 @@ impl Dataplane {
         let at = self.next_try().map(|at| self.start + at.max(now));
         tokio::select! {
             event = next_event(&mut self.events) => self.take_events(event),
-            () = self.nft.changed() => {}
+            () = self.backends.changed() => {}
             () = tokio::time::sleep_until(at.unwrap_or(self.start)), if at.is_some() => {}
         }
     }
@@ -221,7 +237,7 @@ impl Dataplane {
         let wants_look = self.wants_look || self.routes.wants_look();
         let tries = [
             wants_look.then(|| self.looks.next().unwrap_or_default()),
-            self.nft.next_try(),
+            self.backends.next_try(),
             self.routes.next_try(),
             self.neighbours.next_try(),
             self.sysctls.next_try(),
@@ -237,20 +253,19 @@ impl Dataplane {
         if self.told.is_none() || !self.looked {
             return;
         }
-        self.nft.update(self.renderer.take());
-        while self.nft.step(self.now()) == Step::More {
-            tokio::task::yield_now().await;
-        }
+        let start = self.start;
+        self.backends.apply(|| start.elapsed()).await;
         // before packets are judged for the first time nothing is opened
-        self.guarded |= self.nft.guards();
+        self.guarded |= self.backends.guards();
         if self.guarded {
             self.apply_sysctls().await;
             self.apply_routes().await;
             self.forget_flows();
         }
         self.check_statuses();
-        let refused = self.nft.refused().next().is_some();
-        if self.nft.is_in_sync() && !refused && self.routes.is_in_sync() && self.neighbours.is_in_sync() {
+        let refused = self.backends.refused().next().is_some();
+        if self.backends.is_in_sync() && !refused && self.routes.is_in_sync() && self.neighbours.is_in_sync()
+        {
             self.enforced = self.told;
         }
     }
@@ -352,7 +367,7 @@ impl Dataplane {
             let link = self.links.named(name);
             let addresses: Option<Vec<IpAddr>> =
                 link.map(|(_, link)| link.addresses.iter().copied().collect());
-            self.renderer.set_interface(name, addresses.as_deref());
+            self.backends.set_interface(name, addresses.as_deref());
         }
     }
 
@@ -453,11 +468,9 @@ impl Dataplane {
 
     fn check_statuses(&mut self) {
         // what waits for a look or an answer may concern anybody
-        let settled = self.nft.is_settled();
-        let hosts = self.renderer.host_interfaces();
-        let Affected { all, chains, keys } = self.nft.affected();
-        let endpoints = self.renderer.endpoints_of(&chains, &keys);
-        self.endpoints.set_refused(Refused { all, endpoints });
+        let settled = self.backends.is_settled();
+        let hosts = self.backends.host_interfaces();
+        self.endpoints.set_refused(self.backends.concerned());
         let (links, routes, sysctls, settings) = (&self.links, &self.routes, &self.sysctls, &self.settings);
         let is_up = |name: &str| links.named(name).is_some_and(|(_, link)| link.up);
         let wanted = &self.wanted;

@@ -1,7 +1,8 @@
 //! What the calculation says, put into the kernel: nftables, routes, neighbours, parameters, connection tracking.
 //!
 //! * [`Dataplane`]: the whole; [`dataplane`] says in which order an apply works.
-//! * [`nft`]: the nftables driver.
+//! * [`backend`]: what judges packets, nftables or iptables.
+//! * [`nft`], [`iptables`]: their drivers.
 //! * [`routes`]: routes and permanent neighbours.
 //! * [`links`]: the node's interfaces, as the kernel tells of them.
 //! * [`sysctls`]: parameters of interfaces and of the host.
@@ -11,6 +12,7 @@
 //! One task owns it: [`Dataplane::on_changes`] and [`Dataplane::told`] take what is wanted, [`Dataplane::apply`] carries it
 //! out, [`Dataplane::next`] waits for what asks for another apply. Nothing is polled; while nothing happens no timer runs.
 
+pub mod backend;
 pub mod dataplane;
 pub mod endpoints;
 pub mod iptables;
@@ -22,6 +24,7 @@ pub mod sysctls;
 #[cfg(test)]
 mod testing;
 
+pub use backend::Choice;
 pub use dataplane::Dataplane;
 pub use endpoints::Status;
 pub use settings::Settings;

@@ -1,6 +1,6 @@
 //! What of the agent's configuration the dataplane acts on.
 
-use felix_render::nft;
+use felix_render::wish::Wish;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// rtnetlink's protocol number of our routes.
@@ -9,8 +9,10 @@ pub const PROTOCOL: u8 = 80;
 /// Fields are called after those of FelixConfiguration (`resources.md` §3.2 of the contract).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
+    /// `nftablesMode` and `iptablesBackend`
+    pub backend: Wish,
     /// What decides about the ruleset, prefixes of workload interfaces and address families among it.
-    pub rules: nft::Settings,
+    pub rules: felix_render::Settings,
     /// `deviceRouteProtocol`: of routes to local workloads. [`PROTOCOL`] where it is not set (Calico: 3, boot); one that is
     /// neither that nor boot is the protocol of all our routes.
     pub device_route_protocol: u8,
@@ -33,7 +35,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            rules: nft::Settings::default(),
+            backend: Wish::default(),
+            rules: felix_render::Settings::default(),
             device_route_protocol: PROTOCOL,
             device_route_source: None,
             device_route_source_v6: None,

@@ -2,7 +2,10 @@
 //! it is told to.
 
 use futures::stream::{BoxStream, StreamExt};
-use kernel::{CommitError, Flows, KernelError, Netns, NewRule, NftEvent, NftKernel, Nftables, Refused};
+use kernel::{
+    CommitError, Flows, IpSets, KernelError, Netfilter, Netns, NewRule, NftEvent, NftKernel, Nftables,
+    Refused, XTables,
+};
 use netfilter::nft::{Change, Object, Query};
 use std::future::Future;
 use std::path::PathBuf;
@@ -253,6 +256,31 @@ impl NftKernel for Accepting {
 
     fn events_of_others(&self) -> Result<BoxStream<'static, NftEvent>, KernelError> {
         Ok(futures::stream::pending().boxed())
+    }
+}
+
+/// Netfilter of nothing: an [`Accepting`] nf_tables that shares what it refuses, and tables of iptables in memory.
+#[derive(Default)]
+pub struct Pretended {
+    pub refuses: Arc<Mutex<Option<String>>>,
+    pub world: crate::iptables::World,
+}
+
+impl Netfilter for Pretended {
+    fn nftables(&self) -> Result<Box<dyn NftKernel>, KernelError> {
+        Ok(Box::new(Accepting { refuses: self.refuses.clone(), ..Accepting::default() }))
+    }
+
+    fn sets(&self) -> Result<Box<dyn IpSets>, KernelError> {
+        Ok(Box::new(self.world.clone()))
+    }
+
+    fn programs(&self) -> Arc<dyn XTables> {
+        Arc::new(self.world.clone())
+    }
+
+    fn legacy_tables(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 

@@ -4,6 +4,7 @@
 //! * [`evaluate`]: its verdict on a packet, with the name of every rule passed.
 //! * [`settings`]: what of the agent's configuration decides about a ruleset.
 //! * [`nft`]: the same for the kernel, as nftables.
+//! * [`wish`]: which backend is wished for.
 //! * [`iptables`]: the same as Calico's chains of iptables.
 
 pub mod evaluate;
@@ -11,6 +12,7 @@ pub mod form;
 pub mod iptables;
 pub mod nft;
 pub mod settings;
+pub mod wish;
 
 mod claims;
 mod host_interfaces;

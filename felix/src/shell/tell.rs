@@ -161,6 +161,8 @@ impl Shell {
             store_since_ms: milliseconds(
                 store.as_ref().map_or(self.start.elapsed(), |link| link.since.elapsed()),
             ),
+            backend: self.dataplane.backend().0.to_string(),
+            backend_reason: self.dataplane.backend().1.to_owned(),
             store_trouble: store.and_then(|link| link.trouble).unwrap_or_default(),
         }
     }

@@ -15,6 +15,7 @@ mod multicast;
 mod netlink;
 mod netns;
 mod nftables;
+mod opener;
 mod socket;
 mod xtables;
 
@@ -25,6 +26,7 @@ pub use ipsets::{IpSets, RefusedMember, SetSocket};
 pub use netlink::{Netlink, SystemNamespaces};
 pub use netns::{NETNS_DIR, Netns};
 pub use nftables::{CommitError, NewRule, NftEvent, NftKernel, Nftables, Refused};
+pub use opener::{Netfilter, NetfilterOf};
 pub use xtables::{Programs, Restored, Variant, XTables, XTablesError};
 
 #[cfg(test)]

@@ -326,6 +326,13 @@ proptest! {
         told.is_closed();
         prop_assert!(feed.take().is_empty());
         naive::check(&told, &stored);
+        // who begins now is told the same
+        let mut later = Dataplane::default();
+        later.apply(feed.whole());
+        prop_assert_eq!(&later.sets, &told.sets);
+        prop_assert_eq!(&later.profiles, &told.profiles);
+        prop_assert_eq!(&later.endpoints, &told.endpoints);
+        prop_assert!(feed.take().is_empty());
 
         let mut fresh = Feed::new(NODE, now);
         for (key, value) in stored.iter().rev() {

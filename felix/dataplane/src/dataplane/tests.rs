@@ -3,7 +3,7 @@
 mod real;
 
 use super::*;
-use crate::testing::{Accepting, Forgets, block_on};
+use crate::testing::{Forgets, Pretended, block_on};
 use felix_calc::endpoint::{FloatingAddress, Host, HostInterface};
 use felix_calc::{BlockRoute, endpoint::LocalEndpoint};
 use kernel::memory::{Fault, MemoryKernel, World};
@@ -85,10 +85,10 @@ impl Rig {
     /// Another dataplane on the same world.
     async fn on(world: World) -> Self {
         let flows = Forgets::default();
-        let (nft, settings) = (Box::new(Accepting::default()), Settings::default());
-        let refuses = nft.refuses.clone();
+        let (netfilter, settings) = (Box::new(Pretended::default()), Settings::default());
+        let refuses = netfilter.refuses.clone();
         let kernel = Arc::new(world.host());
-        let dataplane = Dataplane::open(kernel, nft, Box::new(flows.clone()), settings).await.unwrap();
+        let dataplane = Dataplane::open(kernel, netfilter, Box::new(flows.clone()), settings).await.unwrap();
         Self { other: world.host(), world, flows, refuses, dataplane }
     }
 
@@ -297,7 +297,7 @@ fn settings_change_routes_and_floating_addresses_follow() {
         assert_eq!(rig.routes().await, ["10.0.0.1/32 cali1 proto 80 metric 1024"]);
         let mut settings = Settings { device_route_protocol: 90, route_metric: 2000, ..Settings::default() };
         settings.rules.floating_ips = true;
-        rig.dataplane.set_settings(settings);
+        rig.dataplane.set_settings(settings).await;
         rig.settle().await;
         let routes = ["10.0.0.1/32 cali1 proto 90 metric 2000", "203.0.113.1/32 cali1 proto 90 metric 2000"];
         assert_eq!(rig.routes().await, routes);

@@ -21,3 +21,5 @@ pub use driver::IptablesDriver;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::World;

@@ -9,7 +9,7 @@ mod real;
 use super::IptablesDriver;
 use crate::nft::Step;
 use crate::testing::Accepting;
-use fake::World;
+pub(crate) use fake::World;
 use kernel::Variant;
 use model::{Wanted, updates};
 use std::sync::Arc;

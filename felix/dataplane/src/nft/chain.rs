@@ -1,7 +1,7 @@
 //! A chain, wanted and there, and the fewest changes between the two: rules that stay keep handle and counters.
 
 use felix_render::nft::ruleset::{Chain, Rule};
-use netfilter::nft::{self, Change, Family, Place};
+use netfilter::nft::{self, Change, Place, TableRef};
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -34,8 +34,7 @@ pub struct Difference {
 }
 
 /// Makes `before` (with its handles) to `wanted`.
-pub fn difference(family: Family, name: &str, before: &Actual, wanted: &Chain) -> Difference {
-    let table = felix_render::nft::table(family);
+pub fn difference(table: &TableRef, name: &str, before: &Actual, wanted: &Chain) -> Difference {
     let mut result = Difference::default();
     let stays = staying(&before.chain.rules, &wanted.rules);
     let mut kept = vec![false; before.handles.len()];

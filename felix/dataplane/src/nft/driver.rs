@@ -7,7 +7,7 @@
 use super::affected::Affected;
 use super::look::{self, Touched};
 use super::plan::{Batch, Planner};
-use super::state::{ObjectId, Ruleset};
+use super::state::{ObjectId, Ours, Ruleset};
 use delta::Retries;
 use felix_render::nft::ruleset::Update;
 use futures::future::FutureExt;
@@ -69,13 +69,13 @@ impl NftDriver {
     ///
     /// # Errors
     /// Where changes cannot be followed.
-    pub fn open(nft: Box<dyn NftKernel>) -> Result<Self, KernelError> {
+    pub fn open(nft: Box<dyn NftKernel>, ours: Ours) -> Result<Self, KernelError> {
         let events = Some(nft.events_of_others()?);
         Ok(Self {
             nft,
             events,
-            ruleset: Ruleset::default(),
-            touched: Touched::everything(),
+            ruleset: Ruleset::new(ours),
+            touched: Touched::everything(ours),
             next_look: Duration::ZERO,
             generation: None,
             retries: Retries::up_to(LONGEST_PAUSE),
@@ -101,6 +101,13 @@ impl NftDriver {
             }
             self.ruleset.update(update);
         }
+    }
+
+    /// Nothing is wanted any more: our tables go.
+    pub fn unwant_all(&mut self) {
+        self.ruleset.unwant_all();
+        self.retries.clear();
+        self.refused.clear();
     }
 
     /// What was refused is wanted otherwise now.
@@ -146,7 +153,7 @@ impl NftDriver {
 
     /// What the kernel refuses, with its words.
     pub fn refused(&self) -> impl Iterator<Item = (String, &str)> {
-        self.refused.iter().map(|(object, words)| (object.to_string(), words.as_str()))
+        self.refused.iter().map(|(object, words)| (object.describe(self.ruleset.ours()), words.as_str()))
     }
 
     /// Whom it concerns that the kernel refuses something.
@@ -174,7 +181,7 @@ impl NftDriver {
         while self.touched.is_empty() {
             match &mut self.events {
                 Some(events) => match events.next().await {
-                    Some(event) => self.touched.event(event),
+                    Some(event) => self.touched.event(event, self.ruleset.ours()),
                     None => self.lost_events(),
                 },
                 // opened again by the look that is asked for
@@ -209,7 +216,7 @@ impl NftDriver {
         loop {
             let Some(events) = &mut self.events else { return };
             match events.next().now_or_never() {
-                Some(Some(event)) => self.touched.event(event),
+                Some(Some(event)) => self.touched.event(event, self.ruleset.ours()),
                 Some(None) => self.lost_events(),
                 None => return,
             }
@@ -218,7 +225,7 @@ impl NftDriver {
 
     fn lost_events(&mut self) {
         self.events = None;
-        self.touched = Touched::everything();
+        self.touched = Touched::everything(self.ruleset.ours());
     }
 
     fn look(&mut self, now: Duration) -> Step {
@@ -236,7 +243,7 @@ impl NftDriver {
     fn try_look(&mut self) -> Result<(), KernelError> {
         if self.events.is_none() {
             self.events = Some(self.nft.events_of_others()?);
-            self.touched = Touched::everything();
+            self.touched = Touched::everything(self.ruleset.ours());
         }
         // before the look: what others change meanwhile makes the first batch stale
         self.generation = Some(self.nft.generation()?);
@@ -245,7 +252,7 @@ impl NftDriver {
 
     /// All fails: nothing is known any more, and tried again later.
     fn fail(&mut self, error: &str, now: Duration) -> Step {
-        self.touched = Touched::everything();
+        self.touched = Touched::everything(self.ruleset.ours());
         if self.failing.refused((), now) {
             tracing::warn!(error, "nf_tables cannot be programmed, trying again");
         }
@@ -306,7 +313,10 @@ impl NftDriver {
             if self.retries.forget(owner) {
                 recovered = true;
                 self.refused.remove(owner);
-                tracing::info!(object = %owner, "the kernel takes what it refused before");
+                tracing::info!(
+                    object = owner.describe(self.ruleset.ours()),
+                    "the kernel takes what it refused before"
+                );
             }
         }
         if recovered {
@@ -323,7 +333,11 @@ impl NftDriver {
             let error = CommitError::Refused(vec![Refused { change, errno, words }]).to_string();
             let first = self.retries.refused(owner.clone(), now);
             if first && !self.refused.contains_key(owner) {
-                tracing::warn!(object = %owner, error, "the kernel refuses a change, which is tried again");
+                tracing::warn!(
+                    object = owner.describe(self.ruleset.ours()),
+                    error,
+                    "the kernel refuses a change, which is tried again"
+                );
             }
             self.refused.insert(owner.clone(), error);
             if first && OTHERS_DID_IT.contains(&errno) {

@@ -1,10 +1,10 @@
 //! What is there in our tables, read back: all of it, or what somebody else touched.
 
 use super::chain::Actual;
-use super::state::{FAMILIES, Ruleset, TableState};
-use felix_render::nft::ruleset::{Chain, Rule, SetShape, table};
+use super::state::{Ours, Ruleset, TableState};
+use felix_render::nft::ruleset::{Chain, Rule, SetShape};
 use kernel::{KernelError, NftEvent, NftKernel};
-use netfilter::nft::{self, Expression, Family, Object, Presence, Query};
+use netfilter::nft::{self, Expression, Family, Object, Presence, Query, TableRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -26,9 +26,9 @@ struct TouchedTable {
 
 impl Touched {
     /// Everything: nothing is known.
-    pub fn everything() -> Self {
+    pub fn everything(ours: Ours) -> Self {
         let all = || TouchedTable { all: true, ..TouchedTable::default() };
-        Self { tables: FAMILIES.into_iter().map(|family| (family, all())).collect() }
+        Self { tables: ours.families.iter().map(|family| (*family, all())).collect() }
     }
 
     /// Whether nothing was.
@@ -52,9 +52,9 @@ impl Touched {
     }
 
     /// Takes an event; what is in tables of others is passed over.
-    pub fn event(&mut self, event: NftEvent) {
+    pub fn event(&mut self, event: NftEvent, ours: Ours) {
         let NftEvent::Change { object, presence, .. } = event else {
-            *self = Touched::everything();
+            *self = Touched::everything(ours);
             return;
         };
         let (of, name) = match &object {
@@ -65,7 +65,7 @@ impl Touched {
             Object::Elements { table, set, .. } => (table, set.as_str()),
             Object::Generation { .. } => return,
         };
-        if !FAMILIES.contains(&of.family) || *of != table(of.family) {
+        if !ours.families.contains(&of.family) || of.name != ours.name {
             return;
         }
         let family = of.family;
@@ -85,19 +85,19 @@ impl Touched {
 /// The kernel's; what was touched then still has to be read.
 pub fn read(nft: &mut dyn NftKernel, ruleset: &mut Ruleset, touched: &Touched) -> Result<(), KernelError> {
     for (family, touched) in &touched.tables {
-        read_table(nft, *family, ruleset.table(*family), touched)?;
+        let of = ruleset.ours().table(*family);
+        read_table(nft, of, ruleset.table(*family), touched)?;
     }
     Ok(())
 }
 
 fn read_table(
     nft: &mut dyn NftKernel,
-    family: Family,
+    of: TableRef,
     state: &mut TableState,
     touched: &TouchedTable,
 ) -> Result<(), KernelError> {
-    let of = table(family);
-    let tables = nft.read(&Query::Tables(Some(family)))?;
+    let tables = nft.read(&Query::Tables(Some(of.family)))?;
     let found = tables.into_iter().find_map(|object| match object {
         Object::Table(found) if found.table == of => Some(found),
         _ => None,
@@ -109,24 +109,23 @@ fn read_table(
     state.exists = true;
     // a dormant table decides about nothing
     state.rebuild |= found.flags != 0;
-    read_chains(nft, family, state, touched)?;
-    read_sets(nft, family, state, touched)
+    read_chains(nft, &of, state, touched)?;
+    read_sets(nft, &of, state, touched)
 }
 
 fn read_chains(
     nft: &mut dyn NftKernel,
-    family: Family,
+    of: &TableRef,
     state: &mut TableState,
     touched: &TouchedTable,
 ) -> Result<(), KernelError> {
     if !touched.all && touched.chains.is_empty() {
         return Ok(());
     }
-    let of = table(family);
     let mut hooks: BTreeMap<Arc<str>, Option<nft::Hook>> = BTreeMap::new();
-    for object in nft.read(&Query::Chains(family))? {
+    for object in nft.read(&Query::Chains(of.family))? {
         if let Object::Chain(chain) = object
-            && chain.table == of
+            && chain.table == *of
         {
             hooks.insert(chain.name.into(), chain.hook);
         }
@@ -179,14 +178,13 @@ fn nothing() -> Actual {
 
 fn read_sets(
     nft: &mut dyn NftKernel,
-    family: Family,
+    of: &TableRef,
     state: &mut TableState,
     touched: &TouchedTable,
 ) -> Result<(), KernelError> {
     if !touched.all && touched.sets.is_empty() {
         return Ok(());
     }
-    let of = table(family);
     let mut shapes: BTreeMap<Arc<str>, Arc<SetShape>> = BTreeMap::new();
     for object in nft.read(&Query::Sets(of.clone()))? {
         let Object::Set(set) = object else { continue };

@@ -17,6 +17,7 @@ pub mod state;
 
 pub use affected::Affected;
 pub use driver::{NftDriver, Step};
+pub use state::Ours;
 
 #[cfg(test)]
 mod tests;

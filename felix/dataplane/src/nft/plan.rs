@@ -8,7 +8,7 @@ use super::chain::{self, Actual, Difference, Handle};
 use super::elements::{Elements, Key};
 use super::state::{ChainState, ObjectId, Receipt, Ruleset, SetState, TableState};
 use felix_render::nft::ruleset::{Chain, SetShape};
-use netfilter::nft::{self, Change, Element, Family, Table};
+use netfilter::nft::{self, Change, Element, Family, Table, TableRef};
 use std::sync::Arc;
 
 /// What a change costs the kernel, in elements.
@@ -85,6 +85,10 @@ impl<'a> Planner<'a> {
             self.gone(family, table)?;
         }
         Ok(())
+    }
+
+    fn table(&self, family: Family) -> TableRef {
+        self.ruleset.ours().table(family)
     }
 
     fn room(&self) -> Result<(), Full> {
@@ -171,7 +175,7 @@ impl<'a> Planner<'a> {
         match (&state.desired, &state.actual) {
             (Some(wanted), Some(actual)) if same_hook(wanted, &actual.chain) => {
                 if wanted.hook != actual.chain.hook {
-                    self.batch.push(id, add_chain(family, name, wanted));
+                    self.batch.push(id, add_chain(self.table(family), name, wanted));
                 }
                 self.change_rules(family, name, actual, wanted);
             }
@@ -196,7 +200,7 @@ impl<'a> Planner<'a> {
             let id = ObjectId::Chain(family, name.clone());
             if self.may(&id) {
                 self.room()?;
-                self.batch.push(id, flush_chain(family, name));
+                self.batch.push(id, flush_chain(self.table(family), name));
                 self.batch.receipts.push(Receipt::Chain(
                     family,
                     name.clone(),
@@ -209,7 +213,7 @@ impl<'a> Planner<'a> {
             let id = ObjectId::Set(family, name.clone());
             if state.desired.is_none() && state.actual.is_some() && self.may(&id) {
                 self.room()?;
-                let table = felix_render::nft::table(family);
+                let table = self.table(family);
                 self.batch.push(id, Change::DeleteSet { table, name: name.to_string() });
                 self.batch.receipts.push(Receipt::SetGone(family, name.clone()));
             }
@@ -218,7 +222,7 @@ impl<'a> Planner<'a> {
             let id = ObjectId::Chain(family, name.clone());
             if self.may(&id) {
                 self.room()?;
-                self.batch.push(id, delete_chain(family, name));
+                self.batch.push(id, delete_chain(self.table(family), name));
                 self.batch.receipts.push(Receipt::ChainGone(family, name.clone()));
             }
         }
@@ -248,7 +252,7 @@ impl<'a> Planner<'a> {
     }
 
     fn add_table(&mut self, family: Family, id: ObjectId) {
-        let table = felix_render::nft::table(family);
+        let table = self.table(family);
         self.batch.push(id, Change::AddTable(Table { table, flags: 0, comment: None }));
         self.batch.receipts.push(Receipt::Table(family));
     }
@@ -256,7 +260,7 @@ impl<'a> Planner<'a> {
     fn remove_table(&mut self, family: Family) {
         let id = ObjectId::Table(family);
         if self.may(&id) {
-            self.batch.push(id, Change::DeleteTable(felix_render::nft::table(family)));
+            self.batch.push(id, Change::DeleteTable(self.table(family)));
             self.batch.receipts.push(Receipt::TableGone(family));
         }
     }
@@ -264,7 +268,7 @@ impl<'a> Planner<'a> {
     fn add_set(&mut self, family: Family, name: &Arc<str>, shape: &Arc<SetShape>) {
         let id = ObjectId::Set(family, name.clone());
         if self.may(&id) {
-            self.batch.push(id, Change::AddSet(set(family, name, shape)));
+            self.batch.push(id, Change::AddSet(set(self.table(family), name, shape)));
             self.batch.receipts.push(Receipt::Set(family, name.clone(), shape.clone()));
         }
     }
@@ -273,7 +277,7 @@ impl<'a> Planner<'a> {
     fn add_chain(&mut self, family: Family, name: &Arc<str>, wanted: &Arc<Chain>) {
         let id = ObjectId::Chain(family, name.clone());
         if self.may(&id) {
-            self.batch.push(id, add_chain(family, name, wanted));
+            self.batch.push(id, add_chain(self.table(family), name, wanted));
             self.batch.receipts.push(Receipt::Chain(family, name.clone(), empty(wanted).chain, Vec::new()));
         }
     }
@@ -281,9 +285,9 @@ impl<'a> Planner<'a> {
     fn remove_chain(&mut self, family: Family, name: &Arc<str>, actual: &Actual) {
         let id = ObjectId::Chain(family, name.clone());
         if !actual.chain.rules.is_empty() {
-            self.batch.push(id.clone(), flush_chain(family, name));
+            self.batch.push(id.clone(), flush_chain(self.table(family), name));
         }
-        self.batch.push(id, delete_chain(family, name));
+        self.batch.push(id, delete_chain(self.table(family), name));
         self.batch.receipts.push(Receipt::ChainGone(family, name.clone()));
     }
 
@@ -293,7 +297,7 @@ impl<'a> Planner<'a> {
             return;
         }
         let first = self.batch.changes.len();
-        let Difference { changes, handles } = chain::difference(family, name, actual, wanted);
+        let Difference { changes, handles } = chain::difference(&self.table(family), name, actual, wanted);
         changes.into_iter().for_each(|change| self.batch.push(id.clone(), change));
         let placed = |handle: Handle| match handle {
             Handle::New(place) => Handle::New(first + place),
@@ -323,7 +327,7 @@ impl<'a> Planner<'a> {
         // the two ends of a range are elements of their own: the list is short, and written anew
         if shape.interval {
             let id = ObjectId::Set(family, name.clone());
-            let (table, set) = (felix_render::nft::table(family), name.to_string());
+            let (table, set) = (self.table(family), name.to_string());
             self.batch.push(id, Change::FlushSet { table, set });
             self.batch.receipts.push(Receipt::Flushed(family, name.clone()));
             return self.add_elements(family, name, shape, elements.wanted().into_iter());
@@ -354,8 +358,9 @@ impl<'a> Planner<'a> {
         elements: impl Iterator<Item = (&'k Key, Element)>,
         added: bool,
     ) {
+        let of = self.table(family);
         let change = |elements: Vec<Element>| {
-            let (table, set) = (felix_render::nft::table(family), name.to_string());
+            let (table, set) = (of.clone(), name.to_string());
             match added {
                 true => Change::AddElements { table, set, elements },
                 false => Change::DeleteElements { table, set, elements },
@@ -401,9 +406,9 @@ fn empty(chain: &Chain) -> Actual {
     Actual { chain, handles: Vec::new() }
 }
 
-fn add_chain(family: Family, name: &str, chain: &Chain) -> Change {
+fn add_chain(table: TableRef, name: &str, chain: &Chain) -> Change {
     Change::AddChain(nft::Chain {
-        table: felix_render::nft::table(family),
+        table,
         name: name.to_owned(),
         handle: None,
         hook: chain.hook.clone(),
@@ -411,17 +416,17 @@ fn add_chain(family: Family, name: &str, chain: &Chain) -> Change {
     })
 }
 
-fn flush_chain(family: Family, name: &str) -> Change {
-    Change::DeleteRule { table: felix_render::nft::table(family), chain: name.to_owned(), handle: None }
+fn flush_chain(table: TableRef, name: &str) -> Change {
+    Change::DeleteRule { table, chain: name.to_owned(), handle: None }
 }
 
-fn delete_chain(family: Family, name: &str) -> Change {
-    Change::DeleteChain { table: felix_render::nft::table(family), name: name.to_owned() }
+fn delete_chain(table: TableRef, name: &str) -> Change {
+    Change::DeleteChain { table, name: name.to_owned() }
 }
 
-fn set(family: Family, name: &str, shape: &SetShape) -> nft::Set {
+fn set(table: TableRef, name: &str, shape: &SetShape) -> nft::Set {
     nft::Set {
-        table: felix_render::nft::table(family),
+        table,
         name: name.to_owned(),
         handle: None,
         key: shape.key.clone(),

@@ -3,13 +3,33 @@
 use super::chain::{Actual, Handle};
 use super::elements::{Elements, Key};
 use felix_render::nft::ruleset::{Chain, SetShape, Update};
-use netfilter::nft::Family;
+use netfilter::nft::{Family, TableRef};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 
 /// The families in which we have a table.
-pub const FAMILIES: [Family; 3] = [Family::Ipv4, Family::Ipv6, Family::Arp];
+const FAMILIES: &[Family] = &[Family::Ipv4, Family::Ipv6, Family::Arp];
+
+/// Which tables are ours: those of this name in these families.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ours {
+    /// Their name.
+    pub name: &'static str,
+    /// Their families.
+    pub families: &'static [Family],
+}
+
+impl Ours {
+    /// Our own ruleset.
+    pub const RULES: Self = Self { name: felix_render::nft::ruleset::TABLE, families: FAMILIES };
+    /// Calico's table of ARP, beside the iptables backend.
+    pub const CALICO_ARP: Self = Self { name: felix_render::iptables::arp::TABLE, families: &[Family::Arp] };
+
+    /// The one of a family.
+    pub fn table(&self, family: Family) -> TableRef {
+        TableRef { family, name: self.name.to_owned() }
+    }
+}
 
 /// A chain.
 #[derive(Debug, Default)]
@@ -195,20 +215,21 @@ impl ObjectId {
     }
 }
 
-impl fmt::Display for ObjectId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl ObjectId {
+    /// In words.
+    pub fn describe(&self, ours: Ours) -> String {
         let family = match self.family() {
             Family::Ipv4 => "ip",
             Family::Ipv6 => "ip6",
             Family::Arp => "arp",
             _ => "other",
         };
-        let table = felix_render::nft::ruleset::TABLE;
+        let table = ours.name;
         match self {
-            ObjectId::Table(_) => write!(f, "table {family} {table}"),
-            ObjectId::Chain(_, name) => write!(f, "chain {family} {table} {name}"),
-            ObjectId::Set(_, name) => write!(f, "set {family} {table} {name}"),
-            ObjectId::Element(_, name, key) => write!(f, "element {key} of map {family} {table} {name}"),
+            ObjectId::Table(_) => format!("table {family} {table}"),
+            ObjectId::Chain(_, name) => format!("chain {family} {table} {name}"),
+            ObjectId::Set(_, name) => format!("set {family} {table} {name}"),
+            ObjectId::Element(_, name, key) => format!("element {key} of map {family} {table} {name}"),
         }
     }
 }
@@ -239,16 +260,22 @@ pub enum Receipt {
 /// All our tables.
 #[derive(Debug)]
 pub struct Ruleset {
+    ours: Ours,
     tables: BTreeMap<Family, TableState>,
 }
 
-impl Default for Ruleset {
-    fn default() -> Self {
-        Self { tables: FAMILIES.into_iter().map(|family| (family, TableState::default())).collect() }
-    }
-}
-
 impl Ruleset {
+    /// Nothing is wanted, and nothing known.
+    pub fn new(ours: Ours) -> Self {
+        let tables = ours.families.iter().map(|family| (*family, TableState::default())).collect();
+        Self { ours, tables }
+    }
+
+    /// Which tables it is about.
+    pub fn ours(&self) -> Ours {
+        self.ours
+    }
+
     /// Each family with its table.
     pub fn tables(&self) -> impl Iterator<Item = (Family, &TableState)> {
         self.tables.iter().map(|(family, table)| (*family, table))
@@ -275,6 +302,16 @@ impl Ruleset {
         for table in self.tables.values_mut() {
             table.fresh_chains.clear();
             table.fresh_sets.clear();
+        }
+    }
+
+    /// Nothing is wanted any more.
+    pub fn unwant_all(&mut self) {
+        for table in self.tables.values_mut() {
+            let chains: Vec<Arc<str>> = table.chains.keys().cloned().collect();
+            chains.into_iter().for_each(|name| table.set_chain(name, None));
+            let sets: Vec<Arc<str>> = table.sets.keys().cloned().collect();
+            sets.into_iter().for_each(|name| table.set_shape(name, None));
         }
     }
 

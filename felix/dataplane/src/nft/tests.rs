@@ -3,7 +3,7 @@
 mod faults;
 mod model;
 
-use super::{NftDriver, Step};
+use super::{NftDriver, Ours, Step};
 use crate::testing::{Space, as_root};
 use felix_render::nft::ruleset::{Chain, Update};
 use kernel::NftKernel;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 fn open(space: &Space) -> NftDriver {
-    NftDriver::open(Box::new(space.nftables())).unwrap()
+    NftDriver::open(Box::new(space.nftables()), Ours::RULES).unwrap()
 }
 
 /// Steps until nothing is left to do, in a time of its own that jumps to the next try.
@@ -382,7 +382,7 @@ fn a_hundred_thousand_members_are_split_and_come_back_whole() {
             ]
         };
         let (faulty, plan) = crate::testing::Faulty::new(space.nftables());
-        let mut driver = NftDriver::open(Box::new(faulty)).unwrap();
+        let mut driver = NftDriver::open(Box::new(faulty), Ours::RULES).unwrap();
         driver.update(told());
         let mut now = Duration::ZERO;
         settle(&mut driver, &mut now);

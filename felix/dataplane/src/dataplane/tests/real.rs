@@ -3,13 +3,16 @@
 use super::*;
 use crate::testing::{Space, as_root};
 use felix_calc::policy::Profile;
-use kernel::{Conntrack, Netlink, Nftables};
+use felix_calc::sets::{SetChange, SetKind};
+use felix_calc::static_sets::{HOSTS, MASQUERADED_POOLS, POOLS};
+use felix_render::wish::{IptablesBackend, NftablesMode, Wish};
+use kernel::{Conntrack, NetfilterOf, Netlink, Nftables};
 
 async fn open(space: &Space) -> Dataplane {
     let kernel = Arc::new(Netlink::open(&space.netns).unwrap());
-    let nft = Box::new(Nftables::open(&space.netns).unwrap());
+    let netfilter = Box::new(NetfilterOf(space.netns.clone()));
     let flows = Box::new(Conntrack::open(&space.netns).unwrap());
-    Dataplane::open(kernel, nft, flows, Settings::default()).await.unwrap()
+    Dataplane::open(kernel, netfilter, flows, Settings::default()).await.unwrap()
 }
 
 /// Applies until the condition holds, with an end.
@@ -25,13 +28,16 @@ async fn until(dataplane: &mut Dataplane, what: &str, mut holds: impl FnMut(&Dat
         }
     };
     let done = tokio::time::timeout(Duration::from_secs(20), wait).await.is_ok();
-    assert!(done, "{what}: {dataplane:?}");
+    let refused: Vec<_> = dataplane.refused().collect();
+    assert!(done, "{what}: {dataplane:?} {:?} {refused:?}", dataplane.backend());
 }
 
 fn state() -> Changes {
     let mut changes = workload("web", "caliweb", &["10.64.0.2", "fd5f:64::2"]);
     changes.endpoints.extend(workload("db", "calidb", &["10.64.0.3"]).endpoints);
     changes.profiles = vec![("open".into(), Some(Arc::new(Profile::default())))];
+    let empty = |id: &'static str| (id.into(), SetChange::Create(SetKind::Nets, Vec::new()));
+    changes.sets = [HOSTS, MASQUERADED_POOLS, POOLS].map(empty).into();
     changes
 }
 
@@ -129,5 +135,64 @@ fn a_workload_that_leaves_takes_its_connections_along() {
         assert_eq!(flows.forget(&[ip("10.64.0.2")]).unwrap(), 0, "forgotten already");
         assert_eq!(flows.forget(&[ip("10.64.0.3")]).unwrap(), 1, "another's is there");
         assert!(!space.canonical().contains("caliweb"));
+    });
+}
+
+fn wishing(nftables: NftablesMode, iptables: IptablesBackend) -> Settings {
+    Settings { backend: Wish { nftables, iptables }, ..Settings::default() }
+}
+
+/// What is there of each backend.
+fn backends(space: &Space) -> [bool; 3] {
+    let legacy = space.run("iptables-legacy-save", &[]) + &space.run("ip6tables-legacy-save", &[]);
+    let nft = space.run("iptables-nft-save", &[]) + &space.run("ip6tables-nft-save", &[]);
+    [space.nft("list tables").contains("ocicat"), legacy.contains("cali"), nft.contains("cali")]
+}
+
+#[test]
+fn backends_are_exchanged_while_things_change_and_nothing_is_left() {
+    as_root(async {
+        let (space, mut dataplane) = programmed().await;
+        let mut whole = state();
+        let [own, legacy, nft] = [
+            (NftablesMode::Auto, IptablesBackend::Auto, [true, false, false]),
+            (NftablesMode::Disabled, IptablesBackend::Legacy, [false, true, false]),
+            (NftablesMode::Disabled, IptablesBackend::Nft, [false, false, true]),
+        ];
+        assert_eq!(backends(&space), own.2);
+        let mut revision = 1;
+        for (mode, variant, expected) in [legacy, nft, legacy, own, nft, own, legacy, own] {
+            dataplane.set_settings(wishing(mode, variant)).await;
+            if dataplane.wants_whole() {
+                dataplane.on_whole(&whole);
+            }
+            // a workload comes meanwhile
+            revision += 1;
+            let more = workload(&format!("w{revision}"), &format!("cali{revision}"), &["10.64.1.1"]);
+            dataplane.on_changes(&more);
+            whole.endpoints.extend(more.endpoints);
+            dataplane.told(revision);
+            enforced(&mut dataplane, revision).await;
+            assert_eq!(backends(&space), expected, "{:?}", dataplane.backend());
+            let sets = space.run("ipset", &["list", "-n"]);
+            assert_eq!(sets.is_empty(), expected[0], "{sets}");
+            // Calico's table of ARP is beside iptables alone
+            let arp = space.nft("list ruleset arp");
+            assert_eq!(arp.contains("table arp calico-arp"), !expected[0], "{arp}");
+            assert_eq!(arp.contains("oifname \"caliweb\" arp operation reply"), !expected[0], "{arp}");
+        }
+        // what a life before left of another backend goes too
+        drop(dataplane);
+        for (mode, variant, expected) in [legacy, own, nft, own] {
+            let kernel = Arc::new(Netlink::open(&space.netns).unwrap());
+            let netfilter = Box::new(NetfilterOf(space.netns.clone()));
+            let flows = Box::new(Conntrack::open(&space.netns).unwrap());
+            let settings = wishing(mode, variant);
+            let mut next = Dataplane::open(kernel, netfilter, flows, settings).await.unwrap();
+            next.on_changes(&whole);
+            next.told(1);
+            enforced(&mut next, 1).await;
+            assert_eq!(backends(&space), expected, "{:?}", next.backend());
+        }
     });
 }

@@ -1,4 +1,6 @@
 use super::*;
+use felix_render::nft::table;
+use netfilter::nft::Family;
 use netfilter::nft::{Expression, Verdict};
 use proptest::prelude::*;
 
@@ -54,7 +56,7 @@ fn check(before: &[u8], wanted: &[u8]) -> usize {
     let known: Vec<(u64, u8)> = before.iter().enumerate().map(|(at, n)| (at as u64 + 1, *n)).collect();
     let handles = known.iter().map(|(handle, _)| *handle).collect();
     let actual = Actual { chain: Arc::new(chain(before)), handles };
-    let Difference { changes, handles } = difference(Family::Ipv4, "c", &actual, &chain(wanted));
+    let Difference { changes, handles } = difference(&table(Family::Ipv4), "c", &actual, &chain(wanted));
     let (after, given) = carry_out(&known, &changes);
     assert_eq!(after.iter().map(|(_, n)| *n).collect::<Vec<_>>(), wanted);
     let told: Vec<u64> = handles

@@ -3,7 +3,7 @@
 
 use super::model::{Wanted, actual, judgement, updates};
 use super::{apply, random_model, settle};
-use crate::nft::{NftDriver, Step};
+use crate::nft::{NftDriver, Ours, Step};
 use crate::testing::{Fault, Faulty, Space, as_root};
 use kernel::Nftables;
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use std::time::Duration;
 fn run(states: &[Wanted], at: usize, fault: Fault, batch: usize) -> (usize, BTreeSet<String>) {
     let space = Space::new();
     let (faulty, plan) = Faulty::new(space.nftables());
-    let mut driver = NftDriver::open(Box::new(faulty)).unwrap().split_at(batch);
+    let mut driver = NftDriver::open(Box::new(faulty), Ours::RULES).unwrap().split_at(batch);
     let mut now = Duration::ZERO;
     let [first, second] = states else { panic!("two states") };
     apply(&mut driver, &Wanted::default(), first, &mut now);
@@ -93,7 +93,7 @@ fn the_first_look_may_fail() {
             apply(&mut super::open(&space), &Wanted::default(), &states[0], &mut Duration::ZERO.clone());
             let (faulty, plan) = Faulty::new(space.nftables());
             plan.lock().unwrap().fault = Some((at, Fault::Lost));
-            let mut driver = NftDriver::open(Box::new(faulty)).unwrap();
+            let mut driver = NftDriver::open(Box::new(faulty), Ours::RULES).unwrap();
             apply(&mut driver, &Wanted::default(), &states[1], &mut Duration::ZERO.clone());
             assert_eq!(judgement(&actual(&mut space.nftables())), judgement(&states[1]), "{at}");
         }
@@ -110,7 +110,7 @@ fn batches_that_fail_again_and_again_are_tried_less_and_less_often() {
             let mut plan = plan.lock().unwrap();
             (plan.fault, plan.times, plan.commits_alone) = (Some((0, Fault::Lost)), usize::MAX, true);
         }
-        let mut driver = NftDriver::open(Box::new(faulty)).unwrap();
+        let mut driver = NftDriver::open(Box::new(faulty), Ours::RULES).unwrap();
         driver.update(updates(&Wanted::default(), &states()[0]));
         let mut now = Duration::ZERO;
         let mut pauses = Vec::new();

@@ -2,7 +2,7 @@
 //! map, a chain an endpoint, a chain a policy, sets of addresses, of ports with comments, of ranges.
 
 use crate::nft::look::{self, Touched};
-use crate::nft::state::Ruleset;
+use crate::nft::state::{Ours, Ruleset};
 use felix_render::nft::ruleset::{Chain, Rule, SetShape, Update};
 use kernel::NftKernel;
 use netfilter::nft::{
@@ -277,8 +277,8 @@ pub fn updates(before: &Wanted, after: &Wanted) -> Vec<Update> {
 
 /// What is in the kernel.
 pub fn actual(nft: &mut dyn NftKernel) -> Wanted {
-    let mut ruleset = Ruleset::default();
-    look::read(nft, &mut ruleset, &Touched::everything()).unwrap();
+    let mut ruleset = Ruleset::new(Ours::RULES);
+    look::read(nft, &mut ruleset, &Touched::everything(Ours::RULES)).unwrap();
     let mut all = Wanted::default();
     for (family, table) in ruleset.tables() {
         for (name, state) in &table.chains {

@@ -1,0 +1,93 @@
+use super::*;
+use crate::testing::{Space, as_root};
+use kernel::NetfilterOf;
+
+fn auto() -> Wish {
+    Wish::default()
+}
+
+fn found() -> Found {
+    Found { nf_tables: true, ..Found::default() }
+}
+
+#[test]
+fn what_is_said_is_done() {
+    let all = [
+        (NftablesMode::Enabled, IptablesBackend::Legacy, Choice::Nftables),
+        (NftablesMode::Disabled, IptablesBackend::Legacy, Choice::Iptables(Variant::Legacy)),
+        (NftablesMode::Disabled, IptablesBackend::Nft, Choice::Iptables(Variant::Nft)),
+    ];
+    let mut contrary = found();
+    contrary.legacy.kube = true;
+    contrary.kube_nftables = true;
+    for (nftables, iptables, choice) in all {
+        let (chosen, why) = choose(Wish { nftables, iptables }, &contrary);
+        assert_eq!(chosen, choice, "{why}");
+        assert!(!why.contains("Auto"), "{why}");
+    }
+}
+
+#[test]
+fn what_is_left_open_follows_what_others_use() {
+    let variant = |kube, others| FoundVariant { kube, others, ours: false };
+    let (legacy, nft) = (Choice::Iptables(Variant::Legacy), Choice::Iptables(Variant::Nft));
+    let disabled = Wish { nftables: NftablesMode::Disabled, ..Wish::default() };
+    let all = [
+        (auto(), found(), Choice::Nftables, "nothing on this node asks for iptables"),
+        (auto(), Found::default(), legacy, "the kernel has no nf_tables"),
+        (
+            auto(),
+            Found { kube_nftables: true, legacy: variant(true, 9), ..found() },
+            Choice::Nftables,
+            "kube-proxy uses nftables",
+        ),
+        (
+            auto(),
+            Found { legacy: variant(true, 9), ..found() },
+            legacy,
+            "Kubernetes' chains are in the legacy variant",
+        ),
+        (
+            auto(),
+            Found { nft: variant(true, 9), legacy: variant(false, 20), ..found() },
+            nft,
+            "Kubernetes' chains are in the nft variant",
+        ),
+        // Docker's rules alone do not ask for iptables
+        (auto(), Found { nft: variant(false, 20), ..found() }, Choice::Nftables, "nothing on this node"),
+        (
+            disabled,
+            Found { legacy: variant(false, 20), ..found() },
+            legacy,
+            "others on this node use the legacy variant",
+        ),
+        (disabled, found(), nft, "nothing on this node asks for the legacy variant"),
+    ];
+    for (wish, found, choice, because) in all {
+        let (chosen, why) = choose(wish, &found);
+        assert!(chosen == choice && why.contains(because), "{found:?}: {chosen} because {why}");
+    }
+}
+
+#[test]
+fn a_node_is_looked_at_without_changing_it() {
+    as_root(async {
+        let space = Space::new();
+        let netfilter = NetfilterOf(space.netns.clone());
+        assert_eq!(look_round(&netfilter).await, found());
+        assert!(space.nft("list tables").is_empty());
+        space.run("iptables-legacy", &["-t", "nat", "-N", "KUBE-SERVICES"]);
+        space.run("iptables-legacy", &["-A", "FORWARD", "-j", "ACCEPT"]);
+        space.run("iptables-nft", &["-N", "DOCKER"]);
+        space.run("ip6tables-nft", &["-N", "cali-FORWARD"]);
+        let expected = Found {
+            nf_tables: true,
+            kube_nftables: false,
+            nft: FoundVariant { kube: false, others: 1, ours: true },
+            legacy: FoundVariant { kube: true, others: 1, ours: false },
+        };
+        assert_eq!(look_round(&netfilter).await, expected);
+        space.nft("add table ip6 kube-proxy");
+        assert!(look_round(&netfilter).await.kube_nftables);
+    });
+}
