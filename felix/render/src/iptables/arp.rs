@@ -50,13 +50,17 @@ impl Default for Arp {
 }
 
 impl Arp {
-    /// An interface's workload has these addresses; none where there is no workload.
-    pub fn set(&mut self, name: &Arc<str>, addresses: Option<&[IpAddr]>) {
+    /// An interface's workload has these addresses.
+    pub fn set(&mut self, name: &Arc<str>, addresses: &[IpAddr]) {
         let owner = Some(name.clone());
-        let Some(addresses) = addresses else { return self.objects.remove(owner) };
+        let addresses: Vec<&IpAddr> =
+            addresses.iter().filter(|address| family_of(**address) == Family::V4).collect();
+        if addresses.is_empty() {
+            return self.objects.remove(owner);
+        }
         let chain: Arc<str> = format!("filter-cali-arp-{name}").into();
         let mut hashed = Hashed::new(&chain);
-        let own = addresses.iter().filter(|address| family_of(**address) == Family::V4).map(|address| {
+        let own = addresses.into_iter().map(|address| {
             let text = format!("oifname {name} arp operation reply arp saddr ip {address} counter drop");
             let answer = [operation(), is([0, 2], false), sender(R), is(bytes(*address), false)];
             let matches = Link::Out.is(name).into_iter().chain(answer);

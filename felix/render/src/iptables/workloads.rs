@@ -63,10 +63,10 @@ impl Workloads {
         let Some((endpoint, workload)) =
             winner.as_ref().and_then(|(_, endpoint)| Some((endpoint, workload(endpoint)?)))
         else {
-            target.arp.set(interface, None);
+            target.arp.set(interface, &[]);
             return self.endpoints.remove(owner, target);
         };
-        target.arp.set(interface, Some(&workload.addresses));
+        target.arp.set(interface, &workload.addresses);
         let wanted = Wanted {
             interface: interface.clone(),
             points: vec![(TO_WORKLOAD, workload.ingress_limit), (FROM_WORKLOAD, workload.egress_limit)],

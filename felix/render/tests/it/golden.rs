@@ -4,6 +4,7 @@
 use crate::differences::DIFFERENCES;
 use crate::recorded::{Chains, Ruleset, chains, sets};
 use crate::scenario::{self, Scenario};
+use felix_render::iptables::Table;
 use model::net::Family;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -114,4 +115,47 @@ impl Compared {
             }
         }
     }
+}
+
+/// Where upstream's agent gave up because the kernel rejects in the filter table alone: there as it was meant, elsewhere
+/// dropped.
+#[test]
+fn packets_are_rejected_in_the_filter_table_and_dropped_elsewhere() {
+    let mut node = scenario::all().into_iter().find(|one| one.name == "reject").unwrap().node();
+    let mut ruleset = Ruleset::default();
+    ruleset.update(node.renderer.take());
+    let chains = ruleset.chains(Family::V4);
+    let count = |table: Table, action: &str| {
+        let of_table = chains.keys().filter(|(of, _)| *of == table);
+        of_table
+            .flat_map(|chain| ruleset.words(Family::V4, chain))
+            .filter(|text| text.contains(&format!("--jump {action}")))
+            .count()
+    };
+    assert_eq!(count(Table::Filter, "REJECT"), 10);
+    // what the host makes of a workload's packets has a setting of its own
+    assert_eq!(count(Table::Filter, "DROP"), 1);
+    assert_eq!((count(Table::Raw, "REJECT"), count(Table::Raw, "DROP")), (0, 1));
+    assert_eq!((count(Table::Mangle, "REJECT"), count(Table::Nat, "REJECT")), (0, 0));
+}
+
+/// What a list of differences cannot say: that nothing else differs in these chains.
+#[test]
+fn differing_chains_differ_in_what_is_listed_alone() {
+    let words = |name: &str, family, chain: &str| {
+        let mut node = scenario::all().into_iter().find(|one| one.name == name).unwrap().node();
+        let mut ruleset = Ruleset::default();
+        ruleset.update(node.renderer.take());
+        ruleset.words(family, &(Table::Filter, chain.to_owned()))
+    };
+    let logger = words("logging", Family::V4, "cali-pi-gnp/logger");
+    assert_eq!(
+        logger[0],
+        "-m comment --comment \"ticket=NET-1\" -m comment --comment \"why=odd: _chars_ _ more\" -m comment \
+         --comment \"GlobalNetworkPolicy logger ingress\" -m limit --limit 10/minute --limit-burst 7 --jump LOG \
+         --log-prefix \"pkt platform gnp logger: \" --log-level 5"
+    );
+    assert_eq!(logger[1], "--jump MARK --set-mark 0x20000/0x20000");
+    let icmp = words("icmp", Family::V6, "cali-pi-gnp/icmp");
+    assert_eq!(icmp[10], "-p udp --jump MARK --set-mark 0x10000/0x10000");
 }

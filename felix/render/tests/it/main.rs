@@ -3,6 +3,7 @@
 
 extern crate ocicat_felix_render as felix_render;
 
+mod arp;
 mod differences;
 mod golden;
 mod recorded;
