@@ -2,7 +2,7 @@
 
 use crate::settings::Settings;
 use felix_calc::endpoint::{Endpoint, EndpointKey, Host, HostInterface, LocalEndpoint};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -68,6 +68,19 @@ impl HostInterfaces {
     pub fn with_endpoints(&self, settings: &Settings) -> Vec<(Arc<str>, EndpointKey, Arc<LocalEndpoint>)> {
         let found = self.resolved(settings).into_iter();
         found.filter_map(|(name, key)| self.endpoints.get(&key).map(|of| (name, key, of.clone()))).collect()
+    }
+
+    /// The endpoints that have one of these interfaces, or one of which this is true; [`ALL`] is asked about, too.
+    pub fn concerned(
+        &self,
+        interfaces: &BTreeSet<String>,
+        settings: &Settings,
+        passes: impl Fn(&str) -> bool,
+    ) -> BTreeSet<EndpointKey> {
+        let resolved = self.resolved(settings).into_iter();
+        let own = resolved.filter(|(interface, _)| interfaces.contains(&**interface) || passes(interface));
+        let all = self.for_all().filter(|_| passes(ALL)).map(|(key, _)| key.clone());
+        own.map(|(_, key)| key).chain(all).collect()
     }
 
     /// The endpoint for all interfaces that have none of their own.

@@ -25,6 +25,9 @@ impl Link {
     }
 }
 
+/// An interface and its endpoint's chain.
+type Leaf<'a> = (&'a Arc<str>, &'a Arc<str>);
+
 /// The chains of a tree: the root, and one for each character under which there are several interfaces. `ends` are the
 /// rules for interfaces that are not in the tree.
 pub fn tree(
@@ -34,14 +37,13 @@ pub fn tree(
     ends: &[Line],
 ) -> Vec<(Arc<str>, Arc<Chain>)> {
     let common = common_prefix(interfaces.keys());
-    let mut branches: BTreeMap<&str, Vec<(&Arc<str>, &Arc<str>)>> = BTreeMap::new();
+    let mut branches: BTreeMap<&str, Vec<Leaf<'_>>> = BTreeMap::new();
     for (name, chain) in interfaces {
         let length =
             common + name.get(common..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
         branches.entry(name.get(..length).unwrap_or(name)).or_default().push((name, chain));
     }
-    let go =
-        |(name, chain): &(&Arc<str>, &Arc<str>)| Line::new(link.is(name), Action::Goto((*chain).clone()));
+    let go = |(name, chain): &Leaf<'_>| Line::new(link.is(name), Action::Goto((*chain).clone()));
     let mut chains = Vec::new();
     let mut lines = Vec::new();
     for (prefix, leaves) in &branches {

@@ -187,7 +187,7 @@ impl Parts<'_> {
             lines.push(Line::new(matches, self.deny()).about(&about));
         };
         if !self.settings.vxlan_from_workloads {
-            drop(Matches::any().and("-p 17").to_port(self.settings.vxlan_port), "VXLAN");
+            drop(Matches::any().and("-p 17").destination_port(self.settings.vxlan_port), "VXLAN");
         }
         if !self.settings.ipip_from_workloads {
             drop(Matches::any().and("-p 4"), "IPinIP");

@@ -21,19 +21,19 @@ pub fn lines(family: Family, table: Table, settings: &Settings) -> (Vec<Line>, V
 }
 
 fn to_us(port: &FailsafePort, family: Family) -> Option<Line> {
-    Some(line(protocol(port).to_port(port.port), "--source", net(port, family)?))
+    Some(line(protocol(port).destination_port(port.port), "--source", net(port, family)?))
 }
 
 fn to_others(port: &FailsafePort, family: Family) -> Option<Line> {
-    Some(line(protocol(port).to_port(port.port), "--destination", net(port, family)?))
+    Some(line(protocol(port).destination_port(port.port), "--destination", net(port, family)?))
 }
 
 fn from_others(port: &FailsafePort, family: Family) -> Option<Line> {
-    Some(line(protocol(port).from_port(port.port), "--source", net(port, family)?))
+    Some(line(protocol(port).source_port(port.port), "--source", net(port, family)?))
 }
 
 fn from_us(port: &FailsafePort, family: Family) -> Option<Line> {
-    Some(line(protocol(port).from_port(port.port), "--destination", net(port, family)?))
+    Some(line(protocol(port).source_port(port.port), "--destination", net(port, family)?))
 }
 
 fn protocol(port: &FailsafePort) -> Matches {

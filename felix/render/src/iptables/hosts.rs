@@ -72,10 +72,7 @@ impl Hosts {
     ) -> BTreeSet<EndpointKey> {
         let passes =
             |interface: &str| DISPATCHES.iter().any(|(point, ..)| chains.contains(&point.chain(interface)));
-        let resolved = self.interfaces.resolved(settings).into_iter();
-        let own = resolved.filter(|(interface, _)| interfaces.contains(&**interface) || passes(interface));
-        let all = self.interfaces.for_all().filter(|_| passes(ALL)).map(|(key, _)| key.clone());
-        own.map(|(_, key)| key).chain(all).collect()
+        self.interfaces.concerned(interfaces, settings, passes)
     }
 }
 

@@ -113,12 +113,12 @@ impl Matches {
     }
 
     /// The destination's port is this one, of a protocol that has ports.
-    pub fn to_port(self, port: u16) -> Self {
+    pub fn destination_port(self, port: u16) -> Self {
         self.and(format_args!("-m multiport --destination-ports {port}"))
     }
 
     /// The source's port is this one, of a protocol that has ports.
-    pub fn from_port(self, port: u16) -> Self {
+    pub fn source_port(self, port: u16) -> Self {
         self.and(format_args!("-m multiport --source-ports {port}"))
     }
 }

@@ -1,18 +1,16 @@
 //! A rule of the rule form as rules of iptables (`felix.md` §6 of the contract, "Match order", "Match blocks").
 //!
 //! One rule of iptables has one protocol, one network a side and fifteen ports; all its conditions are ANDed. What a rule
-//! wants beyond that comes before it, as blocks: each ORs its conditions into a bit of the mark and ANDs that to the one
-//! bit which the rule looks at last.
+//! wants beyond that comes before it, as blocks.
 
-use super::line::{Action, Line, Matches};
+use super::blocks::Blocks;
+use super::line::{Line, Matches};
 use super::marks::Marks;
-use super::names;
+use super::words::{in_port_set, in_set, option, port_list, ports_are, protocol_is, protocol_name, split};
 use crate::form::{End, ICMP, ICMPV6, Match, Rule};
 use felix_calc::rule::SetId;
 use model::net::{Cidr, Family};
 
-/// Ports one condition may name; a range counts as two (`XT_MULTI_PORTS`).
-const PORTS_MAX: usize = 15;
 /// TCP, UDP, SCTP, UDP-Lite: outside of them the kernel takes other bytes for ports.
 const WITH_PORTS: [u8; 4] = [6, 17, 132, 136];
 const ENDS: [End; 2] = [End::Source, End::Destination];
@@ -32,7 +30,7 @@ pub fn conditions(rule: &Rule, family: Family, marks: &Marks) -> Option<Conditio
     if ENDS.iter().any(|end| parts.side(*end).not_nets.iter().any(|net| net.prefix() == 0)) {
         return None;
     }
-    let mut blocks = Blocks { family, marks, lines: Vec::new(), used: false, positive: false };
+    let mut blocks = Blocks::new(family, marks);
     for end in ENDS {
         blocks.ports(end, parts.side_mut(end), &protocols);
     }
@@ -52,9 +50,12 @@ pub fn conditions(rule: &Rule, family: Family, marks: &Marks) -> Option<Conditio
 
 /// Which protocol a rule of iptables is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Protocol {
+pub enum Protocol {
+    /// Any.
     Any,
+    /// This one.
     Is(u8),
+    /// Any but this one.
     Not(u8),
 }
 
@@ -69,16 +70,39 @@ struct Parts<'a> {
     destination: Side<'a>,
 }
 
+/// Conditions about one end. What is empty says nothing.
 #[derive(Default)]
-struct Side<'a> {
-    nets: &'a [Cidr],
-    not_nets: &'a [Cidr],
-    set: Option<&'a SetId>,
-    not_set: Option<&'a SetId>,
-    ports: &'a [(u16, u16)],
-    named: &'a [SetId],
-    not_ports: &'a [(u16, u16)],
-    not_named: &'a [SetId],
+pub struct Side<'a> {
+    /// In one of these.
+    pub nets: &'a [Cidr],
+    /// In none of these.
+    pub not_nets: &'a [Cidr],
+    /// In this set.
+    pub set: Option<&'a SetId>,
+    /// Not in this one.
+    pub not_set: Option<&'a SetId>,
+    /// The port is one of these, or it is in `named`.
+    pub ports: &'a [(u16, u16)],
+    /// Address, protocol and port are in one of these sets.
+    pub named: &'a [SetId],
+    /// The port is none of these.
+    pub not_ports: &'a [(u16, u16)],
+    /// Address, protocol and port are in none of these sets.
+    pub not_named: &'a [SetId],
+}
+
+impl Side<'_> {
+    /// Whether it says more of ports than that address and port are in a set, which a packet without ports is not.
+    fn says_of_ports(&self) -> bool {
+        !self.ports.is_empty() || !self.not_ports.is_empty() || !self.not_named.is_empty()
+    }
+
+    fn ports_in(&self, matches: Matches, end: End) -> Matches {
+        match self.ports {
+            [] => matches,
+            ports => ports_are(matches, end, ports),
+        }
+    }
 }
 
 impl<'a> Parts<'a> {
@@ -193,91 +217,6 @@ impl<'a> Parts<'a> {
     }
 }
 
-impl Side<'_> {
-    /// Whether it says more of ports than that address and port are in a set, which a packet without ports is not.
-    fn says_of_ports(&self) -> bool {
-        !self.ports.is_empty() || !self.not_ports.is_empty() || !self.not_named.is_empty()
-    }
-
-    fn ports_in(&self, matches: Matches, end: End) -> Matches {
-        match self.ports {
-            [] => matches,
-            ports => ports_are(matches, end, ports),
-        }
-    }
-}
-
-/// Rules before a rule.
-struct Blocks<'a> {
-    family: Family,
-    marks: &'a Marks,
-    lines: Vec<Line>,
-    used: bool,
-    /// There has been a block of positive conditions.
-    positive: bool,
-}
-
-impl Blocks<'_> {
-    /// Several lists of ports, or sets of named ones.
-    fn ports(&mut self, end: End, side: &mut Side<'_>, protocols: &[Protocol]) {
-        let lists = split(side.ports);
-        if lists.len() + side.named.len() <= 1 {
-            return;
-        }
-        let mut any = Vec::new();
-        for list in &lists {
-            for protocol in protocols {
-                let matches = match protocol {
-                    Protocol::Is(number) => protocol_is(*number),
-                    Protocol::Any | Protocol::Not(_) => Matches::any(),
-                };
-                any.push(ports_are(matches, end, list));
-            }
-        }
-        any.extend(side.named.iter().map(|id| Matches::any().and(in_port_set(id, self.family, end, false))));
-        self.positive(any);
-        (side.ports, side.named) = (&[], &[]);
-    }
-
-    /// Several networks.
-    fn nets(&mut self, end: End, side: &mut Side<'_>) {
-        if side.nets.len() > 1 {
-            self.positive(side.nets.iter().map(|net| address(end, net)).collect());
-            side.nets = &[];
-        }
-    }
-
-    /// Networks it must not be in: several, or beside one that it must be in.
-    fn not_nets(&mut self, end: End, side: &mut Side<'_>) {
-        if side.not_nets.is_empty() || side.nets.len() + side.not_nets.len() <= 1 {
-            return;
-        }
-        self.begin(self.marks.scratch0);
-        for net in side.not_nets {
-            self.lines.push(Line::new(address(end, net), Action::clear(self.marks.scratch0)));
-        }
-        side.not_nets = &[];
-    }
-
-    fn begin(&mut self, bits: u32) {
-        if !std::mem::replace(&mut self.used, true) {
-            self.lines.push(Line::always(Action::masked(bits, self.marks.scratch())));
-        }
-    }
-
-    fn positive(&mut self, any: Vec<Matches>) {
-        self.begin(0);
-        let first = !std::mem::replace(&mut self.positive, true);
-        // the first one needs no bit of its own
-        let bit = if first { self.marks.scratch0 } else { self.marks.scratch1 };
-        self.lines.extend(any.into_iter().map(|matches| Line::new(matches, Action::mark(bit))));
-        if !first {
-            let none = Matches::any().unmarked(self.marks.scratch1);
-            self.lines.push(Line::new(none, Action::clear(self.marks.scratch0)));
-        }
-    }
-}
-
 fn icmp_of(family: Family) -> u8 {
     match family {
         Family::V4 => ICMP,
@@ -299,85 +238,5 @@ fn icmp(matches: Matches, fields: Option<(u8, Option<u8>)>, family: Family, not:
     match code {
         Some(code) => matches.joined(format_args!("/{code}")),
         None => matches,
-    }
-}
-
-fn option(end: End) -> &'static str {
-    match end {
-        End::Source => "source",
-        End::Destination => "destination",
-    }
-}
-
-/// The protocol is this one.
-fn protocol_is(number: u8) -> Matches {
-    Matches::any().and(format_args!("-p {}", protocol_name(number)))
-}
-
-/// As policies are written with it, which is what upstream passes on.
-fn protocol_name(number: u8) -> String {
-    match number {
-        ICMP => "icmp".to_owned(),
-        6 => "tcp".to_owned(),
-        17 => "udp".to_owned(),
-        ICMPV6 => "icmpv6".to_owned(),
-        132 => "sctp".to_owned(),
-        136 => "udplite".to_owned(),
-        number => number.to_string(),
-    }
-}
-
-fn address(end: End, net: &Cidr) -> Matches {
-    Matches::any().and(format_args!("--{} {net}", option(end)))
-}
-
-fn ports_are(matches: Matches, end: End, ports: &[(u16, u16)]) -> Matches {
-    matches.and(format_args!("-m multiport --{}-ports {}", option(end), port_list(ports)))
-}
-
-fn port_list(ports: &[(u16, u16)]) -> String {
-    let one = |(first, last): &(u16, u16)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}:{last}"),
-    };
-    ports.iter().map(one).collect::<Vec<_>>().join(",")
-}
-
-/// Lists that are short enough, in order.
-fn split(ports: &[(u16, u16)]) -> Vec<Vec<(u16, u16)>> {
-    let mut lists: Vec<Vec<(u16, u16)>> = Vec::new();
-    let mut room = 0;
-    for port @ (first, last) in ports {
-        let takes = if first == last { 1 } else { 2 };
-        match lists.last_mut().filter(|_| takes <= room) {
-            Some(list) => list.push(*port),
-            None => {
-                lists.push(vec![*port]);
-                room = PORTS_MAX;
-            }
-        }
-        room -= takes;
-    }
-    lists
-}
-
-fn in_set(id: &str, family: Family, end: End, negated: bool) -> String {
-    set_match(id, family, end, negated, false)
-}
-
-fn in_port_set(id: &str, family: Family, end: End, negated: bool) -> String {
-    set_match(id, family, end, negated, true)
-}
-
-fn set_match(id: &str, family: Family, end: End, negated: bool, ports: bool) -> String {
-    let end = match end {
-        End::Source => "src",
-        End::Destination => "dst",
-    };
-    let not = if negated { "! " } else { "" };
-    let name = names::set(id, family);
-    match ports {
-        true => format!("-m set {not}--match-set {name} {end},{end}"),
-        false => format!("-m set {not}--match-set {name} {end}"),
     }
 }

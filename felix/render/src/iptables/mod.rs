@@ -7,11 +7,13 @@
 //!
 //! Inside: `statics.rs` (with `failsafe.rs` and `nat.rs`) has the chains that the kernel's own lead to; `workloads.rs`,
 //! `hosts.rs` what leads to endpoints (`dispatch.rs`); `endpoints.rs` which chains of endpoints are wanted, `endpoint.rs`
-//! what is in one, `groups.rs` which policies it calls; `policies.rs` which of those there are, `policy.rs` and
-//! `matches.rs` their rules; `sets.rs` the IP sets. `line.rs` has the words of a rule, `hash.rs` its hash, `names.rs` names.
+//! what is in one, `groups.rs` which policies it calls; `policies.rs` which of those there are, `policy.rs`, `matches.rs` and
+//! `blocks.rs` their rules; `sets.rs` the IP sets. `line.rs` and `words.rs` have the words of a rule, `hash.rs` its hash,
+//! `names.rs` names.
 //! `chains.rs` knows which chains are in use and what was told.
 
 pub mod arp;
+mod blocks;
 mod chains;
 mod dispatch;
 mod endpoint;
@@ -32,6 +34,7 @@ pub mod renderer;
 pub mod ruleset;
 mod sets;
 mod statics;
+mod words;
 mod workloads;
 
 pub use marks::Marks;
@@ -39,4 +42,4 @@ pub use renderer::Renderer;
 pub use ruleset::{Hook, Member, Rule, SetKind, SetShape, Table, Update};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

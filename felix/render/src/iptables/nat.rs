@@ -18,7 +18,8 @@ pub fn chains(facts: &Facts<'_>, mut put: impl FnMut(Table, &str, Vec<Line>)) {
     let mut prerouting = vec![Line::always(Action::jump(FLOATING))];
     let metadata = facts.settings.iptables.openstack.and_then(|openstack| openstack.metadata);
     if let Some((address, port)) = metadata.filter(|_| facts.family == Family::V4) {
-        let asked = Matches::any().and("-p tcp").to_port(80).and(format_args!("--destination {METADATA}"));
+        let asked =
+            Matches::any().and("-p tcp").destination_port(80).and(format_args!("--destination {METADATA}"));
         let answer = Action::Do(format!("--jump DNAT --to-destination {address}:{port}").into());
         prerouting.push(Line::new(asked, answer));
     }

@@ -152,7 +152,7 @@ impl Facts<'_> {
         lines.push(Line::new(marked(), Action::jump(SOURCES_GRANTED)));
         if self.settings.iptables.openstack.is_some() && self.family == Family::V4 {
             // a machine that asks for an address has none
-            let dhcp = Matches::any().and("-p udp --source 0.0.0.0").from_port(68).to_port(67);
+            let dhcp = Matches::any().and("-p udp --source 0.0.0.0").source_port(68).destination_port(67);
             lines.push(Line::new(dhcp, Action::ACCEPT));
         }
         let spoofed = marked().and("-m rpfilter --invert --validmark");
@@ -247,13 +247,13 @@ impl Facts<'_> {
         if let Some(openstack) = self.settings.iptables.openstack {
             let metadata = openstack.metadata.filter(|_| self.family == Family::V4);
             let to = |(address, port)| {
-                Matches::any().and(format_args!("-p tcp --destination {address}")).to_port(port)
+                Matches::any().and(format_args!("-p tcp --destination {address}")).destination_port(port)
             };
             let udp = || Matches::any().and("-p udp");
             let open = metadata.map(to).into_iter();
             let (dhcp, dns) = match self.family {
-                Family::V4 => (udp().from_port(68).to_port(67), udp().to_port(53)),
-                Family::V6 => (udp().from_port(546).to_port(547), udp().to_port(53)),
+                Family::V4 => (udp().source_port(68).destination_port(67), udp().destination_port(53)),
+                Family::V6 => (udp().source_port(546).destination_port(547), udp().destination_port(53)),
             };
             lines.extend(open.chain([dhcp, dns]).map(|matches| Line::new(matches, self.filter_allow())));
         }

@@ -160,10 +160,7 @@ impl Hosts {
     ) -> BTreeSet<EndpointKey> {
         let passes =
             |interface: &str| Point::ALL.into_iter().any(|point| chains.contains(&point.chain(interface)));
-        let resolved = self.resolved(settings).into_iter();
-        let own = resolved.filter(|(interface, _)| interfaces.contains(&**interface) || passes(interface));
-        let all = self.for_all().filter(|_| passes(ALL)).map(|(key, _)| key.clone());
-        own.map(|(_, key)| key).chain(all).collect()
+        self.endpoints.concerned(interfaces, settings, passes)
     }
 
     /// The endpoint for all interfaces that have none of their own.

@@ -31,4 +31,4 @@ pub use renderer::Renderer;
 pub use ruleset::{Chain, Rule, SetShape, Update, table};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -286,3 +286,19 @@ pub fn definitions<'a>(
     let of_profiles = profiles.into_iter().flat_map(|profile| &profile.sets);
     of_tiers.chain(of_profiles).cloned().collect()
 }
+
+/// A program's parts: two tiers, two profiles, and members of the sets they name.
+pub struct Case {
+    pub tiers: Vec<Tier>,
+    pub profiles: Vec<(Arc<str>, Arc<Profile>)>,
+    pub members: Members,
+}
+
+pub fn case(random: &mut Random) -> Case {
+    let policies: Vec<_> = (0..4).map(|n| policy(random, &format!("p{n}"))).collect();
+    let tiers = tiers(random, &policies);
+    let profiles: Vec<(Arc<str>, _)> = vec![("p".into(), profile(random)), ("q".into(), profile(random))];
+    let mut members = Members::default();
+    members.fill(random, &definitions(&tiers, profiles.iter().map(|(_, profile)| profile)));
+    Case { tiers, profiles, members }
+}

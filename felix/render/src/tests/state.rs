@@ -15,16 +15,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What a renderer hears.
+/// A renderer and what its updates add up to.
 pub trait Renders {
+    type Ruleset: Default;
+    fn new(settings: Settings) -> Self;
+    /// Takes the updates into a ruleset, and says how many there were.
+    fn settle(&mut self, ruleset: &mut Self::Ruleset) -> usize;
     fn set_settings(&mut self, settings: Settings);
     fn set_interface(&mut self, name: &str, addresses: Option<&[IpAddr]>);
     fn apply(&mut self, changes: &Changes);
 }
 
 macro_rules! renders {
-    ($($renderer:ty),*) => {$(
+    ($($renderer:ty => $ruleset:ty),*) => {$(
         impl Renders for $renderer {
+            type Ruleset = $ruleset;
+
+            fn new(settings: Settings) -> Self {
+                Self::new(settings)
+            }
+
+            fn settle(&mut self, ruleset: &mut $ruleset) -> usize {
+                let updates = self.take();
+                let count = updates.len();
+                ruleset.update(updates);
+                count
+            }
+
             fn set_settings(&mut self, settings: Settings) {
                 self.set_settings(settings);
             }
@@ -40,7 +57,45 @@ macro_rules! renders {
     )*};
 }
 
-renders!(crate::nft::Renderer, crate::iptables::Renderer);
+renders!(
+    crate::nft::Renderer => crate::nft::tests::accumulated::Ruleset,
+    crate::iptables::Renderer => crate::iptables::tests::accumulated::Ruleset
+);
+
+/// What a renderer says that hears of this state alone.
+pub fn fresh<R: Renders>(state: &State) -> R::Ruleset {
+    let mut renderer = R::new(state.settings.clone());
+    state.tell(&State::default(), &mut renderer);
+    let mut ruleset = R::Ruleset::default();
+    renderer.settle(&mut ruleset);
+    ruleset
+}
+
+/// Any history ends where a fresh start does, and all of it goes when all goes.
+pub fn history<R: Renders>(seed: u64, steps: usize, unlike: fn(&R::Ruleset, &R::Ruleset) -> Option<String>) {
+    let mut random = Random(seed);
+    let mut renderer = R::new(Settings::default());
+    let (mut told, mut ruleset) = (State::default(), R::Ruleset::default());
+    let mut state = State::empty();
+    for number in 0..steps {
+        step(&mut random, &mut state);
+        if random.once_in(2) || number + 1 == steps {
+            state.members = state.used(&mut random);
+            state.tell(&told, &mut renderer);
+            told = state.clone();
+        }
+        if random.once_in(3) {
+            renderer.settle(&mut ruleset);
+        }
+    }
+    renderer.settle(&mut ruleset);
+    assert_eq!(renderer.settle(&mut ruleset), 0);
+    assert_eq!(unlike(&ruleset, &fresh::<R>(&told)), None);
+    let empty = State { settings: told.settings.clone(), ..State::default() };
+    empty.tell(&told, &mut renderer);
+    renderer.settle(&mut ruleset);
+    assert_eq!(unlike(&ruleset, &fresh::<R>(&empty)), None);
+}
 
 /// Everything a renderer is told.
 #[derive(Clone, Default)]

@@ -52,10 +52,13 @@ pub fn sets(text: &str) -> Sets {
     sets
 }
 
+/// The rules of chains: hashes and words.
+type Rules = BTreeMap<(Table, String), Vec<(String, String)>>;
+
 /// What updates add up to.
 #[derive(Debug, Default, PartialEq)]
 pub struct Ruleset {
-    chains: BTreeMap<Family, BTreeMap<(Table, String), Vec<(String, String)>>>,
+    chains: BTreeMap<Family, Rules>,
     sets: BTreeMap<(Family, String), (String, BTreeSet<String>)>,
 }
 

@@ -4,8 +4,8 @@ use super::accumulated::{Ruleset, Told};
 use crate::iptables::Renderer;
 use crate::settings::Settings;
 use crate::tests::objects::{local, open, policy, rule, tier, workload, workload_key};
-use crate::tests::random::{Members, Random};
-use crate::tests::state::{State, step};
+use crate::tests::random::Members;
+use crate::tests::state::history;
 use felix_calc::Changes;
 use felix_calc::endpoint::{EndpointKey, LocalEndpoint};
 use felix_calc::policy::{Policy, Tier};
@@ -15,15 +15,6 @@ use model::v3::{Action, Port, Protocol};
 use proptest::prelude::*;
 use std::net::IpAddr;
 use std::sync::Arc;
-
-/// What a renderer says that hears of this state alone.
-fn fresh(state: &State) -> Ruleset {
-    let mut renderer = Renderer::new(state.settings.clone());
-    state.tell(&State::default(), &mut renderer);
-    let mut ruleset = Ruleset::default();
-    ruleset.update(renderer.take());
-    ruleset
-}
 
 /// The first thing in which two rulesets differ. Hooks of a family that has none are empty or not there.
 fn unlike(left: &Ruleset, right: &Ruleset) -> Option<String> {
@@ -52,29 +43,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
     fn any_history_ends_where_a_fresh_start_does(seed in any::<u64>(), steps in 1usize..60) {
-        let mut random = Random(seed);
-        let mut renderer = Renderer::new(Settings::default());
-        let (mut told, mut ruleset) = (State::default(), Ruleset::default());
-        let mut state = State::empty();
-        for number in 0..steps {
-            step(&mut random, &mut state);
-            if random.once_in(2) || number + 1 == steps {
-                state.members = state.used(&mut random);
-                state.tell(&told, &mut renderer);
-                told = state.clone();
-            }
-            if random.once_in(3) {
-                ruleset.update(renderer.take());
-            }
-        }
-        ruleset.update(renderer.take());
-        prop_assert_eq!(renderer.take(), vec![]);
-        prop_assert_eq!(unlike(&ruleset, &fresh(&told)), None);
-        // and all of it goes
-        let empty = State { settings: told.settings.clone(), ..State::default() };
-        empty.tell(&told, &mut renderer);
-        ruleset.update(renderer.take());
-        prop_assert_eq!(unlike(&ruleset, &fresh(&empty)), None);
+        history::<Renderer>(seed, steps, unlike);
     }
 }
 

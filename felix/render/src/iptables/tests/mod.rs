@@ -1,6 +1,6 @@
 //! The renderer against the evaluator, and against itself started afresh.
 
-mod accumulated;
+pub mod accumulated;
 mod interpreter;
 
 mod history;

@@ -8,7 +8,7 @@ use crate::iptables::{Renderer, Table};
 use crate::log_prefix;
 use crate::settings::{Iptables, Settings};
 use crate::tests::objects::{host, host_key, local, pools, workload, workload_key};
-use crate::tests::random::{Members, Random, definitions, packet, policy, profile, tiers};
+use crate::tests::random::{Case, Members, Random, case, packet};
 use crate::tests::seen::Seen;
 use felix_calc::Changes;
 use felix_calc::endpoint::{Endpoint, HostInterface};
@@ -83,12 +83,7 @@ fn the_verdict_of_iptables_is_the_evaluators() {
     let marks = settings.iptables.marks;
     for seed in 0..PROGRAMS {
         let mut random = Random(seed);
-        let policies: Vec<_> = (0..4).map(|n| policy(&mut random, &format!("p{n}"))).collect();
-        let tiers = tiers(&mut random, &policies);
-        let profiles: Vec<(Arc<str>, _)> =
-            vec![("p".into(), profile(&mut random)), ("q".into(), profile(&mut random))];
-        let mut members = Members::default();
-        members.fill(&mut random, &definitions(&tiers, profiles.iter().map(|(_, profile)| profile)));
+        let Case { tiers, profiles, members } = case(&mut random);
         let ruleset = rendered(&members, &tiers, &profiles);
         for (scope, direction, table, name) in KINDS {
             let program = Program::new(scope, direction, &tiers, &profiles);

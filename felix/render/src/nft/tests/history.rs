@@ -5,7 +5,7 @@ use crate::nft::Renderer;
 use crate::settings::Settings;
 use crate::tests::objects::{local, open, policy, rule, tier, workload, workload_key};
 use crate::tests::random::{Members, Random, definitions};
-use crate::tests::state::{State, step};
+use crate::tests::state::{State, fresh, history};
 use felix_calc::Changes;
 use felix_calc::endpoint::{EndpointKey, LocalEndpoint, Workload};
 use felix_calc::policy::{Policy, Tier};
@@ -16,18 +16,9 @@ use proptest::prelude::*;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What a renderer says that hears of this state alone.
-fn fresh(state: &State) -> Ruleset {
-    let mut renderer = Renderer::new(state.settings.clone());
-    state.tell(&State::default(), &mut renderer);
-    let mut ruleset = Ruleset::default();
-    ruleset.update(renderer.take());
-    ruleset
-}
-
 /// The ruleset of a random node.
 pub fn random_ruleset(seed: u64) -> Ruleset {
-    fresh(&State::random(seed))
+    fresh::<Renderer>(&State::random(seed))
 }
 
 /// The first thing in which two rulesets differ.
@@ -47,29 +38,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
     #[test]
     fn any_history_ends_where_a_fresh_start_does(seed in any::<u64>(), steps in 1usize..60) {
-        let mut random = Random(seed);
-        let mut renderer = Renderer::new(Settings::default());
-        let (mut told, mut ruleset) = (State::default(), Ruleset::default());
-        let mut state = State::empty();
-        for number in 0..steps {
-            step(&mut random, &mut state);
-            if random.once_in(2) || number + 1 == steps {
-                state.members = state.used(&mut random);
-                state.tell(&told, &mut renderer);
-                told = state.clone();
-            }
-            if random.once_in(3) {
-                ruleset.update(renderer.take());
-            }
-        }
-        ruleset.update(renderer.take());
-        prop_assert_eq!(renderer.take(), vec![]);
-        prop_assert_eq!(unlike(&ruleset, &fresh(&told)), None);
-        // and all of it goes
-        let empty = State { settings: told.settings.clone(), ..State::default() };
-        empty.tell(&told, &mut renderer);
-        ruleset.update(renderer.take());
-        prop_assert_eq!(unlike(&ruleset, &fresh(&empty)), None);
+        history::<Renderer>(seed, steps, unlike);
     }
 }
 

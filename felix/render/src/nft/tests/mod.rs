@@ -1,6 +1,6 @@
 //! The renderer against the evaluator, against itself started afresh, and against the kernel.
 
-mod accumulated;
+pub mod accumulated;
 mod interpreter;
 
 mod history;

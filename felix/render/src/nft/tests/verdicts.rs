@@ -5,7 +5,7 @@ use super::interpreter::{Context, Left, chain};
 use crate::evaluate::evaluate;
 use crate::form::{Direction, Program, Scope, Verdict};
 use crate::nft::{Renderer, Settings};
-use crate::tests::random::{Members, Random, definitions, packet, policy, profile, tiers};
+use crate::tests::random::{Case, Members, Random, case, packet};
 use crate::tests::seen::Seen;
 use felix_calc::Changes;
 use felix_calc::endpoint::{Endpoint, EndpointKey, Host, HostInterface, LocalEndpoint, Workload};
@@ -77,12 +77,7 @@ fn the_kernels_verdict_is_the_evaluators() {
     let mut pairs = 0;
     for seed in 0..PROGRAMS {
         let mut random = Random(seed);
-        let policies: Vec<_> = (0..4).map(|n| policy(&mut random, &format!("p{n}"))).collect();
-        let tiers = tiers(&mut random, &policies);
-        let profiles: Vec<(Arc<str>, _)> =
-            vec![("p".into(), profile(&mut random)), ("q".into(), profile(&mut random))];
-        let mut members = Members::default();
-        members.fill(&mut random, &definitions(&tiers, profiles.iter().map(|(_, profile)| profile)));
+        let Case { tiers, profiles, members } = case(&mut random);
         let ruleset = rendered(&members, &tiers, &profiles);
         for (scope, direction, name) in KINDS {
             let program = Program::new(scope, direction, &tiers, &profiles);
