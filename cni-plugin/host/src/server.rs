@@ -13,6 +13,7 @@ use crate::run::{Output, run};
 use cni_protocol::handover::{Answer, Message};
 use cni_protocol::{CniError, Program};
 use connection::Connection;
+use kernel::{Kernel, Namespaces, SystemNamespaces};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use observe::health::Health;
@@ -101,6 +102,7 @@ pub async fn serve(
             agent.keep_paying(&host, &shutdown, || reporter.report(agent.report(), Instant::now())).await;
         }
     });
+    let here = SystemNamespaces.current().map_err(std::io::Error::other)?;
     let places = Arc::new(Semaphore::new(AT_ONCE));
     loop {
         let place = tokio::select! {
@@ -112,8 +114,9 @@ pub async fn serve(
             accepted = listener.accept() => accepted?,
         };
         let (stores, agent, dataplane) = (Arc::clone(&stores), agent.clone(), dataplane.clone());
+        let here = Arc::clone(&here);
         tokio::spawn(async move {
-            answer(Connection::new(stream), stores, agent, dataplane).await;
+            answer(Connection::new(stream), here, stores, agent, dataplane).await;
             drop(place);
         });
     }
@@ -126,6 +129,7 @@ pub async fn serve(
 /// One call.
 async fn answer(
     connection: Connection,
+    here: Arc<dyn Kernel>,
     stores: Arc<dyn Stores>,
     agent: Agent,
     dataplane: Option<Arc<dyn Dataplane>>,
@@ -135,7 +139,7 @@ async fn answer(
             let connection = connection.clone();
             let host = Host {
                 variables: call.variables,
-                namespaces: Arc::new(HandedOver::new(netns)),
+                namespaces: Arc::new(HandedOver::new(here, netns)),
                 stores,
                 executor: Arc::new(Remote(connection)),
                 dataplane,

@@ -12,8 +12,9 @@ use nix::errno::Errno;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-/// Up to so many addresses are looked for one by one; more at one look at the whole table.
-const ONE_BY_ONE: usize = 8;
+/// What a look at the table costs before the first connection, in connections listed: the kernel goes over all its buckets, also
+/// for one address, and for each direction of it (some milliseconds with the usual 262,144).
+const LOOK: usize = 2048;
 /// Connections forgotten with one send.
 const BATCH: usize = 256;
 
@@ -77,6 +78,20 @@ impl Conntrack {
         if ended { Ok(found) } else { Err(socket::endless(what)) }
     }
 
+    /// How many connections there are; `None` where the kernel does not say.
+    fn count(&mut self) -> Result<Option<usize>, KernelError> {
+        socket::clear(&self.socket)?;
+        let asked = self.sequence;
+        self.sequence = self.sequence.wrapping_add(1);
+        socket::send(&self.socket, &conntrack::count(asked))?;
+        let mut count = None;
+        socket::drain(&self.socket, |reply| {
+            count = conntrack::read_count(&reply).or(count);
+            Ok::<(), KernelError>(())
+        })?;
+        Ok(count.and_then(|count| usize::try_from(count).ok()))
+    }
+
     fn delete(&mut self, connections: &[Connection]) -> Result<usize, KernelError> {
         let mut count = 0;
         for some in connections.chunks(BATCH) {
@@ -104,7 +119,13 @@ impl Flows for Conntrack {
     fn forget(&mut self, addresses: &[IpAddr]) -> Result<usize, KernelError> {
         let wanted: HashSet<IpAddr> = addresses.iter().copied().collect();
         let mut found = Vec::new();
-        if wanted.len() <= ONE_BY_ONE {
+        let all = self.count()?;
+        if all == Some(0) {
+            return Ok(0);
+        }
+        let looks = wanted.len().saturating_mul(2);
+        // one look that lists everything, or two for each address that list little
+        if all.is_none_or(|all| all > looks.saturating_mul(LOOK)) {
             for address in &wanted {
                 for direction in [Direction::Original, Direction::Reply] {
                     let what = "list the connections of an address";
@@ -112,10 +133,7 @@ impl Flows for Conntrack {
                 }
             }
         } else {
-            for v4 in [true, false] {
-                let Some(one) = wanted.iter().find(|address| address.is_ipv4() == v4) else { continue };
-                found.extend(self.list("list connections", |sequence| conntrack::list_all(*one, sequence))?);
-            }
+            found.extend(self.list("list connections", conntrack::list_all)?);
         }
         // a kernel that does not know the filter lists them all
         found.retain(|flow| wanted.contains(&flow.source) || wanted.contains(&flow.reply_source));

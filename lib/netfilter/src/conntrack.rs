@@ -10,6 +10,9 @@ const SUBSYSTEM: u16 = 1;
 const NEW: u16 = 0;
 const GET: u16 = 1;
 const DELETE: u16 = 2;
+const GET_STATS: u16 = 5;
+/// `CTA_STATS_GLOBAL_ENTRIES`
+const ENTRIES: u16 = 1;
 /// `CTA_*`
 const TUPLE_ORIGINAL: u16 = 1;
 const TUPLE_REPLY: u16 = 2;
@@ -65,11 +68,28 @@ pub fn list(source: IpAddr, direction: Direction, sequence: u32) -> Vec<u8> {
     w.into_bytes()
 }
 
-/// Asks for all connections of an address family.
-pub fn list_all(of: IpAddr, sequence: u32) -> Vec<u8> {
+/// Asks for all connections, of every address family.
+pub fn list_all(sequence: u32) -> Vec<u8> {
     let mut w = Writer::new();
-    w.message(SUBSYSTEM << 8 | GET, REQUEST | DUMP, sequence, family(of), 0, |_| {});
+    w.message(SUBSYSTEM << 8 | GET, REQUEST | DUMP, sequence, 0, 0, |_| {});
     w.into_bytes()
+}
+
+/// Asks how many connections there are.
+pub fn count(sequence: u32) -> Vec<u8> {
+    let mut w = Writer::new();
+    w.message(SUBSYSTEM << 8 | GET_STATS, REQUEST | ACK, sequence, 0, 0, |_| {});
+    w.into_bytes()
+}
+
+/// The number of connections that a message tells; `None` for a message of another kind.
+pub fn read_count(reply: &Reply<'_>) -> Option<u32> {
+    let Reply::Data { kind, attributes, .. } = reply else { return None };
+    if *kind != SUBSYSTEM << 8 | GET_STATS {
+        return None;
+    }
+    let entries = Attributes::new(attributes).get(ENTRIES)?;
+    Some(u32::from_be_bytes(entries.try_into().ok()?))
 }
 
 /// Asks for these to be forgotten, in one datagram; each is acknowledged, the sequence numbers count up from `sequence`.

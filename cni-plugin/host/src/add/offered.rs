@@ -54,7 +54,7 @@ pub(super) fn offer(
 ) -> Result<Option<Offered>, CniError> {
     let conf = &request.conf;
     let Some(agent) = &host.agent else { return Ok(None) };
-    if !is_own(conf) || agent.knows(request) {
+    if !is_own(conf) || agent.has(request) {
         return Ok(None);
     }
     let Some((shared, ready)) = agent.shared(store, &id.node) else { return Ok(None) };

@@ -9,6 +9,7 @@ use super::gate::Gated;
 use super::owed::ask;
 use super::record::{Key, Record, State};
 use super::retire::Severed;
+use super::turns::Taken;
 use crate::bounded::{self, ipam_failed, store_failed, within};
 use crate::del::source;
 use crate::detach::remove_host_end;
@@ -32,7 +33,7 @@ use std::sync::Arc;
 pub(crate) async fn del(host: &Host, agent: &Agent, request: &Request) -> Result<(), CniError> {
     node::check_file(&request.conf)?;
     let key = Key::of(request);
-    let _turn = agent.turn(&key).await;
+    let turn = Arc::new(agent.turn(&key).await);
     let known = agent.records().get(&key);
     let record = match known {
         Some(known) => Record { netns: request.environment.netns.clone(), ..known },
@@ -42,7 +43,7 @@ pub(crate) async fn del(host: &Host, agent: &Agent, request: &Request) -> Result
             Record::by_configuration(host, request, &id)?
         }
     };
-    agent.take_apart(host, record, request.environment.clone()).await
+    agent.take_apart(host, record, request.environment.clone(), turn).await
 }
 
 impl Agent {
@@ -56,6 +57,7 @@ impl Agent {
         host: &Host,
         record: Record,
         environment: Environment,
+        turn: Arc<Taken>,
     ) -> Result<(), CniError> {
         let connecting = async {
             let store = record.connect(host).await?;
@@ -72,7 +74,7 @@ impl Agent {
         let shared = store.as_ref().ok().and_then(|store| self.shared(store, &record.node));
         let shared = shared.map(|(shared, _)| shared);
         let (cut, given_back) = futures::join!(
-            self.cut_off(host, &record, &store, gate.as_ref()),
+            self.cut_off(host, &record, &store, gate.as_ref(), turn),
             give_back(gate.as_ref().filter(|_| record.is_ours()), shared, &record),
         );
         let CutOff { facts, unknown } = cut?;
@@ -121,6 +123,7 @@ impl Agent {
         record: &Record,
         store: &Result<Arc<dyn Datastore>, CniError>,
         gate: Option<&Gated>,
+        turn: Arc<Taken>,
     ) -> Result<CutOff, CniError> {
         let severing = async {
             let facts = match store {
@@ -154,7 +157,7 @@ impl Agent {
         let (facts, severed, _) = severed?;
         let unknown = matches!(severed, Severed::Unknown);
         if let Severed::Cut(cut) = severed {
-            self.put_aside(host, cut, record).await;
+            self.put_aside(host, cut, record, Some(turn)).await;
         }
         Ok(CutOff { facts, unknown })
     }

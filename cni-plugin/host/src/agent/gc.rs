@@ -12,6 +12,7 @@ use crate::node;
 use cni_protocol::environment::Environment;
 use cni_protocol::gc::{MOST, Wanted};
 use cni_protocol::{CniError, Request};
+use std::sync::Arc;
 
 /// Frees what is recorded under the network's name and missing from the list.
 ///
@@ -41,7 +42,7 @@ pub(crate) async fn gc(host: &Host, agent: &Agent, request: &Request) -> Result<
     }
     let mut left = Vec::new();
     for key in missing {
-        let _turn = agent.turn(&key).await;
+        let turn = Arc::new(agent.turn(&key).await);
         // an ADD or DEL may have been faster
         let Some(record) = agent.records().get(&key).filter(|record| record.state == State::Attached) else {
             continue;
@@ -57,7 +58,7 @@ pub(crate) async fn gc(host: &Host, agent: &Agent, request: &Request) -> Result<
             netns: String::new(),
             ..record.environment()
         };
-        match agent.take_apart(host, record, environment).await {
+        match agent.take_apart(host, record, environment, turn).await {
             Ok(()) => {}
             Err(error) => left.push(format!("{key}: {error}")),
         }

@@ -32,7 +32,7 @@ impl Agent {
     /// When the kernel refuses.
     pub(super) async fn discard_link(&self, host: &Host, record: &Record) -> Result<(), CniError> {
         if let Severed::Cut(cut) = self.sever(host, record).await? {
-            self.put_aside(host, cut, record).await;
+            self.put_aside(host, cut, record, None).await;
         }
         Ok(())
     }

@@ -6,12 +6,13 @@
 use super::Agent;
 use super::graveyard::{GROUP, Grave, name_of};
 use super::record::{HostEnd, Record};
+use super::turns::Taken;
 use crate::bounded::{self, within};
 use crate::detach::{Detached, detach};
 use crate::failpoint::failpoint;
 use crate::host::Host;
 use cni_protocol::CniError;
-use kernel::{Kernel, KernelError, Link, LinkRef, Op};
+use kernel::{Kernel, KernelError, Link, LinkRef, Namespaces, Op};
 use nix::errno::Errno;
 use std::sync::Arc;
 
@@ -49,7 +50,8 @@ impl Agent {
             self.link_of(record, end, &*here).await.map_err(CniError::internal)
         });
         let Some(link) = looking.await? else { return Ok(Severed::Gone) };
-        within(bounded::KERNEL, "taking the link down", done(&*here, down(link.index))).await?;
+        let cutting = async { done(&*here, down(link.index)).await.map_err(CniError::internal) };
+        within(bounded::KERNEL, "taking the link down", cutting).await?;
         failpoint("agent-del-cut");
         Ok(Severed::Cut(Cut { here, link }))
     }
@@ -79,35 +81,58 @@ impl Agent {
         !records.all().any(|other| other.key != record.key && has(other))
     }
 
-    /// Gives both ends of a cut link names of their own, and has them deleted with others. A kernel that refuses the names only
-    /// makes an ADD that wants them wait for the deletion.
-    pub(super) async fn put_aside(&self, host: &Host, cut: Cut, record: &Record) {
+    /// Gives both ends of a cut link names of their own, and has them deleted with others. Nobody waits for the container's end but
+    /// who comes for the same container and interface after this `turn`. A kernel that refuses the names only makes an ADD that
+    /// wants them wait for the deletion.
+    pub(super) async fn put_aside(&self, host: &Host, cut: Cut, record: &Record, turn: Option<Arc<Taken>>) {
         let Cut { here, link } = cut;
-        let (ours, theirs) =
-            futures::join!(rename(&*here, link.index), self.free_container_name(host, record, link.index));
+        if !record.netns.is_empty() {
+            let (namespaces, record) = (Arc::clone(&host.namespaces), record.clone());
+            let freeing = async move {
+                kept(&record, free_container_name(&*namespaces, &record, link.index).await);
+                drop(turn);
+            };
+            tokio::spawn(freeing);
+        }
+        kept(record, rename(&*here, link.index).await);
         let grave = Grave { index: link.index, addresses: record.addresses.clone(), key: record.key.clone() };
         failpoint("agent-del-aside");
         self.0.graveyard.bury(grave);
-        if let Err(error) = ours.and(theirs) {
-            tracing::warn!(attachment = %record.key, %error, "the link keeps its name until it is deleted");
-        }
     }
+}
 
-    /// Takes the interface's name from the container's end, so that an ADD may use it again.
-    async fn free_container_name(&self, host: &Host, record: &Record, peer: u32) -> Result<(), CniError> {
-        if record.netns.is_empty() {
-            return Ok(());
-        }
-        // A namespace that cannot be entered any more takes nobody's name.
-        let Ok(container) = host.namespaces.open(&record.netns) else { return Ok(()) };
-        let renaming = async {
-            let found = container.link(&record.key.interface).await.map_err(CniError::internal)?;
-            let Some(link) = found.filter(|link| link.peer == Some(peer)) else { return Ok(()) };
-            done(&*container, down(link.index)).await?;
-            rename(&*container, link.index).await
-        };
-        within(bounded::KERNEL, "renaming the link in the container", renaming).await
+/// Says that a link has kept its name.
+fn kept(record: &Record, renamed: Result<(), CniError>) {
+    if let Err(error) = renamed {
+        tracing::warn!(attachment = %record.key, %error, "the link keeps its name until it is deleted");
     }
+}
+
+/// Takes the interface's name from the container's end, so that an ADD may use it again.
+async fn free_container_name(
+    namespaces: &dyn Namespaces,
+    record: &Record,
+    peer: u32,
+) -> Result<(), CniError> {
+    // A namespace that cannot be entered any more takes nobody's name.
+    let Ok(container) = namespaces.open(&record.netns) else { return Ok(()) };
+    let renaming = async {
+        let found = container.link(&record.key.interface).await?;
+        let Some(link) = found.filter(|link| link.peer == Some(peer)) else { return Ok(()) };
+        let aside = || Op::PutAside { link: link.index, name: name_of(link.index), group: GROUP };
+        match done(&*container, aside()).await {
+            Err(error) if error.errno() == Some(Errno::EBUSY as i32) => {
+                // an older kernel renames only what is down
+                done(&*container, down(link.index)).await?;
+                done(&*container, aside()).await
+            }
+            renamed => renamed,
+        }
+    };
+    within(bounded::KERNEL, "renaming the link in the container", async {
+        renaming.await.map_err(CniError::internal)
+    })
+    .await
 }
 
 fn down(index: u32) -> Op {
@@ -116,13 +141,14 @@ fn down(index: u32) -> Op {
 
 async fn rename(kernel: &dyn Kernel, index: u32) -> Result<(), CniError> {
     let aside = Op::PutAside { link: index, name: name_of(index), group: GROUP };
-    within(bounded::KERNEL, "renaming the link", done(kernel, aside)).await
+    let renaming = async { done(kernel, aside).await.map_err(CniError::internal) };
+    within(bounded::KERNEL, "renaming the link", renaming).await
 }
 
 /// One operation; a link that is gone needs no more.
-async fn done(kernel: &dyn Kernel, op: Op) -> Result<(), CniError> {
+async fn done(kernel: &dyn Kernel, op: Op) -> Result<(), KernelError> {
     match kernel.apply(vec![op], false).await.into_iter().next() {
-        Some(Err(error)) if !is_gone(&error) => Err(CniError::internal(error)),
+        Some(Err(error)) if !is_gone(&error) => Err(error),
         _ => Ok(()),
     }
 }

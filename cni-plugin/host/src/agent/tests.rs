@@ -90,6 +90,8 @@ async fn what_add_did_is_recorded_and_del_leaves_nothing() {
     node.del("c1", &node.dual()).await;
     // at once, whatever is still to be deleted
     assert_eq!(node.world.host().link("calic1").await.unwrap(), None);
+    // for whoever comes next for this interface
+    drop(agent(&node).turn(&record.key).await);
     assert_eq!(container.link("eth0").await.unwrap(), None);
     let held: Vec<String> =
         node.held().await.into_iter().filter(|what| !what.starts_with("ocidel-")).collect();

@@ -1,7 +1,7 @@
 //! Address management of an agent's calls together: one [`Shared`] for each datastore and node.
 
 use super::Agent;
-use super::record::Key;
+use super::record::{Key, State};
 use cni_protocol::Request;
 use datastore::Datastore;
 use ipam::Shared;
@@ -56,8 +56,8 @@ impl Agent {
         entries.push(Entry { store: Arc::clone(store), node: node.to_owned(), shared, ready });
     }
 
-    /// Whether anything is known of the attachment that a request is about.
-    pub(crate) fn knows(&self, request: &Request) -> bool {
-        self.records().get(&Key::of(request)).is_some()
+    /// Whether there is anything of the attachment that a request is about, but for a link that is to be deleted.
+    pub(crate) fn has(&self, request: &Request) -> bool {
+        self.records().get(&Key::of(request)).is_some_and(|record| record.state != State::Released)
     }
 }

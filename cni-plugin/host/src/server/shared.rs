@@ -44,29 +44,30 @@ impl KeptStores {
     }
 }
 
-/// The namespaces of the system, and that of the container as it was handed over: its path may mean something else here.
-pub(super) struct HandedOver(Option<Netns>, Option<KernelError>);
+/// The agent's own namespace, whose sockets are kept from call to call, and that of the container as it was handed over: its path
+/// may mean something else here.
+pub(super) struct HandedOver {
+    here: Arc<dyn Kernel>,
+    container: Option<Result<Netns, KernelError>>,
+}
 
 impl HandedOver {
-    pub(super) fn new(descriptor: Option<OwnedFd>) -> Self {
-        match descriptor.map(|descriptor| Netns::from_fd(descriptor, "the container's namespace")) {
-            Some(Ok(netns)) => Self(Some(netns), None),
-            Some(Err(error)) => Self(None, Some(error)),
-            None => Self(None, None),
-        }
+    pub(super) fn new(here: Arc<dyn Kernel>, descriptor: Option<OwnedFd>) -> Self {
+        let container = descriptor.map(|descriptor| Netns::from_fd(descriptor, "the container's namespace"));
+        Self { here, container }
     }
 }
 
 impl Namespaces for HandedOver {
     fn current(&self) -> Result<Arc<dyn Kernel>, KernelError> {
-        SystemNamespaces.current()
+        Ok(Arc::clone(&self.here))
     }
 
     fn open(&self, path: &str) -> Result<Arc<dyn Kernel>, KernelError> {
-        match (&self.0, &self.1) {
-            (Some(netns), _) => Ok(Arc::new(Netlink::open(netns)?)),
-            (None, Some(error)) => Err(error.clone()),
-            (None, None) => SystemNamespaces.open(path),
+        match &self.container {
+            Some(Ok(netns)) => Ok(Arc::new(Netlink::open(netns)?)),
+            Some(Err(error)) => Err(error.clone()),
+            None => SystemNamespaces.open(path),
         }
     }
 }
