@@ -20,7 +20,7 @@ impl Claims {
     pub fn set_policies(&mut self, key: &EndpointKey, endpoint: &Arc<LocalEndpoint>) -> Option<Arc<str>> {
         let interface = self.interfaces.get(key)?.clone();
         let known = self.by_interface.get_mut(&interface)?.get_mut(key)?;
-        if !Arc::ptr_eq(&known.endpoint, &endpoint.endpoint) {
+        if !Arc::ptr_eq(&known.endpoint, &endpoint.endpoint) && known.endpoint != endpoint.endpoint {
             return None;
         }
         *known = endpoint.clone();
@@ -81,8 +81,12 @@ pub fn workload(endpoint: &LocalEndpoint) -> Option<&Workload> {
     }
 }
 
-/// `None` where no interface can be called so.
+/// `None` where no interface can be called so, or where rules cannot name it: they would take a `+` at the end for any rest.
 fn interface_of(endpoint: &LocalEndpoint) -> Option<Arc<str>> {
     let interface = &workload(endpoint)?.interface;
-    (1..=INTERFACE_MAX).contains(&interface.len()).then(|| interface.clone())
+    let legible = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'/' | b':' | b'"' | b'\'' | b'\\');
+    let nameable = (1..=INTERFACE_MAX).contains(&interface.len())
+        && interface.bytes().all(legible)
+        && !interface.ends_with('+');
+    nameable.then(|| interface.clone())
 }

@@ -32,6 +32,41 @@ fn reports(node: &Node) -> Vec<String> {
 }
 
 #[test]
+fn a_dscp_value_is_a_number_or_a_name() {
+    let mut node = Node::new(Options::default());
+    let mut value = |dscp: Value| {
+        let mut value = workload();
+        value["spec"]["qosControls"] = json!({"dscp": dscp});
+        node.put(WEP, value.to_string());
+        let Endpoint::Workload(read) = &*local(&node).unwrap().endpoint.clone() else { panic!() };
+        read.dscp
+    };
+    for (stored, read) in [
+        (json!(0), Some(0)),
+        (json!(63), Some(63)),
+        (json!(64), None),
+        (json!(-1), None),
+        (json!("20"), Some(20)),
+        (json!("DF"), Some(0)),
+        (json!("LE"), Some(1)),
+        (json!("VA"), Some(44)),
+        (json!("EF"), Some(46)),
+        (json!("CS0"), Some(0)),
+        (json!("CS7"), Some(56)),
+        (json!("CS8"), None),
+        (json!("AF11"), Some(10)),
+        (json!("AF23"), Some(22)),
+        (json!("AF43"), Some(38)),
+        (json!("AF44"), None),
+        (json!("AF01"), None),
+        (json!(""), None),
+        (json!(null), None),
+    ] {
+        assert_eq!(value(stored.clone()), read, "{stored}");
+    }
+}
+
+#[test]
 fn everything_of_a_local_workload_reaches_the_dataplane() {
     let mut node = Node::new(Options::default());
     let mut value = workload();
@@ -64,6 +99,7 @@ fn everything_of_a_local_workload_reaches_the_dataplane() {
     assert_eq!(endpoint.endpoint.profiles(), [Arc::from("p")]);
     assert_eq!(read.ingress_limit, Limit { packets: Some((100, 5)), connections: None });
     assert_eq!(read.egress_limit, Limit { packets: Some((200, 9)), connections: Some(20) });
+    assert_eq!(read.dscp, None);
     // a profile that is not there denies
     let profile = &node.told.profiles["p"];
     for rules in [&profile.ingress, &profile.egress] {

@@ -4,7 +4,7 @@ use super::chains::Chain;
 use super::groups::{Layout, TierLayout};
 use super::line::{Action, Line, Matches};
 use super::names;
-use super::policy::{deny, profile_chain};
+use super::policy::{LIMIT_MAX, deny, profile_chain};
 use super::ruleset::Table;
 use crate::form::{Direction, Scope, Verdict};
 use crate::settings::{Allow, Deny, Settings};
@@ -142,6 +142,7 @@ impl Parts<'_> {
 
     fn packet_limit(&self, lines: &mut Vec<Line>) {
         let Some((rate, burst)) = self.limit.packets else { return };
+        let (rate, burst) = (rate.min(LIMIT_MAX), u64::from(burst).min(LIMIT_MAX));
         let (bit, way) = (self.settings.iptables.marks.scratch0, self.way());
         let clear = || Line::always(Action::clear(bit)).about(&format!("Clear {way} packet rate limit mark"));
         let within = Matches::any().and(format_args!("-m limit --limit {rate}/sec --limit-burst {burst}"));

@@ -62,12 +62,13 @@ impl Endpoints {
             Layout::new(point.scope, point.direction, tiers, marks, known)
         };
         let layouts: Vec<Layout> = wanted.points.iter().enumerate().map(layout).collect();
-        let same = known.is_some_and(|before| {
-            before.wanted == wanted
-                && before.layouts.iter().zip(&layouts).all(|(before, now)| before.calls_the_same(now))
-        });
-        if same {
-            layouts.iter().flat_map(Layout::policies).for_each(|policy| target.policies.replace(policy));
+        if let Some(before) = known.filter(|before| before.calls_the_same(&wanted, &layouts)) {
+            let old = before.layouts.iter().flat_map(Layout::policies);
+            for (old, new) in old.zip(layouts.iter().flat_map(Layout::policies)) {
+                if !Arc::ptr_eq(old, new) {
+                    target.policies.replace(new);
+                }
+            }
             self.installed.insert(owner, Installed { wanted, layouts });
             return;
         }
@@ -89,6 +90,12 @@ impl Endpoints {
 }
 
 impl Installed {
+    /// Whether chains made of these parts would be the same.
+    fn calls_the_same(&self, wanted: &Wanted, layouts: &[Layout]) -> bool {
+        self.wanted == *wanted
+            && self.layouts.iter().zip(layouts).all(|(before, now)| before.calls_the_same(now))
+    }
+
     fn points(&self) -> impl Iterator<Item = (Point, Limit, &Layout)> {
         self.wanted.points.iter().zip(&self.layouts).map(|((point, limit), layout)| (*point, *limit, layout))
     }

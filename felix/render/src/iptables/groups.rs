@@ -79,10 +79,10 @@ impl Group {
     }
 
     fn is_same(&self, policies: &[Arc<Policy>]) -> bool {
-        let alike = |(a, b): (&Arc<Policy>, &Arc<Policy>)| {
+        let same = |(a, b): (&Arc<Policy>, &Arc<Policy>)| {
             Arc::ptr_eq(a, b) || (a.key == b.key && a.selector == b.selector)
         };
-        self.policies.len() == policies.len() && self.policies.iter().zip(policies).all(alike)
+        self.policies.len() == policies.len() && self.policies.iter().zip(policies).all(same)
     }
 }
 
@@ -120,7 +120,7 @@ impl Layout {
     pub fn calls_the_same(&self, other: &Layout) -> bool {
         let same_group = |(a, b): (&Group, &Group)| match (&a.chain, &b.chain) {
             (Some((a, _)), Some((b, _))) => a == b,
-            (None, None) => a.enforced().map(|policy| &policy.key).eq(b.enforced().map(|policy| &policy.key)),
+            (None, None) => alike(a.enforced(), b.enforced()),
             _ => false,
         };
         let same_tier = |(a, b): (&TierLayout, &TierLayout)| {
@@ -140,6 +140,20 @@ impl Layout {
     /// The chains of groups.
     pub fn chains(&self) -> impl Iterator<Item = &(Arc<str>, Arc<Chain>)> {
         self.tiers.iter().flat_map(|tier| &tier.groups).filter_map(|group| group.chain.as_ref())
+    }
+}
+
+/// Whether these are the same policies, whatever they say.
+fn alike<'a>(
+    mut some: impl Iterator<Item = &'a Arc<Policy>>,
+    mut others: impl Iterator<Item = &'a Arc<Policy>>,
+) -> bool {
+    loop {
+        match (some.next(), others.next()) {
+            (None, None) => return true,
+            (Some(a), Some(b)) if Arc::ptr_eq(a, b) || a.key == b.key => {}
+            _ => return false,
+        }
     }
 }
 

@@ -41,6 +41,8 @@ impl Hosts {
     /// Renders all of it: there are few host endpoints.
     pub fn render(&mut self, anew: bool, target: &mut Target<'_>) {
         let mut all = self.interfaces.with_endpoints(target.settings);
+        // rules cannot name it: they would take a `+` at the end for any rest
+        all.retain(|(name, ..)| names::is_word(name) && !name.ends_with('+'));
         let of_all = self.interfaces.for_all();
         all.extend(of_all.map(|(key, endpoint)| (ALL.into(), key.clone(), endpoint.clone())));
         let names: BTreeSet<Arc<str>> = all.iter().map(|(name, ..)| name.clone()).collect();

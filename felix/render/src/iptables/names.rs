@@ -59,6 +59,7 @@ pub fn chain(prefix: &str, suffix: &str) -> Arc<str> {
     let length = prefix.len() + suffix.len();
     // what looks like a hash is one
     let fits = length < CHAIN_MAX || (length == CHAIN_MAX && !suffix.starts_with('_'));
+    let fits = fits && is_word(suffix);
     match suffix {
         "" => format!("{prefix}_").into(),
         _ if fits => format!("{prefix}{suffix}").into(),
@@ -68,6 +69,11 @@ pub fn chain(prefix: &str, suffix: &str) -> Arc<str> {
             format!("{prefix}_{}", hash.get(..room).unwrap_or(&hash)).into()
         }
     }
+}
+
+/// Whether the tools read it as one word. Stored names are other words only where somebody went around validation.
+pub fn is_word(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'\\'))
 }
 
 /// A policy as names of chains call it.
@@ -101,6 +107,11 @@ mod tests {
         assert_ne!(&*chain(POLICY_IN, full), format!("{POLICY_IN}{full}"));
         assert_eq!(chain(POLICY_IN, full).len(), CHAIN_MAX);
         assert_eq!(&*chain(POLICY_IN, "12345678901234567890"), "cali-pi-12345678901234567890");
+        for odd in ["a b", "a\"b", "a\nb", "ä"] {
+            assert!(
+                chain(POLICY_IN, odd).starts_with("cali-pi-_") && chain(POLICY_IN, odd).len() == CHAIN_MAX
+            );
+        }
         assert_eq!(&*set("s:cttW8MqAIeVWez-m8dwR9b3xyz", Family::V4), "cali40s:cttW8MqAIeVWez-m8dwR9b3");
         assert_eq!(&*set("network-ip-pools", Family::V6), "cali60network-ip-pools");
     }

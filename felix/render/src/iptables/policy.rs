@@ -12,6 +12,9 @@ use felix_calc::policy::{Policy, PolicyKey, Profile};
 use model::net::Family;
 use std::sync::Arc;
 
+/// Packets a second, and at once, that a limit may let through (`XT_LIMIT_SCALE`).
+pub const LIMIT_MAX: u64 = 10_000;
+
 /// How a packet is denied in a table: rejecting is for the filter table, elsewhere the kernel refuses it.
 pub fn deny(table: Table, settings: &Settings) -> Action {
     match (table, settings.iptables.deny) {
@@ -121,8 +124,9 @@ fn limit_matches(limit: LogLimit) -> Matches {
         86400 => "day",
         _ => "second",
     };
-    Matches::any()
-        .and(format_args!("-m limit --limit {}/{unit} --limit-burst {}", limit.packets, limit.burst))
+    // the tools take no more
+    let (packets, burst) = (limit.packets.min(LIMIT_MAX * limit.unit), u64::from(limit.burst).min(LIMIT_MAX));
+    Matches::any().and(format_args!("-m limit --limit {packets}/{unit} --limit-burst {burst}"))
 }
 
 fn log(origin: &Origin, settings: &Settings) -> String {

@@ -1,8 +1,9 @@
-//! The renderer against the evaluator, and against itself started afresh.
+//! The renderer against the evaluator, and against itself started afresh, and what the kernel says to it.
 
 pub mod accumulated;
 mod interpreter;
 
 mod history;
 mod hosts;
+mod kernel;
 mod verdicts;

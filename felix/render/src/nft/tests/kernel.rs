@@ -4,53 +4,10 @@ use super::accumulated::Ruleset;
 use super::history::random_ruleset;
 use super::workloads::everything;
 use crate::nft::table;
-use kernel::{Netns, Nftables};
+use crate::tests::namespace::Namespace;
+use kernel::Nftables;
 use netfilter::nft::{Chain, Change, Element, Expression, Family, Object, Place, Query, Rule, Set, Table};
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-
-/// A namespace that goes with the test.
-struct Namespace {
-    netns: Netns,
-    path: std::path::PathBuf,
-}
-
-impl Namespace {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("render-{}-{number}", std::process::id()));
-        let netns = Netns::create_at(&path).expect("these tests make network namespaces: run them as root");
-        Self { netns, path }
-    }
-
-    /// What `nft` answers.
-    fn nft(&self, arguments: &[&str], input: &str) -> String {
-        let run = || {
-            let mut child = Command::new("nft")
-                .args(arguments)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .expect("nft cannot be run: install the package nftables");
-            child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-            child.wait_with_output().unwrap()
-        };
-        let output = self.netns.run(run).unwrap();
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "nft {arguments:?}: {error}\n{input}");
-        String::from_utf8(output.stdout).unwrap()
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        let _ = Netns::delete_at(&self.path);
-    }
-}
 
 /// A ruleset as the changes that make it.
 fn changes(ruleset: &Ruleset) -> Vec<Change> {
@@ -181,12 +138,12 @@ fn nft_reads_back_what_it_lists() {
     let (ours, theirs) = (Namespace::new(), Namespace::new());
     let mut nft = Nftables::open(&ours.netns).unwrap();
     nft.commit(&changes(&everything()), None).unwrap();
-    let listed = ours.nft(&["list", "ruleset"], "");
+    let listed = ours.run("nft", &["list", "ruleset"], "");
     if let Ok(path) = std::env::var("RENDER_LISTING") {
         std::fs::write(path, &listed).unwrap();
     }
-    theirs.nft(&["-f", "-"], &listed);
-    let again = theirs.nft(&["list", "ruleset"], "");
+    theirs.run("nft", &["-f", "-"], &listed);
+    let again = theirs.run("nft", &["list", "ruleset"], "");
     for (line, again) in listed.lines().zip(again.lines()) {
         assert_eq!(again, line);
     }
