@@ -52,9 +52,12 @@ fn chains_and_sets_are_those_recorded() {
 impl Compared {
     fn scenario(&mut self, scenario: &Scenario, before: &str, ours: &Ruleset) {
         for (family, name) in [(Family::V4, "iptables.txt"), (Family::V6, "ip6tables.txt")] {
-            let file = format!("{before}{name}");
-            let Some(text) = scenario.file("iptables", &file) else { continue };
-            self.chains(scenario, &file, &chains(&text), (ours, family));
+            // two scenarios were recorded with the other variant, too
+            for variant in ["iptables", "iptables-nft"] {
+                let file = format!("{before}{name}");
+                let Some(text) = scenario.file(variant, &file) else { continue };
+                self.chains(scenario, &file, &chains(&text), (ours, family));
+            }
         }
         if let Some(text) = scenario.file("iptables", &format!("{before}ipset.txt")) {
             let (recorded, ours) = (sets(&text), ours.sets());

@@ -6,4 +6,6 @@ mod interpreter;
 mod history;
 mod hosts;
 mod kernel;
+mod nodes;
+mod parts;
 mod verdicts;
