@@ -71,7 +71,7 @@ impl Renderer {
         // which sets there are of a family depends on settings
         self.sets.all_dirty();
         self.policies.all_dirty();
-        let (workloads, mut target) = self.workloads_and_target();
+        let (workloads, _, mut target) = self.split();
         workloads.render_all(&mut target);
         self.hosts_dirty = Some(true);
         self.workloads_dirty = true;
@@ -79,14 +79,15 @@ impl Renderer {
         self.addresses_dirty = true;
     }
 
-    fn workloads_and_target(&mut self) -> (&mut Workloads, Target<'_>) {
+    /// What renders endpoints, and where that goes.
+    fn split(&mut self) -> (&mut Workloads, &mut Hosts, Target<'_>) {
         let target = Target {
             settings: &self.settings,
             chains: &mut self.chains,
             policies: &mut self.policies,
             arp: &mut self.arp,
         };
-        (&mut self.workloads, target)
+        (&mut self.workloads, &mut self.hosts, target)
     }
 
     /// An interface of the node is there with these addresses, or (`None`) is gone. Those of workloads may be told or
@@ -137,7 +138,7 @@ impl Renderer {
                     self.hosts_dirty = self.hosts_dirty.or(Some(false));
                 }
                 EndpointKey::Workload(..) => {
-                    let (workloads, mut target) = self.workloads_and_target();
+                    let (workloads, _, mut target) = self.split();
                     let changed = workloads.set(key, endpoint.as_ref(), &mut target);
                     self.workloads_dirty |= changed;
                 }
@@ -152,18 +153,13 @@ impl Renderer {
     /// The updates since it was asked last: sets and chains before what names them, removals last.
     pub fn take(&mut self) -> Vec<Update> {
         if let Some(anew) = self.hosts_dirty.take() {
-            let mut target = Target {
-                settings: &self.settings,
-                chains: &mut self.chains,
-                policies: &mut self.policies,
-                arp: &mut self.arp,
-            };
-            self.hosts.render(anew, &mut target);
+            let (_, hosts, mut target) = self.split();
+            hosts.render(anew, &mut target);
         }
         if std::mem::take(&mut self.workloads_dirty) {
             let with_dscp = self.workloads.with_dscp().into_keys().collect();
             self.sets.set_addresses(sets::DSCP_SOURCES, SetKind::Net, &with_dscp);
-            let (workloads, mut target) = self.workloads_and_target();
+            let (workloads, _, mut target) = self.split();
             workloads.render_shared(&mut target);
         }
         if std::mem::take(&mut self.addresses_dirty) {
