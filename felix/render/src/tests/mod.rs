@@ -1,5 +1,6 @@
 //! What the tests of both backends share.
 
+mod agreement;
 pub mod namespace;
 pub mod objects;
 pub mod random;

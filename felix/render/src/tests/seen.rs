@@ -39,8 +39,8 @@ impl Seen {
         }
     }
 
-    /// What should have been seen and was not.
-    pub fn missing(&self) -> Vec<String> {
+    /// Fields of rules, and their negations, that no program had.
+    pub fn missing_fields(&self) -> Vec<String> {
         let wanted = [
             "protocol",
             "nets of Source",
@@ -54,11 +54,16 @@ impl Seen {
             "ICMP, code true",
             "ICMP, code false",
         ];
-        let mut missing: Vec<String> = wanted
+        wanted
             .iter()
             .flat_map(|what| [true, false].map(|negated| format!("{what}, negated {negated}")))
             .filter(|what| !self.0.contains_key(what))
-            .collect();
+            .collect()
+    }
+
+    /// What should have been seen and was not.
+    pub fn missing(&self) -> Vec<String> {
+        let mut missing = self.missing_fields();
         for scope in ["Workload", "Host", "Forward", "PreDnat", "Untracked"] {
             let verdicts: &[&str] = match scope {
                 "Workload" | "Host" => &["Allow", "Deny"],

@@ -34,7 +34,8 @@ const KINDS: [(Scope, Direction, Table, &str); 10] = [
     (Scope::Untracked, Direction::Egress, Table::Raw, "cali-th-eth0"),
 ];
 
-fn rendered(members: &Members, tiers: &[Tier], profiles: &[(Arc<str>, Arc<Profile>)]) -> Ruleset {
+/// What a renderer says to a program, of a workload and of a host.
+pub fn rendered(members: &Members, tiers: &[Tier], profiles: &[(Arc<str>, Arc<Profile>)]) -> Ruleset {
     // what is not policy stays away
     let settings = Settings {
         failsafe_inbound: vec![],

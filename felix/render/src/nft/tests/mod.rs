@@ -1,10 +1,10 @@
 //! The renderer against the evaluator, against itself started afresh, and against the kernel.
 
 pub mod accumulated;
-mod interpreter;
+pub mod interpreter;
 
 mod history;
 mod hosts;
 mod kernel;
-mod verdicts;
+pub mod verdicts;
 mod workloads;
