@@ -5,6 +5,8 @@
 //! host's and the interfaces' parameters, routes and neighbours, connections of addresses that left, statuses, and the
 //! acknowledgement. Rules come before routes: an address is reached only once its policy is in force.
 
+mod routing;
+
 use crate::backend::{Backends, Choice};
 use crate::endpoints::{self, Endpoints, Status};
 use crate::links::Links;
@@ -27,8 +29,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Routes and neighbours in one batch: how long others may have to wait for it.
-const BATCH: usize = 2048;
 /// Events taken at one go.
 const EVENTS: usize = 1024;
 
@@ -395,75 +395,6 @@ impl Dataplane {
             self.neighbours.want(link, address, mac);
         }
         self.routes.want(dst, want.map(|want| (want.key, want.target)));
-    }
-
-    async fn apply_sysctls(&mut self) {
-        let now = self.now();
-        self.sysctls.apply_host(&*self.kernel, self.settings.ip_forwarding, now).await;
-        for interface in self.sysctls.apply(&*self.kernel, now).await {
-            self.endpoints.interface_changed(&interface, true);
-        }
-    }
-
-    async fn apply_routes(&mut self) {
-        loop {
-            let now = self.now();
-            let (ops, sent) = self.routes.batch(BATCH, now);
-            if ops.is_empty() {
-                self.routes.forget_due(now);
-                break;
-            }
-            let results = self.kernel.apply(ops, false).await;
-            let refused = self.routes.done(sent, results, now);
-            if let Some(first) = refused.first() {
-                let count = refused.len();
-                tracing::warn!(
-                    refused = count,
-                    error = first,
-                    "the kernel refuses routes, which are tried again"
-                );
-            }
-        }
-        let now = self.now();
-        let (ops, sent) = self.neighbours.batch(now);
-        if ops.is_empty() {
-            self.neighbours.forget_due(now);
-            return;
-        }
-        let results = self.kernel.apply(ops, false).await;
-        if let Some(error) = self.neighbours.done(sent, results, now) {
-            tracing::warn!(error, "the kernel refuses a neighbour, which is tried again");
-        }
-    }
-
-    /// Connections of addresses that left a workload's interface.
-    fn forget_flows(&mut self) {
-        let now = self.now();
-        if !self.forgetting.may(&(), now) {
-            return;
-        }
-        let left = self.routes.take_left();
-        if left.is_empty() {
-            self.forgetting.clear();
-            return;
-        }
-        let addresses: Vec<IpAddr> = left.iter().copied().collect();
-        match self.flows.forget(&addresses) {
-            Ok(count) => {
-                self.forgetting.clear();
-                tracing::debug!(
-                    count,
-                    addresses = addresses.len(),
-                    "connections of addresses that left are forgotten"
-                );
-            }
-            Err(error) => {
-                if self.forgetting.refused((), now) {
-                    tracing::warn!(%error, "connections of an address that left are not forgotten, trying again");
-                }
-                self.routes.put_back_left(left);
-            }
-        }
     }
 
     fn check_statuses(&mut self) {
