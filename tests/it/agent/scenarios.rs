@@ -1,7 +1,9 @@
-//! For every recorded scenario but VXLAN's: routes, rules, neighbours, sysctls, status files and keys, members of sets.
+//! For every recorded scenario but VXLAN's: routes, rules, neighbours, sysctls, status files and keys, members of sets; with
+//! iptables its tables, IP sets and the table of ARP.
 
 use ocicat_tests::agent::differences::DIFFERENCES;
 use ocicat_tests::agent::scenario::{self, Recording};
+use ocicat_tests::agent::tables::VARIANTS;
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::sandbox;
 use std::collections::BTreeSet;
@@ -9,9 +11,26 @@ use std::sync::Mutex;
 
 #[test]
 fn what_the_agent_leaves_is_what_was_recorded() {
+    let (chosen, met) = replay(scenario::all().unwrap());
+    if !chosen {
+        for (place, line) in DIFFERENCES.iter().enumerate() {
+            assert!(met.contains(&place), "no longer differs: {line:?}");
+        }
+    }
+}
+
+#[test]
+fn what_the_agent_leaves_with_iptables_is_what_was_recorded() {
+    for (folder, variant) in VARIANTS {
+        println!("the variant {variant}");
+        replay(scenario::of_iptables(folder, variant).unwrap());
+    }
+}
+
+/// Replays them, or those that are chosen by name; whether they are, and which differences were met.
+fn replay(recordings: Vec<Recording>) -> (bool, BTreeSet<usize>) {
     let chosen = std::env::var("OCICAT_GOLDEN").unwrap_or_default();
-    let recordings: Vec<Recording> = scenario::all()
-        .unwrap()
+    let recordings: Vec<Recording> = recordings
         .into_iter()
         .filter(|one| format!("felix/{}", one.scenario.case).contains(&chosen))
         .collect();
@@ -42,9 +61,5 @@ fn what_the_agent_leaves_is_what_was_recorded() {
     });
     let (wrong, met) = result.into_inner().unwrap();
     assert!(wrong.is_empty(), "{} scenarios differ:\n{}", wrong.len(), wrong.join("\n"));
-    if chosen.is_empty() {
-        for (place, line) in DIFFERENCES.iter().enumerate() {
-            assert!(met.contains(&place), "no longer differs: {line:?}");
-        }
-    }
+    (!chosen.is_empty(), met)
 }

@@ -2,7 +2,8 @@
 //! store, and what Calico's agent left there for the same input.
 //!
 //! * [`Agent`] starts the program and waits until it says it is ready.
-//! * [`dump`] looks at the kernel with iproute2 and `nft`, in the form of the recordings; [`members`] reads sets.
+//! * [`dump`] looks at the kernel with iproute2 and `nft`, in the form of the recordings; [`members`] reads sets,
+//!   [`tables`] those of the iptables backend.
 //! * [`scenario`] replays a recording of `tests/golden/felix` and says what differs; [`differences`] is the one list of
 //!   what differs on purpose.
 
@@ -10,6 +11,7 @@ pub mod differences;
 pub mod dump;
 pub mod members;
 pub mod scenario;
+pub mod tables;
 
 use crate::node::PLUGINS;
 use crate::process::{Background, Ending, wait_for};

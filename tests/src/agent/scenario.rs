@@ -1,7 +1,7 @@
 //! A recorded scenario: the host as it was, the documents, our agent, and what it leaves beside what Calico's left.
 
 use super::differences::DIFFERENCES;
-use super::{Agent, dump, members};
+use super::{Agent, dump, members, tables};
 use crate::etcd::Snapshot;
 use crate::node::{NAME, Node};
 use crate::policy::object::{prefix, text, texts};
@@ -54,6 +54,8 @@ pub struct Recording {
     pub scenario: Scenario,
     /// Files by name (`routes.txt`, `before-routes.txt`).
     pub files: BTreeMap<String, String>,
+    /// The variant of iptables it was recorded with; `None` for nftables.
+    pub variant: Option<&'static str>,
 }
 
 /// All scenarios that were recorded with nftables, and those of which only the input is of use: there Calico's agent
@@ -62,6 +64,20 @@ pub struct Recording {
 /// # Errors
 /// A file cannot be read.
 pub fn all() -> Result<Vec<Recording>> {
+    // what does not depend on the backend was recorded once where there is no directory for nftables
+    recorded(&["nftables", "iptables"], None)
+}
+
+/// All scenarios that were recorded with a variant of iptables, by its folder and its programs' name: of the nft variant
+/// few are, whose others look as those of the legacy variant. VXLAN's are left out.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn of_iptables(folder: &str, variant: &'static str) -> Result<Vec<Recording>> {
+    recorded(&[folder, "iptables", "nftables"], Some(variant))
+}
+
+fn recorded(folders: &[&str], variant: Option<&'static str>) -> Result<Vec<Recording>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory())? {
         let path = entry?.path();
@@ -71,15 +87,13 @@ pub fn all() -> Result<Vec<Recording>> {
         }
         let text = fs::read_to_string(path.join("case.yaml")).with_context(|| name.clone())?;
         let scenario: Scenario = serde_saphyr::from_str(&text).with_context(|| name.clone())?;
-        // what does not depend on the backend was recorded once where there is no directory for nftables
-        let backend =
-            ["nftables", "iptables"].map(|backend| path.join(backend)).into_iter().find(|one| one.is_dir());
+        let backend = folders.iter().map(|backend| path.join(backend)).find(|one| one.is_dir());
         let mut files = BTreeMap::new();
         for file in fs::read_dir(backend.with_context(|| name.clone())?)? {
             let file = file?;
             files.insert(file.file_name().to_string_lossy().into_owned(), fs::read_to_string(file.path())?);
         }
-        found.push(Recording { scenario, files });
+        found.push(Recording { scenario, files, variant });
     }
     found.sort_by(|one, other| one.scenario.case.cmp(&other.scenario.case));
     Ok(found)
@@ -120,8 +134,12 @@ pub fn replay(recording: &Recording) -> Result<(Vec<String>, BTreeSet<usize>)> {
     if !scenario.blocks.is_empty() {
         blocks(&node)?;
     }
-    let environment: Vec<(String, String)> =
+    let mut environment: Vec<(String, String)> =
         scenario.agent_environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    if let Some(variant) = recording.variant {
+        environment.push(("FELIX_NFTABLESMODE".to_owned(), "Disabled".to_owned()));
+        environment.push(("FELIX_IPTABLESBACKEND".to_owned(), variant.to_owned()));
+    }
     let agent = Agent::start(NAME, &node.server().url(), &environment)?;
     let mut met = BTreeSet::new();
     let mut wrong = Vec::new();
@@ -227,6 +245,11 @@ fn compare(
                 let (wanted, found) = (of(&wanted), of(&found));
                 all.push(format!("set {id} of IPv{family}: recorded {wanted:?}, is {found:?}"));
             }
+        }
+    }
+    for name in tables::FILES {
+        if let (Some(text), Some(variant)) = (file(name), recording.variant) {
+            all.extend(tables::difference(&recording.scenario.case, name, text, variant)?);
         }
     }
     Ok(all)
