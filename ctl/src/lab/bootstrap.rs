@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_agents_make_is_noted() {
-        let plan = Plan::new(Etcd::Own, Shape { nodes: 2, fabric: Fabric::Segment });
+        let plan = Plan::new(Etcd::Own, Shape { nodes: 2, fabric: Fabric::Segment, ..Shape::default() });
         let names = |present: &[&str]| -> Vec<String> {
             let present: Vec<String> = present.iter().map(|text| text.to_string()).collect();
             to_come(&plan, &present).into_iter().map(|(word, _, name)| format!("{word} {name}")).collect()

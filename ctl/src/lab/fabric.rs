@@ -115,7 +115,7 @@ mod tests {
     use crate::lab::shape::Shape;
 
     fn plan(nodes: u8, fabric: Fabric) -> Plan {
-        Plan::new(Etcd::Own, Shape { nodes, fabric })
+        Plan::new(Etcd::Own, Shape { nodes, fabric, ..Shape::default() })
     }
 
     #[test]

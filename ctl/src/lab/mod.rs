@@ -35,7 +35,7 @@ use anyhow::{Context, Result, bail};
 use directory::Directory;
 use plan::{Etcd, NODE_PROGRAMS, OUTSIDE, ROUTER};
 use progress::Progress;
-use shape::{Fabric, Shape};
+use shape::{Backend, Fabric, Shape};
 use state::{Phase, State};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -57,6 +57,9 @@ pub enum LabCommand {
         /// What lies between them
         #[arg(long, value_enum, default_value_t)]
         fabric: Fabric,
+        /// What judges packets
+        #[arg(long, value_enum, default_value_t)]
+        backend: Backend,
         /// Use this etcd instead of the lab's own store
         #[arg(long, value_name = "URL[,URL]")]
         etcd: Option<String>,
@@ -99,8 +102,8 @@ pub enum LabCommand {
 /// Runs one lab command.
 pub fn run(command: LabCommand) -> ExitCode {
     let done = match command {
-        LabCommand::Up { nodes, fabric, etcd, json } => {
-            let shape = Shape { nodes, fabric };
+        LabCommand::Up { nodes, fabric, backend, etcd, json } => {
+            let shape = Shape { nodes, fabric, backend };
             watched(move |watch| up(etcd.as_deref(), shape, json, watch))
         }
         LabCommand::Status { json } => watched(move |watch| status(json, watch)),

@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn several_nodes_have_two_workloads_each_and_share_a_link_or_do_not() {
-        let plan = |fabric| Plan::new(Etcd::Own, Shape { nodes: 3, fabric });
+        let plan = |fabric| Plan::new(Etcd::Own, Shape { nodes: 3, fabric, ..Shape::default() });
         let segment = plan(Fabric::Segment);
         let names: Vec<_> = segment.workloads.iter().map(|w| (w.name.as_str(), w.node.as_str())).collect();
         assert_eq!(names[1..4], [("w2", "node-1"), ("w3", "node-2"), ("w4", "node-2")]);

@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_is_denied_follows_from_the_policies() {
-        let plan = Plan::new(Etcd::Own, Shape { nodes: 2, fabric: Fabric::Segment });
+        let plan = Plan::new(Etcd::Own, Shape { nodes: 2, fabric: Fabric::Segment, ..Shape::default() });
         for (from, to, expected) in [
             ("w1", "w2", false),
             ("w4", "w2", true),

@@ -127,6 +127,7 @@ impl Plan {
                 ("IP6", "autodetect".to_owned()),
                 ("CLUSTER_TYPE", CLUSTER_TYPE.to_owned()),
             ];
+            environment.extend(self.shape.backend.mode().map(|mode| ("FELIX_NFTABLESMODE", mode.to_owned())));
             environment.extend(node.as_number.map(|number| ("AS", number.to_string())));
             Program {
                 name: format!("{AGENT}{}", node.name),
@@ -218,7 +219,7 @@ mod tests {
     #[test]
     fn every_node_has_an_agent_and_the_router_a_speaker() {
         let lines = |fabric| {
-            let plan = Plan::new(Etcd::Own, Shape { nodes: 2, fabric });
+            let plan = Plan::new(Etcd::Own, Shape { nodes: 2, fabric, ..Shape::default() });
             let mut all = plan.agents(Path::new("/lab"));
             all.extend(plan.router(Path::new("/lab"), Path::new("/b/ocicat")));
             let line = |program: Program| {

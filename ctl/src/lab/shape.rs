@@ -1,4 +1,4 @@
-//! How many nodes a lab has and what lies between them.
+//! How many nodes a lab has, what lies between them and what judges their packets.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -11,18 +11,54 @@ pub struct Shape {
     pub nodes: u8,
     /// What lies between them.
     pub fabric: Fabric,
+    /// What judges packets.
+    pub backend: Backend,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { nodes: 1, fabric: Fabric::Segment }
+        Self { nodes: 1, fabric: Fabric::Segment, backend: Backend::Auto }
     }
 }
 
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nodes = if self.nodes == 1 { "node" } else { "nodes" };
-        write!(f, "{} {nodes}, fabric {}", self.nodes, self.fabric)
+        write!(f, "{} {nodes}, fabric {}, backend {}", self.nodes, self.fabric, self.backend)
+    }
+}
+
+/// What judges packets on the nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// As FelixConfiguration says; its default is what suits the node
+    #[default]
+    Auto,
+    /// nftables
+    Nftables,
+    /// iptables, the variant as FelixConfiguration says
+    Iptables,
+}
+
+impl Backend {
+    /// NFTablesMode that says so; none where the datastore decides.
+    pub fn mode(self) -> Option<&'static str> {
+        match self {
+            Backend::Auto => None,
+            Backend::Nftables => Some("Enabled"),
+            Backend::Iptables => Some("Disabled"),
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Backend::Auto => "auto",
+            Backend::Nftables => "nftables",
+            Backend::Iptables => "iptables",
+        })
     }
 }
 

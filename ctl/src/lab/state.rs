@@ -167,7 +167,7 @@ mod tests {
     fn full() -> State {
         let mut state = State::new(
             Etcd::Given(vec!["127.0.0.1:2379".into()]),
-            Shape { nodes: 3, fabric: Fabric::Routed },
+            Shape { nodes: 3, fabric: Fabric::Routed, ..Shape::default() },
         );
         state.step = "attach w1".into();
         state.workloads.push(Attached {

@@ -5,9 +5,11 @@
 //! * [`verdicts`]: real packets against the oracle, the agent doing everything.
 //! * [`pools`]: no path in clear where an encapsulation is not carried; whose cluster routes are.
 //! * [`around`]: what is around policy: known connections, ARP, what others do to our tables.
+//! * [`exchange`]: another backend under traffic.
 //! * [`restart`]: a death and a start under traffic; any history ends where a fresh start ends.
 
 mod around;
+mod exchange;
 mod four;
 mod pools;
 mod restart;

@@ -4,7 +4,7 @@ use super::four::{CLIENT, SERVER, four, opened, put, store, to_server, traffic, 
 use super::traffic::Kind;
 use crate::monitor::Monitor;
 use anyhow::{Context, Result};
-use ocicat_tests::agent::{Agent, dump};
+use ocicat_tests::agent::{Agent, BACKENDS, backend, dump};
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::etcd::Server;
 use ocicat_tests::node::{NAME, Node};
@@ -69,7 +69,10 @@ fn a_death_and_a_start_lose_no_packet_and_change_nothing() {
 /// The state before a change, or the one after it, and nothing between.
 #[test]
 fn packets_get_the_verdict_of_before_or_after_a_change() {
-    changes_under_traffic(&[], 12, Duration::from_secs(5), seed()).unwrap();
+    for (backend, settings) in (0..BACKENDS.len()).map(backend) {
+        let changed = changes_under_traffic(&[], &settings, 8, Duration::from_secs(5), seed());
+        changed.context(backend).unwrap();
+    }
 }
 
 /// Every seventh, eleventh, … request to the kernel, or answer of it, is an error: of all sockets, the datastore's among them. No
@@ -88,7 +91,7 @@ fn errors_of_the_kernel_open_nothing_and_drop_nothing() {
         let trace = format!("trace={calls}");
         let strace =
             ["strace", "-f", "--seccomp-bpf", "-qq", "-o", "/run/injected", "-e", &trace, "-e", &inject];
-        changes_under_traffic(&strace, 6, Duration::from_secs(60), seed)
+        changes_under_traffic(&strace, &[], 6, Duration::from_secs(60), seed)
             .with_context(|| inject.clone())
             .unwrap();
     }
@@ -96,13 +99,19 @@ fn errors_of_the_kernel_open_nothing_and_drop_nothing() {
 
 /// Random changes while packets are sent that every state lets through, that none does, and that the last one does; the last
 /// one is in force for good within `bound`. The agent is started by `wrapper`.
-fn changes_under_traffic(wrapper: &[&str], changes: u32, bound: Duration, seed: u64) -> Result<()> {
+fn changes_under_traffic(
+    wrapper: &[&str],
+    settings: &[(String, String)],
+    changes: u32,
+    bound: Duration,
+    seed: u64,
+) -> Result<()> {
     sandbox::within(NAME, programs(Build::Plain)?, || {
         let cluster = four(&[53, 56]);
         let node = Node::without_resources()?;
         store(&node, &cluster)?;
         let _stage = Stage::set(&cluster)?;
-        let agent = Agent::begin_under(wrapper, NAME, &node.server().url(), &[])?.ready()?;
+        let agent = Agent::begin_under(wrapper, NAME, &node.server().url(), settings)?.ready()?;
         let mut traffic =
             traffic(&cluster, vec![to_server(53), to_server(54), to_server(55), to_server(56)])?;
         let mut random = Random::new(seed);

@@ -1,6 +1,6 @@
 //! Real packets against the oracle while the agent does everything: clusters made up, and those of the recordings.
 
-use ocicat_tests::agent::{Agent, scenario};
+use ocicat_tests::agent::{Agent, BACKENDS, backend, scenario};
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::node::{NAME, Node};
 use ocicat_tests::policy::cluster::{Cluster, NODE};
@@ -76,20 +76,23 @@ fn all<T: Send + Sync>(
 #[test]
 fn packets_through_a_running_agent_meet_the_oracles_verdicts() {
     let base = seed();
-    let seeds: Vec<u64> = (0..CLUSTERS).map(|index| base.wrapping_add(index)).collect();
+    // each backend has its turn, with clusters of both kinds
+    let work: Vec<(usize, u64)> = (0..).zip((0..CLUSTERS).map(|index| base.wrapping_add(index))).collect();
     let coverage = Mutex::new(Coverage::default());
-    let count = all(seeds, |seed| {
+    let count = all(work, |(number, seed)| {
         let cluster = if seed % 4 == 0 { Cluster::with_hosts(*seed) } else { Cluster::new(*seed) };
         let node = Node::without_resources()?;
         for (key, value) in cluster.stored() {
             node.server().client.put(&key, &value.to_string())?;
         }
         let mut stage = Stage::set(&cluster)?;
-        let agent = Agent::start(NAME, &node.server().url(), &[])?;
+        let (backend, settings) = backend(*number);
+        let agent = Agent::start(NAME, &node.server().url(), &settings)?;
         let mut found = Coverage::default();
         let (wrong, count) = judge(&cluster, &mut stage, &mut Random::new(*seed), &mut found)?;
         coverage.lock().unwrap().add(&found);
-        let wrong = wrong.into_iter().map(|text| format!("cluster {seed}: {text}\n{}", agent.log()));
+        let wrong =
+            wrong.into_iter().map(|text| format!("cluster {seed}, {backend}: {text}\n{}", agent.log()));
         Ok((wrong.collect(), count))
     });
     println!("{count} packets");
@@ -104,7 +107,9 @@ fn packets_through_a_running_agent_meet_the_oracles_verdicts() {
 fn packets_in_the_recorded_scenarios_meet_the_oracles_verdicts() {
     let recordings = scenario::all().unwrap();
     let scenarios = recordings.len();
-    let count = all(recordings, |recording| {
+    let each =
+        recordings.iter().flat_map(|recording| (0..BACKENDS.len()).map(move |number| (recording, number)));
+    let count = all(each.collect(), |(recording, number)| {
         let scenario = &recording.scenario;
         let node = Node::without_resources()?;
         node.apply(&scenario.datastore)?;
@@ -119,11 +124,12 @@ fn packets_in_the_recorded_scenarios_meet_the_oracles_verdicts() {
             .collect();
         let cluster = Cluster { seed: 0, resources, broken: Vec::new() };
         let mut stage = Stage::set(&cluster)?;
-        let environment: Vec<_> = scenario.agent_environment.clone().into_iter().collect();
+        let (backend, mut environment) = backend(*number);
+        environment.extend(scenario.agent_environment.clone());
         let _agent = Agent::start(NAME, &node.server().url(), &environment)?;
         let (wrong, count) = judge(&cluster, &mut stage, &mut Random::new(11), &mut Coverage::default())?;
-        Ok((wrong.into_iter().map(|text| format!("{}: {text}", scenario.case)).collect(), count))
+        Ok((wrong.into_iter().map(|text| format!("{}, {backend}: {text}", scenario.case)).collect(), count))
     });
-    println!("{count} packets in {scenarios} scenarios");
-    assert!(scenarios >= 34 && count >= 3000, "only {count} packets in {scenarios} scenarios");
+    println!("{count} packets in {scenarios} scenarios with {} backends", BACKENDS.len());
+    assert!(scenarios >= 34 && count >= 9000, "only {count} packets in {scenarios} scenarios");
 }

@@ -24,6 +24,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+/// What may judge packets: its name and the settings that ask for it.
+pub const BACKENDS: [(&str, &[(&str, &str)]); 3] = [
+    ("nftables", &[("FELIX_NFTABLESMODE", "Enabled")]),
+    ("iptables (legacy)", &[("FELIX_NFTABLESMODE", "Disabled"), ("FELIX_IPTABLESBACKEND", "Legacy")]),
+    ("iptables (nft)", &[("FELIX_NFTABLESMODE", "Disabled"), ("FELIX_IPTABLESBACKEND", "NFT")]),
+];
+
+/// The settings of the one with this number, counted round, and its name.
+pub fn backend(number: usize) -> (&'static str, Vec<(String, String)>) {
+    let (name, settings) = BACKENDS[number % BACKENDS.len()];
+    (name, settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+}
+
 /// Where health is asked for, as by default.
 const HEALTH: ([u8; 4], u16) = ([127, 0, 0, 1], 9099);
 

@@ -113,10 +113,8 @@ fn without_counters(text: &str) -> String {
 
 /// Their order is that of making, and a table of ARP has few.
 fn lines(text: &str) -> BTreeSet<String> {
-    text.lines()
-        .map(|line| line.trim().trim_end_matches(',').to_owned())
-        .filter(|line| !line.is_empty())
-        .collect()
+    let each = text.replace("elements = {", "elements\n").replace([',', '}'], "\n");
+    each.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect()
 }
 
 fn of_lines(file: &str, recorded: &BTreeSet<String>, here: &BTreeSet<String>) -> Vec<String> {
