@@ -30,6 +30,8 @@ pub struct Backends {
     incoming: Option<Incoming>,
     /// What goes once the one in force guards.
     leaving: Option<Box<dyn Backend>>,
+    /// Nothing was told yet: there is nothing to exchange.
+    fresh: bool,
 }
 
 struct Incoming {
@@ -54,7 +56,7 @@ impl Backends {
         tracing::info!("the backend is {choice}: {why}");
         let current = open(choice, &*netfilter, &settings)?;
         let leaving = left_over(choice, &*netfilter, &settings, &found)?;
-        Ok(Self { netfilter, settings, wish, choice, why, current, incoming: None, leaving })
+        Ok(Self { netfilter, settings, wish, choice, why, current, incoming: None, leaving, fresh: true })
     }
 
     /// The one in force, and why it is.
@@ -77,9 +79,38 @@ impl Backends {
         let (choice, why) = choice::choose(wish, &found);
         tracing::info!("the backend is to be {choice}: {why}");
         (self.wish, self.why) = (wish, why);
-        if let Err(error) = self.begin(choice, interfaces) {
+        let begun = match self.fresh {
+            true => self.begin_with(choice, interfaces, &found),
+            false => self.begin(choice, interfaces),
+        };
+        if let Err(error) = begun {
             tracing::warn!(%error, "the other backend cannot be opened, which is tried with the next change of settings");
         }
+    }
+
+    /// Before anything was told, and so before anything was written.
+    fn begin_with(
+        &mut self,
+        choice: Choice,
+        interfaces: &[(Arc<str>, Vec<IpAddr>)],
+        found: &Found,
+    ) -> Result<(), KernelError> {
+        self.current = self.opened(choice, interfaces)?;
+        self.leaving = left_over(choice, &*self.netfilter, &self.settings, found)?;
+        self.choice = choice;
+        Ok(())
+    }
+
+    fn opened(
+        &self,
+        choice: Choice,
+        interfaces: &[(Arc<str>, Vec<IpAddr>)],
+    ) -> Result<Box<dyn Backend>, KernelError> {
+        let mut backend = open(choice, &*self.netfilter, &self.settings)?;
+        for (name, addresses) in interfaces {
+            backend.set_interface(name, Some(addresses));
+        }
+        Ok(backend)
     }
 
     fn begin(&mut self, choice: Choice, interfaces: &[(Arc<str>, Vec<IpAddr>)]) -> Result<(), KernelError> {
@@ -97,10 +128,7 @@ impl Backends {
             self.choice = choice;
             return Ok(());
         }
-        let mut backend = open(choice, &*self.netfilter, &self.settings)?;
-        for (name, addresses) in interfaces {
-            backend.set_interface(name, Some(addresses));
-        }
+        let backend = self.opened(choice, interfaces)?;
         // one of its kind that is still going is this one's affair now
         self.leaving = None;
         self.incoming = Some(Incoming { choice, backend, told: false });
@@ -122,6 +150,7 @@ impl Backends {
 
     /// What the calculation says.
     pub fn on_changes(&mut self, changes: &Changes) {
+        self.fresh = false;
         self.current.on_changes(changes);
         if let Some(incoming) = self.incoming.as_mut().filter(|incoming| incoming.told) {
             incoming.backend.on_changes(changes);

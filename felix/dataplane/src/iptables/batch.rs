@@ -10,6 +10,9 @@ use felix_render::iptables::{Rule, Table};
 use std::fmt::Write;
 use std::sync::Arc;
 
+/// A chain's name and its rules.
+type Named<'a> = (&'a Arc<str>, &'a Arc<[Rule]>);
+
 /// What to hand to the program, whose each line is, and what is known once it is carried out.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -73,7 +76,7 @@ impl Batch {
     }
 
     fn chains(&mut self, place: Place, table: &TableState, may: &dyn Fn(&ObjectId) -> bool) {
-        let mut written: Vec<(ObjectId, &Arc<str>, &Arc<[Rule]>)> = Vec::new();
+        let mut written: Vec<(ObjectId, Named<'_>)> = Vec::new();
         let mut closed = Vec::new();
         for (name, state) in table.dirty_chains() {
             let id = match &state.wanted {
@@ -84,7 +87,7 @@ impl Batch {
                 Some(rules) if may(&id) => {
                     self.declare(&id, name);
                     self.receipts.push(Receipt::Chain(name.clone(), rules.clone()));
-                    written.push((id, name, rules));
+                    written.push((id, (name, rules)));
                 }
                 // others name it, and cannot be written without it
                 Some(_) if !state.there.exists() => {
@@ -101,7 +104,7 @@ impl Batch {
                 None => {}
             }
         }
-        for (id, name, rules) in written {
+        for (id, (name, rules)) in written {
             for rule in rules.iter() {
                 self.line(Some(&id), format_args!("-A {name} {}", marked(rule)));
             }

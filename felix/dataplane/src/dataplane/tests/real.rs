@@ -196,3 +196,23 @@ fn backends_are_exchanged_while_things_change_and_nothing_is_left() {
         }
     });
 }
+
+#[test]
+fn a_backend_wished_for_before_anything_was_told_is_the_first() {
+    as_root(async {
+        let space = node().await;
+        let mut dataplane = open(&space).await;
+        assert_eq!(dataplane.backend().0.to_string(), "nftables");
+        dataplane.set_settings(wishing(NftablesMode::Disabled, IptablesBackend::Nft)).await;
+        assert!(!dataplane.wants_whole());
+        let mut watch = space.nftables().events().unwrap();
+        dataplane.on_changes(&state());
+        dataplane.told(1);
+        enforced(&mut dataplane, 1).await;
+        assert_eq!(backends(&space), [false, false, true]);
+        // no table of the other one was made meanwhile
+        while let Some(Some(event)) = futures::FutureExt::now_or_never(futures::StreamExt::next(&mut watch)) {
+            assert!(!format!("{event:?}").contains("ocicat"), "{event:?}");
+        }
+    });
+}
