@@ -6,8 +6,11 @@
 //!
 //! Roots can be followed each for itself ([`Follow::new`]) or together ([`Follow::together`]): lists of one revision, then
 //! one watch. The first asks the store for nothing else; with the second what consumers know is the state of one revision.
+//!
+//! With a [snapshot](Follow::with_snapshot) it begins with what the store last held where that does not answer.
 
 use crate::pages::Pages;
+use crate::snapshot::{Snapshot, SnapshotPlace, SnapshotStatus};
 use crate::{Datastore, Link, StoreError};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
@@ -15,7 +18,8 @@ use futures::stream::{self, BoxStream, SelectAll, StreamExt};
 use mvcc::{Event, KeyRange, RangeRequest, RangeResponse, Revision, WatchRequest, WatchResponse};
 use std::sync::Arc;
 use std::time::Duration;
-use syncer::{Next, NextTogether, Output, Page, RootId, Syncer};
+use syncer::{Next, NextTogether, Output, Page, RootId, Status, Syncer};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Pauses between attempts, doubling from the first to the longest, unless the caller says otherwise.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -65,6 +69,9 @@ pub struct Follow {
     /// First and longest pause, and the next one.
     pauses: (Duration, Duration),
     pause: Duration,
+    /// When the store may be asked again; kept while nobody waits.
+    not_before: Option<Instant>,
+    snapshot: Option<Snapshot>,
 }
 
 impl std::fmt::Debug for Follow {
@@ -107,6 +114,8 @@ impl Follow {
             awaited: Vec::new(),
             pauses: PAUSES,
             pause: PAUSES.0,
+            not_before: None,
+            snapshot: None,
         }
     }
 
@@ -115,6 +124,26 @@ impl Follow {
         self.pauses = (first, longest);
         self.pause = first;
         self
+    }
+
+    /// The same with what it tells kept in a file, whole and of one revision, a few seconds late at most. Where the store
+    /// does not answer soon after the start, the file is told in its place; what differs follows when the store answers.
+    pub fn with_snapshot(mut self, place: SnapshotPlace) -> Self {
+        self.snapshot = Some(Snapshot::new(place, self.syncer.roots().map(|(_, range)| range)));
+        self
+    }
+
+    /// The same with another time that the store has for its first answer.
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.set_patience(patience);
+        }
+        self
+    }
+
+    /// How its snapshot is; nothing where none is kept.
+    pub fn snapshot(&self) -> SnapshotStatus {
+        self.snapshot.as_ref().map(Snapshot::status).unwrap_or_default()
     }
 
     /// What is known: status, keys, revisions.
@@ -134,7 +163,9 @@ impl Follow {
         let of = |event: &Event| (event.kv.key.clone(), event.kv.mod_revision);
         let syncer = &self.syncer;
         self.awaited.extend(events.iter().map(of).filter(|(key, at)| syncer.reached(key) < *at));
-        Output { more: self.half, ..self.syncer.wrote(events) }
+        let output = Output { more: self.half, ..self.syncer.wrote(events) };
+        self.record(&output);
+        output
     }
 
     /// Whether consumers were told all that was written up to `revision`: everywhere, where one watch covers all roots, and
@@ -154,25 +185,56 @@ impl Follow {
     /// The next changes; waits for them. Nothing is lost when the returned future is dropped.
     pub async fn next(&mut self) -> Output {
         loop {
-            match self.step().await {
-                Ok(output) => {
-                    self.pause = self.pauses.0;
-                    if let Some(output) = output {
-                        return output;
-                    }
+            if let Some(snapshot) = &self.snapshot {
+                snapshot.room().await;
+            }
+            let look_at = self.snapshot.as_mut().and_then(|snapshot| snapshot.look_at(Instant::now()));
+            let step = match look_at {
+                Some(at) => timeout_at(at, self.step()).await.ok(),
+                None => Some(self.step().await),
+            };
+            match (step, &mut self.snapshot) {
+                (Some(Ok(Some(output))), _) => {
+                    self.record(&output);
+                    return output;
                 }
-                Err(error) => {
+                (Some(Ok(None)), _) => {}
+                (Some(Err(error)), _) => {
                     tracing::warn!(%error, pause = ?self.pause, "cannot follow the datastore, trying again");
-                    let pause = self.pause;
-                    self.pause = (pause * 2).min(self.pauses.1);
-                    tokio::time::sleep(pause).await;
+                    self.not_before = Some(Instant::now() + self.pause);
+                    self.pause = (self.pause * 2).min(self.pauses.1);
                 }
+                (None, Some(snapshot)) => snapshot.look(&self.syncer),
+                (None, None) => {}
             }
         }
     }
 
+    /// What consumers are told goes into the snapshot too.
+    fn record(&self, output: &Output) {
+        if let Some(snapshot) = &self.snapshot {
+            let whole = !output.more && !self.half && self.syncer.status() == Status::InSync;
+            snapshot.took(output, whole.then(|| self.syncer.revision()));
+        }
+    }
+
+    /// The store answers: what it is asked next is asked at once.
+    fn answers(&mut self) {
+        self.pause = self.pauses.0;
+    }
+
     /// One page of a list, one opened watch, or one message; what there is to tell of it.
     async fn step(&mut self) -> Result<Option<Output>, StoreError> {
+        if let Some(told) = self.snapshot.as_mut().and_then(|snapshot| snapshot.tell(&mut self.syncer)) {
+            // nothing else has been listed that it could be older than
+            let output = told.ok().map(|output| self.half_or_whole(output));
+            self.half = output.as_ref().is_some_and(|output| output.more);
+            return Ok(output);
+        }
+        if let Some(at) = self.not_before {
+            sleep_until(at).await;
+            self.not_before = None;
+        }
         if let Some(listing) = &mut self.listing {
             let answer = (&mut listing.request).await;
             return self.page(answer);
@@ -200,6 +262,7 @@ impl Follow {
         }
         match self.watches.next().await {
             Some((watched, Some(Ok(message)))) => {
+                self.answers();
                 let output = match watched {
                     Watched::Root(root) => self.syncer.watched(root, message),
                     Watched::All => self.syncer.watched_together(message),
@@ -275,6 +338,12 @@ impl Follow {
             }
             Err(error) => return Err(error),
         };
+        self.answers();
+        // consumers hold a state of which nobody knows what it has to do with this store
+        let anew = self.snapshot.as_mut().is_some_and(Snapshot::answered);
+        if anew {
+            self.syncer.store_replaced();
+        }
         let last = pages.took(&answer);
         let page = Page { revision: pages.revision(), kvs: answer.kvs, first, last };
         let output = match self.syncer.listed(root, page) {
@@ -286,20 +355,31 @@ impl Follow {
                 self.watches = SelectAll::new();
                 self.open.clear();
                 self.listed_at = 0;
-                return Ok(None);
+                // until everything is listed, no revision is known to be told
+                self.half = true;
+                return Ok(Some(Output { more: true, ..Output::default() }));
             }
         };
+        let output = self.half_or_whole(output);
         if last {
             self.listed_at = pages.revision();
         } else {
             self.ask(root, pages);
         }
         let reached = last && self.reached();
-        let tell = reached || !output.changes.is_empty() || output.became_in_sync || (last && self.half);
+        let tell =
+            anew || reached || !output.changes.is_empty() || output.became_in_sync || (last && self.half);
         if tell {
             self.half = output.more;
         }
         Ok(tell.then_some(output))
+    }
+
+    /// What a list has brought is whole when no other root has to be listed: until then consumers know some roots as they
+    /// are and some as they were.
+    fn half_or_whole(&self, output: Output) -> Output {
+        let wants_list = |(root, _)| self.syncer.next(root) == Some(Next::List);
+        Output { more: output.more || self.syncer.roots().any(wants_list), ..output }
     }
 }
 

@@ -8,7 +8,8 @@
 //! * **Resources.** [`Client`] creates, reads, updates and deletes `projectcalico.org/v3` resources with Calico's
 //!   transactions, rules and errors. Its pieces are public, so that other parts can put several objects into one
 //!   transaction: [`codec`] for the stored form, [`prepare_create`] and [`prepare_update`] for one write.
-//! * **State.** [`Follow`] lists and watches some roots through `lib/syncer` and yields one consistent stream.
+//! * **State.** [`Follow`] lists and watches some roots through `lib/syncer` and yields one consistent stream; with a [`SnapshotPlace`]
+//!   also where the store does not answer.
 //!
 //! A check that looks at other objects (does the tier exist, do pools overlap) is a condition of the write's own
 //! transaction: two writers cannot pass it together.
@@ -29,6 +30,7 @@ pub mod memory;
 mod pages;
 mod prepare;
 mod rules;
+mod snapshot;
 
 pub use api::*;
 pub use authorities::system_authorities;
@@ -40,3 +42,4 @@ pub use follow::Follow;
 pub use link::Link;
 pub use prepare::{Prepared, prepare_create, prepare_update};
 pub use rules::{DEFAULT_ALLOW_PROFILE, endpoint_name, tier_of};
+pub use snapshot::{SnapshotPlace, SnapshotStatus, Taken};

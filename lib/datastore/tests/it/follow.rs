@@ -359,7 +359,7 @@ async fn a_long_list_comes_in_pages_and_goes_on_while_nobody_waits() {
             break;
         }
     }
-    assert_eq!(pages, [(500, true, false), (700, false, false), (0, false, true)]);
+    assert_eq!(pages, [(500, true, false), (700, true, false), (0, false, true)]);
     assert_eq!(slow.ranges.load(Ordering::Relaxed), 3, "two pages of one root, one of the other");
     assert_eq!(state, stored(&memory).await);
 }
@@ -428,4 +428,50 @@ async fn lists_of_one_revision_begin_anew_when_it_is_compacted() {
     }
     memory.compact(memory.inspect(mvcc::Store::revision)).unwrap();
     catch_up(&mut follow, &mut state, &memory).await;
+}
+
+/// A store that never answers, and notes when it was asked.
+#[derive(Default)]
+struct Dead(Mutex<Vec<std::time::Instant>>);
+
+impl Datastore for Dead {
+    fn range(&self, _: RangeRequest) -> BoxFuture<'_, Result<RangeResponse, StoreError>> {
+        self.0.lock().unwrap().push(std::time::Instant::now());
+        async { Err(Shaky::fault()) }.boxed()
+    }
+
+    fn txn(&self, _: Txn) -> BoxFuture<'_, Result<TxnResponse, StoreError>> {
+        async { Err(Shaky::fault()) }.boxed()
+    }
+
+    fn watch(
+        &self,
+        _: WatchRequest,
+    ) -> BoxFuture<'_, Result<BoxStream<'static, Result<WatchResponse, StoreError>>, StoreError>> {
+        async { Err(Shaky::fault()) }.boxed()
+    }
+
+    fn lease_grant(&self, _: i64) -> BoxFuture<'_, Result<i64, StoreError>> {
+        async { Err(Shaky::fault()) }.boxed()
+    }
+}
+
+/// Be it that whoever follows looks up all the time for something else to do.
+#[tokio::test]
+async fn a_dead_store_is_asked_ever_more_rarely() {
+    let dead = Arc::new(Dead::default());
+    let first = Duration::from_millis(20);
+    let mut follow =
+        Follow::new(Arc::clone(&dead) as Arc<dyn Datastore>, roots()).with_pauses(first, first * 4);
+    let asked = || dead.0.lock().unwrap().clone();
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    while asked().len() < 6 {
+        assert!(std::time::Instant::now() < until, "asked only {} times", asked().len());
+        assert!(tokio::time::timeout(Duration::from_millis(3), follow.next()).await.is_err());
+    }
+    let asked = asked();
+    let pauses: Vec<Duration> = asked.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    for (pause, least) in pauses.iter().zip([1, 2, 4, 4, 4]) {
+        assert!(*pause >= first * least, "{pauses:?}");
+    }
 }

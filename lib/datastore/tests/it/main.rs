@@ -17,6 +17,7 @@ mod golden;
 mod memory;
 mod races;
 mod security;
+mod snapshot;
 
 use datastore::etcd::{EtcdOptions, EtcdStore};
 use datastore::memory::MemoryStore;
