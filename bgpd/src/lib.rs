@@ -22,8 +22,8 @@ pub mod transport;
 pub use bgp_config::RouterId;
 pub use secrets::DEFAULT_SECRETS;
 
-use datastore::Datastore;
 use datastore::directory::FileProblem;
+use datastore::{Datastore, SnapshotPlace};
 use kernel::Kernel;
 use observe::health::Health;
 use observe::metrics::Metrics;
@@ -50,6 +50,8 @@ pub struct Config {
     pub store: Arc<dyn Datastore>,
     /// The same for people.
     pub source: String,
+    /// Where what it holds is kept, for a start at which it does not answer; `None` where it cannot be away.
+    pub snapshot: Option<SnapshotPlace>,
     /// What is wrong with a directory's files, where the store is one.
     pub problems: Option<watch::Receiver<Vec<FileProblem>>>,
     /// The kernel of its network namespace.

@@ -112,7 +112,8 @@ enum Happened {
 impl Shell {
     pub(crate) async fn new(config: Config, reporter: Reporter) -> Result<Self, RunError> {
         let kernel = KernelSide::open(Arc::clone(&config.kernel), config.programs_kernel).await?;
-        let source = Source::new(Arc::clone(&config.store), &config.node, config.router_id);
+        let source = Source::new(Arc::clone(&config.store), &config.node, config.router_id)
+            .with_snapshot(config.snapshot.clone());
         let files = Files::watch(vec![config.secrets.clone(), config.endpoint_status.clone()]);
         let files = files.inspect_err(|error| {
             tracing::warn!(%error, "passwords and endpoints are not followed: changes of them need a restart");

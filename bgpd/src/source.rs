@@ -5,7 +5,7 @@
 //! sync gate). What cannot be read counts as absent and is among the plan's warnings.
 
 use bgp_config::{NodePlan, RouterId, View, WorkloadStatus};
-use datastore::{Datastore, Follow, codec};
+use datastore::{Datastore, Follow, SnapshotPlace, SnapshotStatus, codec};
 use model::Key;
 use model::ipam::BlockAffinity;
 use mvcc::{KeyRange, KeyValue};
@@ -40,6 +40,20 @@ impl Source {
             half: false,
             last: None,
         }
+    }
+
+    /// The same with what is read kept there, for a start at which the datastore does not answer.
+    pub fn with_snapshot(self, place: Option<SnapshotPlace>) -> Self {
+        let follow = match place {
+            Some(place) => self.follow.with_snapshot(place),
+            None => self.follow,
+        };
+        Self { follow, ..self }
+    }
+
+    /// How that is.
+    pub fn snapshot(&self) -> SnapshotStatus {
+        self.follow.snapshot()
     }
 
     /// Whether everything has been read once.

@@ -37,6 +37,8 @@ pub async fn run(args: &BgpdArgs, global: &Global, env: session::Environment<'_>
         node,
         store,
         source,
+        // a node's agent has a place for it
+        snapshot: None,
         problems,
         kernel,
         programs_kernel: !args.no_fib,

@@ -31,7 +31,7 @@ pub use mtu::MtuFileError;
 pub use params::describe;
 pub use status::status_prefix;
 
-use datastore::Datastore;
+use datastore::{Datastore, SnapshotPlace};
 use felix_config::Local;
 use kernel::{Flows, Kernel, Netfilter};
 use observe::health::Health;
@@ -61,6 +61,8 @@ pub struct Config {
     pub store: Arc<dyn Datastore>,
     /// The same for people.
     pub source: String,
+    /// Where what it holds is kept, for a start at which it does not answer; `None` where it cannot be away.
+    pub snapshot: Option<SnapshotPlace>,
     /// The kernel of its network namespace.
     pub kernel: Arc<dyn Kernel>,
     /// Netfilter of the same.

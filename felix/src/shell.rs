@@ -97,9 +97,14 @@ impl Shell {
             Dataplane::open(config.kernel, config.netfilter, config.flows, of_dataplane(settings)).await?;
         let mut mtu = MtuFile::new(&config.mtu_file);
         mtu.set_pattern(&settings.host.mtu_interfaces);
+        let roots = Feed::roots().into_iter().map(KeyRange::prefix);
+        let mut follow = Follow::together(config.store.clone(), roots);
+        if let Some(place) = config.snapshot {
+            follow = follow.with_snapshot(place);
+        }
         let mut shell = Self {
             start: Instant::now(),
-            follow: Follow::together(config.store.clone(), Feed::roots().into_iter().map(KeyRange::prefix)),
+            follow,
             feed: Feed::new(&config.node, settings.calc.clone()),
             board: Board::new(&config.node, &settings.status, config.store),
             tell: Tell::new(&config.node),

@@ -50,6 +50,8 @@ pub const RUN: &str = "/run/ocicat";
 pub const DATA: &str = "/var/lib/ocicat/datastore";
 /// Where the records of attached workloads lie: they outlive a power cut.
 pub const ATTACHMENTS: &str = "/var/lib/ocicat/cni";
+/// Where snapshots of what the datastore held lie, for a start at which it does not answer.
+pub const STATE: &str = "/var/lib/ocicat/state";
 /// Where Calico's programs, and ours, find the name of their node.
 pub const NODENAME_FILE: &str = "/var/lib/calico/nodename";
 /// Where the embedded datastore is served: to this host alone.
@@ -90,6 +92,8 @@ pub struct Config {
     pub marker: PathBuf,
     /// Where the records of what CNI plugins attached are kept.
     pub attachments: PathBuf,
+    /// Where the parts keep what the datastore held.
+    pub state: PathBuf,
     /// Where the CNI plugin finds the MTU of workloads.
     pub mtu_file: PathBuf,
     /// Where Felix says which endpoints are up.
@@ -201,20 +205,23 @@ async fn register_first(
     settings: &Settings,
     shutdown: &Shutdown,
 ) -> Result<bool, RunError> {
-    let begin = Instant::now();
-    loop {
-        let error = match registrar.register().await {
-            Ok(()) => return Ok(true),
-            Err(error) if error.is_final() => return Err(error.into()),
-            Err(error) => error,
-        };
-        if begin.elapsed() > FIRST_TRY && !settings.wait_for_datastore {
-            tracing::warn!(%error, "the node is not registered yet; its parts start without");
-            return Ok(false);
+    let patience = sleep((!settings.wait_for_datastore).then_some(FIRST_TRY));
+    let registered = async {
+        loop {
+            match registrar.register().await {
+                Ok(()) => return Ok(true),
+                Err(error) if error.is_final() => return Err(error.into()),
+                Err(error) => tracing::warn!(%error, "the node is not registered yet"),
+            }
+            tokio::time::sleep(AGAIN).await;
         }
-        tokio::select! {
-            () = shutdown.wait() => return Ok(false),
-            () = tokio::time::sleep(AGAIN) => {}
+    };
+    tokio::select! {
+        registered = registered => registered,
+        () = shutdown.wait() => Ok(false),
+        () = patience => {
+            tracing::warn!("the datastore does not answer: the parts start before the node is registered");
+            Ok(false)
         }
     }
 }

@@ -4,7 +4,7 @@
 use crate::supervise::Part;
 use crate::{Config, EMBEDDED_LISTEN};
 use bgpd::RouterId;
-use datastore::ConnectConfig;
+use datastore::{ConnectConfig, SnapshotPlace};
 use futures::future::{BoxFuture, LocalBoxFuture};
 use kernel::{Conntrack, NetfilterOf};
 use observe::health::Health;
@@ -25,6 +25,17 @@ pub struct Given {
     pub health: Health,
     /// Where the CNI server asks felix.
     pub acknowledger: felix::Acknowledger,
+}
+
+impl Given {
+    /// Where a part keeps what it knows of the datastore.
+    fn snapshot(&self, part: &str) -> SnapshotPlace {
+        let ConnectConfig { etcd_endpoints, etcd_discovery_srv, .. } = &self.connection;
+        SnapshotPlace {
+            path: self.config.state.join(part).with_extension("snapshot"),
+            source: [etcd_endpoints.as_str(), etcd_discovery_srv].join(" ").trim().to_owned(),
+        }
+    }
 }
 
 /// How the embedded datastore is reached.
@@ -141,6 +152,7 @@ async fn run_felix(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> 
         local: config.felix.clone(),
         store: datastore::connect(&given.connection).map_err(words)?,
         source: "etcd".to_owned(),
+        snapshot: Some(given.snapshot("felix")),
         kernel,
         netfilter: Box::new(netfilter),
         flows: Box::new(flows),
@@ -158,6 +170,7 @@ async fn run_bgpd(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> {
         node: config.name.clone(),
         store: datastore::connect(&given.connection).map_err(words)?,
         source: "etcd".to_owned(),
+        snapshot: Some(given.snapshot("bgpd")),
         problems: None,
         kernel: config.namespaces.current().map_err(words)?,
         programs_kernel: true,

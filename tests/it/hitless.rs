@@ -20,9 +20,9 @@ use std::thread;
 use std::time::Duration;
 
 /// Where the agents' words go.
-const LOG: &str = "/run/agent.log";
+pub const LOG: &str = "/run/agent.log";
 /// The namespace of the neighbour, and its BIRD's address.
-const FAR: &str = "far";
+pub const FAR: &str = "far";
 /// How long packets go while one thing is done to the agent.
 const TRAFFIC: Duration = Duration::from_secs(30);
 /// Where workloads answer.
@@ -42,7 +42,7 @@ protocol bgp node {
 }
 ";
 
-const PEER: &str = "
+pub const PEER: &str = "
 apiVersion: projectcalico.org/v3
 kind: BGPConfiguration
 metadata: {name: default}
@@ -67,7 +67,7 @@ spec:
 type Step = fn(&mut Background, Pid) -> Result<()>;
 
 /// The node's link to its neighbour.
-fn wire() -> Result<()> {
+pub fn wire() -> Result<()> {
     sandbox::add_netns(FAR)?;
     for line in [
         "link add eth0 type veth peer name eth0 netns far",
@@ -81,11 +81,17 @@ fn wire() -> Result<()> {
     Ok(())
 }
 
-fn start() -> Result<Background> {
+/// The agent, with a parent.
+pub fn start() -> Result<Background> {
     let mut command = Command::new(Path::new(PLUGINS).join("ocicat"));
     command.args(["node", "run", "--name", NAME]).env_remove("HOSTNAME").env_remove("NODENAME");
     command.env("ETCD_ENDPOINTS", "http://127.0.0.1:2379").env("NO_DEFAULT_POOLS", "true");
     Background::start_logging(command, Path::new(LOG))
+}
+
+/// The neighbour, in its namespace.
+pub fn neighbour() -> Result<Router> {
+    Router::start(Kind::Bird, Some(FAR), BIRD)
 }
 
 /// The process of the agent that a parent has, other than those before.
@@ -109,12 +115,12 @@ fn is_ready(bird: &Router) -> Result<()> {
     wait_for("the session", PATIENCE, || is_established(bird).then_some(()))
 }
 
-fn is_established(bird: &Router) -> bool {
+pub fn is_established(bird: &Router) -> bool {
     bird.query("show protocols node").is_ok_and(|said| said.contains("Established"))
 }
 
 /// What the neighbour forwards by.
-fn learnt() -> Result<String> {
+pub fn learnt() -> Result<String> {
     tool("ip", &["-n", FAR, "route", "show", "proto", "bird"])
 }
 
@@ -148,7 +154,7 @@ fn an_agents_death_end_and_replacement_are_noticed_by_nobody() {
         let node = Node::start()?;
         node.apply(PEER)?;
         let mut parent = start()?;
-        let bird = Router::start(Kind::Bird, Some(FAR), BIRD)?;
+        let bird = neighbour()?;
         is_ready(&bird)?;
         let mut workloads = Vec::new();
         let mut echoes = Vec::new();

@@ -26,6 +26,7 @@ mod node_process;
 mod node_sockets;
 mod parallel_add;
 mod policy;
+mod power_cut;
 mod requests;
 mod speaker;
 mod store;

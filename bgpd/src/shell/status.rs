@@ -42,6 +42,11 @@ impl Shell {
             plan.iter().flat_map(|plan| &plan.warnings).map(ToString::to_string).collect();
         let problems = self.config.problems.as_ref().map(|problems| problems.borrow().clone());
         warnings.extend(problems.into_iter().flatten().map(|problem| problem.to_string()));
+        let snapshot = self.source.snapshot();
+        warnings.extend(
+            snapshot.in_use.map(|taken| format!("the datastore does not answer: resources are from {taken}")),
+        );
+        warnings.extend(snapshot.trouble);
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         let destinations = rib.map_or(0, |rib| Family::ALL.into_iter().map(|f| rib.len(f)).sum());
         let paths = rib.map_or(0, |rib| Family::ALL.into_iter().map(|f| rib.path_count(f)).sum());

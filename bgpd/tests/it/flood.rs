@@ -45,6 +45,7 @@ fn speaker(resources: PathBuf, socket: PathBuf, shutdown: Shutdown) -> thread::J
                 problems: Some(store.problems()),
                 store: Arc::new(store),
                 source: "files".to_owned(),
+                snapshot: None,
                 kernel: Arc::new(World::new().unwrap().host()),
                 programs_kernel: false,
                 secrets: resources.join("secrets"),

@@ -109,6 +109,8 @@ pub async fn run(args: &RunArgs, global: &Global, env: session::Environment<'_>)
         local,
         store: client.store().clone(),
         source: "etcd".to_owned(),
+        // a node's agent has a place for it
+        snapshot: None,
         kernel,
         netfilter: Box::new(netfilter),
         flows: Box::new(flows),

@@ -9,12 +9,31 @@ use serde_json::{Value, json};
 const WIDEST: usize = 32;
 
 pub(super) fn status_text(status: &StatusResponse) -> String {
-    let head = [
-        ("node", status.node.clone()),
-        ("up for", age(status.uptime_ms)),
-        ("resources", format!("{}{}", status.source, if status.in_sync { "" } else { ", not read yet" })),
-    ];
+    let head =
+        [("node", status.node.clone()), ("up for", age(status.uptime_ms)), ("resources", resources(status))];
     lines_text(head.into_iter().chain(enforced_lines(status)))
+}
+
+fn resources(status: &StatusResponse) -> String {
+    match snapshot(status) {
+        Some(snapshot) => format!("{}, from {snapshot}: the store does not answer", status.source),
+        None => format!("{}{}", status.source, if status.in_sync { "" } else { ", not read yet" }),
+    }
+}
+
+/// Which snapshot is in force in the place of the store.
+pub(crate) fn snapshot(status: &StatusResponse) -> Option<String> {
+    let snapshot = status.snapshot?;
+    let written = jiff::Timestamp::from_millisecond(snapshot.written_ms).unwrap_or_default();
+    Some(format!("the snapshot of {written:.0}, revision {}", snapshot.revision))
+}
+
+/// The same for programs.
+pub(crate) fn snapshot_json(status: &StatusResponse) -> Value {
+    status.snapshot.map_or(Value::Null, |snapshot| {
+        let written = jiff::Timestamp::from_millisecond(snapshot.written_ms).unwrap_or_default();
+        json!({"revision": snapshot.revision, "written": written.to_string()})
+    })
 }
 
 /// Words before a colon, and what there is to say about them.
@@ -25,7 +44,11 @@ pub(crate) fn lines_text(lines: impl IntoIterator<Item = (&'static str, String)>
 /// What is enforced, and what is not.
 pub(crate) fn enforced_lines(status: &StatusResponse) -> Vec<(&'static str, String)> {
     let counts = status.counts.unwrap_or_default();
-    let enforces = match (status.waiting.as_str(), status.known_revision == status.enforced_revision) {
+    let same = status.known_revision == status.enforced_revision;
+    let enforces = match (status.waiting.as_str(), same) {
+        ("", true) if status.snapshot.is_some() => {
+            format!("what the datastore had held at revision {}", status.enforced_revision)
+        }
         ("", true) => format!("what the datastore held at revision {}", status.enforced_revision),
         ("", false) => {
             format!("revision {} of {} known", status.enforced_revision, status.known_revision)
@@ -50,6 +73,9 @@ pub(crate) fn enforced_lines(status: &StatusResponse) -> Vec<(&'static str, Stri
             format!("{} nodes, {} endpoints and network sets", counts.nodes, counts.endpoints_and_sets),
         ),
     ];
+    if !status.snapshot_trouble.is_empty() {
+        lines.push(("snapshot", status.snapshot_trouble.clone()));
+    }
     lines.extend(status.endpoints_not_up.iter().map(|text| ("endpoint", text.clone())));
     lines.extend(status.objects.iter().map(|text| ("object", text.clone())));
     lines.extend(status.configuration.iter().map(|text| ("parameter", text.clone())));
@@ -67,6 +93,8 @@ pub(crate) fn status_json(status: &StatusResponse) -> Value {
         "waiting": status.waiting,
         "storeTrouble": status.store_trouble,
         "storeSinceMs": status.store_since_ms,
+        "snapshot": snapshot_json(status),
+        "snapshotTrouble": status.snapshot_trouble,
         "knownRevision": status.known_revision,
         "enforcedRevision": status.enforced_revision,
         "endpoints": {"up": status.endpoints_up, "down": status.endpoints_down, "error": status.endpoints_error},

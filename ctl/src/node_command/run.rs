@@ -111,6 +111,7 @@ fn config(args: &NodeRunArgs, global: &Global, env: session::Environment<'_>) ->
         nodename_file: NODENAME_FILE.into(),
         marker: cni_protocol::handover::MARKER.into(),
         attachments: node::ATTACHMENTS.into(),
+        state: node::STATE.into(),
         mtu_file: felix_command::MTU_FILE.into(),
         endpoint_status: endpoint_status(&variable),
         variables,

@@ -63,6 +63,8 @@ pub(super) fn json(told: &Told) -> Value {
             "sinceMs": felix.store_since_ms,
             "trouble": felix.store_trouble,
             "revision": felix.known_revision,
+            "snapshot": policy::snapshot_json(felix),
+            "snapshotTrouble": felix.snapshot_trouble,
         })
     });
     json!({
@@ -103,6 +105,9 @@ fn node(told: &Told) -> String {
 fn store(felix: &Felix) -> String {
     let since = age(felix.store_since_ms);
     let Felix { source, store_trouble, known_revision, .. } = felix;
+    if let Some(snapshot) = policy::snapshot(felix) {
+        return format!("{source}, from {snapshot}; the store is unreachable for {since}: {store_trouble}");
+    }
     match (store_trouble.as_str(), felix.in_sync) {
         ("", true) => format!("{source}, answers for {since}, at revision {known_revision}"),
         ("", false) => format!("{source}, answers for {since}, and is being read"),

@@ -79,6 +79,28 @@ fn one_page_has_it_all() {
 }
 
 #[test]
+fn a_snapshot_in_the_place_of_the_store_is_told() {
+    let mut told = told();
+    if let Ok((felix, _)) = &mut told.felix {
+        felix.store_trouble = "connection refused".into();
+        felix.store_since_ms = 12_000;
+        felix.snapshot = Some(felix::proto::Snapshot { revision: 812, written_ms: 1_700_000_000_999 });
+        felix.snapshot_trouble = "/x cannot be written: no space".into();
+    }
+    let text = page::text(&told);
+    for line in [
+        "store:      etcd, from the snapshot of 2023-11-14T22:13:20Z, revision 812; the store is unreachable for 12s: connection refused",
+        "enforces:   what the datastore had held at revision 812",
+        "snapshot:   /x cannot be written: no space",
+    ] {
+        assert!(text.lines().any(|known| known == line), "{line}\n{text}");
+    }
+    let value = page::json(&told);
+    assert_eq!(value["store"]["snapshot"]["revision"], 812);
+    assert_eq!(value["store"]["snapshot"]["written"], "2023-11-14T22:13:20.999Z");
+}
+
+#[test]
 fn what_is_away_is_told_with_its_reason() {
     let mut told = told();
     if let Ok(felix) = &mut told.felix {

@@ -2,7 +2,7 @@
 
 use super::Shell;
 use crate::params;
-use crate::proto::{Counts, StatusResponse};
+use crate::proto::{Counts, Snapshot, StatusResponse};
 use crate::service::Question;
 use crate::status;
 use felix_calc::report::{Report, title};
@@ -10,7 +10,7 @@ use felix_calc::{Changes, Feed};
 use felix_dataplane::Status;
 use metrics::{counter, gauge, histogram};
 use model::{Key, Kind};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// What was said, so that it is said once.
 #[derive(Debug, Default)]
@@ -131,6 +131,7 @@ impl Shell {
         let counts = self.feed.counts();
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let (store, not_up) = (self.follow.link(), self.dataplane.endpoints().not_up());
+        let snapshot = self.follow.snapshot();
         StatusResponse {
             node: self.node.clone(),
             uptime_ms: milliseconds(self.start.elapsed()),
@@ -164,6 +165,14 @@ impl Shell {
             backend: self.dataplane.backend().0.to_string(),
             backend_reason: self.dataplane.backend().1.to_owned(),
             store_trouble: store.and_then(|link| link.trouble).unwrap_or_default(),
+            snapshot: snapshot.in_use.map(|taken| Snapshot {
+                revision: taken.revision,
+                written_ms: taken
+                    .written
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX)),
+            }),
+            snapshot_trouble: snapshot.trouble.unwrap_or_default(),
         }
     }
 }
