@@ -10,6 +10,7 @@
 
 use crate::fib::{Fib, MAIN, PROTOCOL, Sent};
 use crate::next_hop::{Look, Tracker};
+use failpoint::failpoint;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use kernel::{EventGroups, Kernel, KernelError, KernelEvent, RouteFilter};
@@ -180,6 +181,7 @@ impl KernelSide {
     }
 
     fn answered(&mut self, sent: Vec<Sent>, answers: Answers) {
+        failpoint("bgpd-fib");
         let outcome = self.fib.done(sent, answers, self.start.elapsed());
         let refused = outcome.refused.len();
         metrics::counter!("bgpd_kernel_changes").increment(u64::try_from(outcome.carried_out).unwrap_or(0));

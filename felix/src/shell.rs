@@ -18,6 +18,7 @@ use crate::service::Question;
 use crate::status::Board;
 use crate::{Config, RunError};
 use datastore::Follow;
+use failpoint::failpoint;
 use felix_calc::{Changes, Feed};
 use felix_dataplane::Dataplane;
 use futures::FutureExt;
@@ -242,6 +243,7 @@ impl Shell {
     fn work(&mut self) {
         if self.news || self.left > 0 {
             let begun = Instant::now();
+            failpoint("felix-calculation");
             self.left = self.feed.work(SLICE);
             self.tell.worked(begun.elapsed());
         }

@@ -53,19 +53,9 @@ fn wait(conflicts: u32, now: Timestamp) -> Duration {
     ceiling.saturating_mul(spread) / 1_000
 }
 
-/// Aborts the process when `OCICAT_FAILPOINT` names this place: `ipam-<step>-before` or `ipam-<step>-after`.
-#[cfg(feature = "failpoints")]
+/// The place before or after a write: `ipam-<step>-before`, `ipam-<step>-after`.
 fn failpoint(side: &str, step: &str) {
-    let place = format!("ipam-{step}-{side}");
-    if std::env::var("OCICAT_FAILPOINT").is_ok_and(|name| name == place) {
-        // where somebody starts it again, its end alone tells a test nothing
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            format!("died at failpoint {place}\n").as_bytes(),
-        );
-        std::process::abort();
+    if failpoint::ENABLED {
+        failpoint::failpoint(&format!("ipam-{step}-{side}"));
     }
 }
-
-#[cfg(not(feature = "failpoints"))]
-fn failpoint(_side: &str, _step: &str) {}

@@ -26,14 +26,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("bgp-config", &["bgp-wire", "bgp-session", "bgp-rib", "model", "selector"]),
     // I/O libraries
     ("observe", &[]),
+    ("failpoint", &[]),
     ("netfilter", &[]),
     ("kernel", &["netfilter"]),
     ("datastore", &["model", "mvcc", "syncer"]),
     ("etcd-lite", &["mvcc"]),
     // parts and shells
-    ("ipam", &["ipam-plan", "datastore", "model", "mvcc", "selector"]),
-    ("cni-host", &["cni-protocol", "ipam", "datastore", "kernel", "model", "mvcc", "observe"]),
-    ("felix-dataplane", &["felix-calc", "felix-render", "model", "netfilter", "kernel", "delta"]),
+    ("ipam", &["ipam-plan", "datastore", "failpoint", "model", "mvcc", "selector"]),
+    ("cni-host", &["cni-protocol", "ipam", "datastore", "failpoint", "kernel", "model", "mvcc", "observe"]),
+    (
+        "felix-dataplane",
+        &["felix-calc", "felix-render", "model", "netfilter", "kernel", "delta", "failpoint"],
+    ),
     (
         "bgpd",
         &[
@@ -48,6 +52,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "kernel",
             "observe",
             "delta",
+            "failpoint",
         ],
     ),
     (
@@ -61,6 +66,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "syncer",
             "datastore",
             "delta",
+            "failpoint",
             "kernel",
             "observe",
         ],
@@ -92,6 +98,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "datastore",
             "etcd-lite",
             "mvcc",
+            "failpoint",
             "ipam",
             "kernel",
             "observe",

@@ -1,14 +1,8 @@
-//! Places where a test kills the lab.
+//! Places where a test kills the lab: `OCICAT_FAILPOINT` is `lab: ` and one of them.
 
-/// Aborts the process when `OCICAT_FAILPOINT` is `lab: ` and this place. Compiled in only with the feature
-/// `failpoints`.
-#[cfg(feature = "failpoints")]
+/// See the module.
 pub fn failpoint(place: &str) {
-    if std::env::var("OCICAT_FAILPOINT").is_ok_and(|wanted| wanted.strip_prefix("lab: ") == Some(place)) {
-        std::process::abort();
+    if failpoint::ENABLED {
+        failpoint::failpoint(&format!("lab: {place}"));
     }
 }
-
-/// Nothing: compiled in only with the feature `failpoints`.
-#[cfg(not(feature = "failpoints"))]
-pub fn failpoint(_place: &str) {}

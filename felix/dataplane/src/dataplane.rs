@@ -57,6 +57,8 @@ pub struct Dataplane {
     forgetting: Retries<()>,
     /// Packets have been judged.
     guarded: bool,
+    /// Connections of addresses that nobody has were forgotten once.
+    swept: bool,
     /// What was told is the store's state of this revision.
     told: Option<i64>,
     /// Something was told that is of no revision yet.
@@ -106,6 +108,7 @@ impl Dataplane {
             looks: Retries::default(),
             forgetting: Retries::default(),
             guarded: false,
+            swept: false,
             told: None,
             changed: true,
             enforced: None,
@@ -260,6 +263,10 @@ impl Dataplane {
         if self.guarded {
             self.apply_sysctls().await;
             self.apply_routes().await;
+            // an earlier life may have ended between taking an address away and forgetting its connections
+            if !std::mem::replace(&mut self.swept, true) {
+                self.routes.put_back_left(self.wanted.vacant());
+            }
             self.forget_flows();
         }
         self.check_statuses();

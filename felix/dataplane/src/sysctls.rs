@@ -1,6 +1,7 @@
 //! Kernel parameters of workloads' interfaces and of the host (`felix.md` §10 of the contract).
 
 use delta::Retries;
+use failpoint::failpoint;
 use kernel::{Kernel, KernelError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -132,6 +133,7 @@ impl Sysctls {
             }
         }
         let results = kernel.set_sysctls(values).await;
+        failpoint("felix-parameters");
         let mut failed: BTreeMap<usize, KernelError> = BTreeMap::new();
         for ((place, must), result) in whose.into_iter().zip(results) {
             if let Err(error) = result

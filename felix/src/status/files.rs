@@ -1,5 +1,6 @@
 //! Files of endpoints that are up: the CNI plugin waits for them, the BGP speaker reads them.
 
+use failpoint::failpoint;
 use felix_calc::endpoint::{Endpoint, EndpointKey};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,13 +127,17 @@ fn put(path: &Path, content: &str) {
         file.write_all(content.as_bytes())?;
         std::fs::rename(&half, path)
     };
-    if let Err(error) = written() {
-        tracing::warn!(path = %path.display(), %error, "an endpoint status file cannot be written");
+    match written() {
+        Ok(()) => failpoint("felix-status-file"),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "an endpoint status file cannot be written");
+        }
     }
 }
 
 fn remove(path: &Path) {
     match std::fs::remove_file(path) {
+        Ok(()) => failpoint("felix-status-gone"),
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             tracing::warn!(path = %path.display(), %error, "an endpoint status file cannot be removed");
         }

@@ -4,6 +4,7 @@ use super::keys;
 use bytes::Bytes;
 use datastore::{Datastore, StoreError};
 use delta::DeltaMap;
+use failpoint::failpoint;
 use felix_config::settings;
 use futures::future::BoxFuture;
 use mvcc::{DeleteRequest, Op, PutRequest, RangeRequest, Txn};
@@ -196,6 +197,7 @@ impl Reporter {
                 Op::Delete(DeleteRequest { prev_kv: false, ..DeleteRequest::key(Bytes::from(key.clone())) })
             });
             patient(self.store.txn(Txn { success: puts.chain(deletes).collect(), ..Txn::default() })).await?;
+            failpoint("felix-status-keys");
             updates.iter().for_each(|(key, _)| self.keys.mark_updated(key));
             gone.iter().for_each(|key| self.keys.mark_deleted(key));
         }

@@ -1,6 +1,7 @@
 //! What leads packets to workloads: parameters of interfaces and of the host, routes, neighbours; and connections of
 //! addresses that left.
 
+use failpoint::failpoint;
 use super::Dataplane;
 use std::net::IpAddr;
 
@@ -25,6 +26,7 @@ impl Dataplane {
                 break;
             }
             let results = self.kernel.apply(ops, false).await;
+            failpoint("felix-routes");
             let refused = self.routes.done(sent, results, now);
             if let Some(first) = refused.first() {
                 let count = refused.len();
@@ -42,6 +44,7 @@ impl Dataplane {
             return;
         }
         let results = self.kernel.apply(ops, false).await;
+        failpoint("felix-neighbours");
         if let Some(error) = self.neighbours.done(sent, results, now) {
             tracing::warn!(error, "the kernel refuses a neighbour, which is tried again");
         }
@@ -61,6 +64,7 @@ impl Dataplane {
         let addresses: Vec<IpAddr> = left.iter().copied().collect();
         match self.flows.forget(&addresses) {
             Ok(count) => {
+                failpoint("felix-flows");
                 self.forgetting.clear();
                 tracing::debug!(
                     count,

@@ -171,6 +171,31 @@ fn nothing_is_written_before_the_state_is_whole() {
     });
 }
 
+/// An earlier life may have ended before it forgot them.
+#[test]
+fn the_first_apply_forgets_connections_of_addresses_that_nobody_has() {
+    run(async {
+        let mut rig = Rig::new().await;
+        rig.interface("cali1").await;
+        let mut changes = workload("a", "cali1", &["10.0.0.1"]);
+        let block = |text: &str| Cidr::parse_masked(text).unwrap();
+        changes.routes = vec![
+            (block("10.0.0.0/30"), Some(BlockRoute::Blackhole)),
+            (block("10.0.8.0/21"), Some(BlockRoute::Blackhole)),
+            (block("10.0.1.0/30"), Some(BlockRoute::Unreachable)),
+            (block("10.0.0.9/32"), Some(BlockRoute::Blackhole)),
+        ];
+        let large = vec![(block("10.1.0.0/19"), Some(BlockRoute::Blackhole))];
+        changes.routes.extend(large);
+        rig.give(changes, 1).await;
+        let forgotten = rig.flows.take();
+        assert_eq!(forgotten.len(), 3 + 2048, "one has a holder, and who owns a block forgets its own");
+        assert!(!forgotten.contains(&ip("10.0.0.1")) && forgotten.contains(&ip("10.0.0.2")));
+        rig.give(workload("b", "cali2", &["10.0.0.2"]), 2).await;
+        assert!(rig.flows.take().is_empty(), "once");
+    });
+}
+
 #[test]
 fn a_workload_comes_works_stops_works_again_and_goes() {
     run(async {

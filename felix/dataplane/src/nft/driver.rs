@@ -9,6 +9,7 @@ use super::look::{self, Touched};
 use super::plan::{Batch, Planner};
 use super::state::{ObjectId, Ours, Ruleset};
 use delta::Retries;
+use failpoint::failpoint;
 use felix_render::nft::ruleset::Update;
 use futures::future::FutureExt;
 use futures::stream::{BoxStream, StreamExt};
@@ -264,6 +265,7 @@ impl NftDriver {
         metrics::counter!("felix_nft_calls").increment(1);
         match self.nft.commit(&batch.changes, self.generation) {
             Ok(new) => {
+                failpoint("felix-rules");
                 self.stale = 0;
                 self.failing.forget(&());
                 // the kernel leaves zero out

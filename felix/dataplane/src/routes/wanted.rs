@@ -11,6 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// The largest block whose addresses are named: Calico's have 64.
+const BLOCK: u128 = 1 << 12;
+
 /// A local workload that has an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Holder {
@@ -113,6 +116,16 @@ impl Wanted {
     /// The addresses of an endpoint, floating ones among them where they are routed.
     pub fn addresses_of(&self, key: &EndpointKey) -> impl Iterator<Item = IpAddr> {
         self.addresses.get(key).into_iter().flatten().copied()
+    }
+
+    /// Addresses of this node's blocks that no workload has. A block of more than [`BLOCK`] addresses has none: it would
+    /// take longer to name them than they are worth.
+    pub fn vacant(&self) -> BTreeSet<IpAddr> {
+        let own = self.blocks.iter().filter(|(block, route)| {
+            **route == BlockRoute::Blackhole && !is_host(block) && block.size() <= BLOCK
+        });
+        let addresses = own.flat_map(|(block, _)| (0..block.size()).filter_map(|number| block.nth(number)));
+        addresses.filter(|address| !self.holders.contains_key(address)).collect()
     }
 
     fn want(&self, dst: Cidr, links: &Links, settings: &Settings) -> Option<Want> {
