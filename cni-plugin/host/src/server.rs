@@ -33,6 +33,9 @@ const AT_ONCE: usize = 64;
 /// How long a caller may take to say what it wants.
 const SAY: Duration = Duration::from_secs(5);
 
+/// How soon a call is taken that the system had no descriptor for.
+const SCARCE: Duration = Duration::from_millis(50);
+
 /// Why the socket cannot be served.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {reason}; CNI plugins ask the agent there")]
@@ -104,14 +107,30 @@ pub async fn serve(
     });
     let here = SystemNamespaces.current().map_err(std::io::Error::other)?;
     let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut scarce = false;
     loop {
         let place = tokio::select! {
             () = shutdown.wait() => break,
             place = places.clone().acquire_owned() => place.map_err(std::io::Error::other)?,
         };
-        let (stream, _) = tokio::select! {
+        let accepted = tokio::select! {
             () = shutdown.wait() => break,
-            accepted = listener.accept() => accepted?,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => {
+                scarce = false;
+                stream
+            }
+            Err(error) if is_scarcity(&error) => {
+                // who connects waits in the queue, as while all places are taken
+                if !std::mem::replace(&mut scarce, true) {
+                    tracing::warn!(%error, "no more calls over the CNI socket can be taken for now");
+                }
+                tokio::time::sleep(SCARCE).await;
+                continue;
+            }
+            Err(error) => return Err(error),
         };
         let (stores, agent, dataplane) = (Arc::clone(&stores), agent.clone(), dataplane.clone());
         let here = Arc::clone(&here);
@@ -124,6 +143,15 @@ pub async fn serve(
     let all = u32::try_from(AT_ONCE).unwrap_or(u32::MAX);
     let _ = places.acquire_many(all).await;
     keeper.await.map_err(std::io::Error::other)
+}
+
+/// Whether the system is short of descriptors or memory: others will give theirs back.
+fn is_scarcity(error: &std::io::Error) -> bool {
+    let scarce = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+    // the peer was quicker to give up than we to take it
+    let gone = [Errno::ECONNABORTED, Errno::EINTR];
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    errno.is_some_and(|errno| scarce.contains(&errno) || gone.contains(&errno))
 }
 
 /// One call.
