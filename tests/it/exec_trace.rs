@@ -1,11 +1,13 @@
 //! Which processes one ADD starts: the plugin, `ocicat cni`, and nothing else.
 
+use crate::lab::Lab;
 use anyhow::{Context, Result};
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::node::{Call, Container, NAME, Node, PATIENCE, PLUGINS};
 use ocicat_tests::process::{Background, run, tool, wait_for};
 use ocicat_tests::sandbox;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -72,6 +74,110 @@ fn delegated_ipam_is_one_program_more() {
         Ok(())
     })
     .unwrap();
+}
+
+/// Every agent of a lab, from its start to its end: over a whole `lab up` with its workloads, its packets and its policy step, and
+/// `lab down`.
+#[test]
+fn agents_of_a_lab_execute_nothing() {
+    let lab = Lab::new();
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    assert!(Path::new(STRACE).exists(), "{STRACE} is missing: install package strace");
+    let up = lab.command(&["up", "--nodes", "3"]);
+    let mut command = Command::new(STRACE);
+    command.args(["-f", "--seccomp-bpf", "-qq", "-s", "200", "-o"]).arg(&trace);
+    command.args(["-e", "trace=execve,execveat,clone,clone3,fork,vfork"]);
+    command.arg(up.get_program()).args(up.get_args());
+    command.envs(up.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut strace = Background::start_logging(command, &folder.path().join("log")).unwrap();
+    let log = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+    wait_for("the lab", PATIENCE * 3, || {
+        assert!(strace.ended().is_none(), "{}", log());
+        log().contains("What to try next:").then_some(())
+    })
+    .unwrap();
+    let said = log();
+    assert!(said.contains("The same packets afterwards:"), "the policy step: {said}");
+    lab.good(&["down"]);
+    wait_for("the end of all that is traced", PATIENCE, || strace.ended()).unwrap();
+    let trace = Trace::of(&fs::read_to_string(&trace).unwrap());
+    let agents: Vec<&str> =
+        trace.executed.iter().filter(|(_, what)| is_agent(what)).map(|(pid, _)| &**pid).collect();
+    assert_eq!(agents.len(), 3, "{:#?}", trace.executed);
+    for agent in agents {
+        let by_it: Vec<&String> = trace
+            .executed
+            .iter()
+            .filter(|(pid, _)| trace.descends(pid, agent))
+            .map(|(_, what)| what)
+            .collect();
+        assert!(by_it.len() == 1, "its own start only: {by_it:#?}");
+    }
+}
+
+fn is_agent(line: &str) -> bool {
+    line.contains(r#""node", "run""#)
+}
+
+/// Who made whom, and who executed what.
+#[derive(Debug, Default)]
+struct Trace {
+    parents: BTreeMap<String, String>,
+    executed: Vec<(String, String)>,
+}
+
+impl Trace {
+    /// Reads what strace wrote: a call may be cut in two by those of others.
+    fn of(text: &str) -> Self {
+        let mut trace = Self::default();
+        for line in text.lines() {
+            let Some((pid, rest)) = line.split_once(' ') else { continue };
+            let rest = rest.trim_start();
+            let result = rest.rsplit_once("= ").map(|(_, result)| result.trim());
+            let (made, executes) = (
+                ["clone", "fork", "vfork", "<... clone", "<... fork", "<... vfork"]
+                    .iter()
+                    .any(|word| rest.starts_with(word)),
+                rest.starts_with("execve"),
+            );
+            if made && let Some(child) = result.filter(|result| result.parse::<u32>().is_ok()) {
+                trace.parents.insert(child.to_owned(), pid.to_owned());
+            }
+            // whether it worked or not: nobody may try either
+            if executes {
+                trace.executed.push((pid.to_owned(), rest.to_owned()));
+            }
+        }
+        trace
+    }
+
+    /// Whether a process or thread is `ancestor` or came of it.
+    fn descends(&self, pid: &str, ancestor: &str) -> bool {
+        let mut at = Some(pid);
+        while let Some(pid) = at {
+            if pid == ancestor {
+                return true;
+            }
+            at = self.parents.get(pid).map(String::as_str);
+        }
+        false
+    }
+}
+
+#[test]
+fn a_trace_is_read_as_strace_writes_it() {
+    let trace = Trace::of(
+        "10 execve(\"/x/ocicat\", [\"ocicat\", \"node\", \"run\"], 0x1 /* 3 vars */) = 0\n\
+         10 clone3({flags=CLONE_VM} <unfinished ...>\n\
+         12 execve(\"/y\", [\"y\"], 0x1 /* 3 vars */) = -1 ENOENT (No such file)\n\
+         10 <... clone3 resumed> => {parent_tid=[11]}, 88) = 11\n\
+         11 clone(child_stack=NULL, flags=SIGCHLD) = 12\n\
+         9 vfork() = 13\n",
+    );
+    assert_eq!(trace.executed.len(), 2);
+    assert!(trace.descends("12", "10") && trace.descends("10", "10") && !trace.descends("13", "10"));
+    assert!(is_agent(&trace.executed[0].1) && !is_agent(&trace.executed[1].1));
 }
 
 /// From start to stop, over the death of an agent, workloads and policy.

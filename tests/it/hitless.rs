@@ -94,6 +94,12 @@ pub fn neighbour() -> Result<Router> {
     Router::start(Kind::Bird, Some(FAR), BIRD)
 }
 
+/// One that gives a session up after three seconds without a word.
+pub fn hasty_neighbour() -> Result<Router> {
+    let hasty = BIRD.replace("graceful restart on;", "hold time 3; keepalive time 1;");
+    Router::start(Kind::Bird, Some(FAR), &hasty)
+}
+
 /// The process of the agent that a parent has, other than those before.
 fn agent_of(parent: &Background, before: &BTreeSet<i32>) -> Result<Pid> {
     let path = format!("/proc/{0}/task/{0}/children", parent.pid());

@@ -74,7 +74,8 @@ impl Lab {
         self.folder.path().join("lab")
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    /// `ocicat lab` with these words.
+    pub fn command(&self, words: &[&str]) -> Command {
         self.command_of(Build::Plain, words)
     }
 

@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// Where its words go.
 const LOG: &str = "/run/agent.log";
@@ -42,11 +43,21 @@ impl NodeAgent {
     /// # Errors
     /// It does not come; the text shows its log.
     pub fn start(node: &Node, failpoint: Option<&str>) -> Result<Self> {
+        let variables: Vec<(&str, &str)> =
+            failpoint.map(|point| ("OCICAT_FAILPOINT", point)).into_iter().collect();
+        Self::start_with(node, &variables)
+    }
+
+    /// The same with more variables.
+    ///
+    /// # Errors
+    /// It does not come; the text shows its log.
+    pub fn start_with(node: &Node, variables: &[(&str, &str)]) -> Result<Self> {
         let mut command = Command::new(Path::new(PLUGINS).join("ocicat"));
         command.args(["node", "run", "--name", NAME]).env_remove("HOSTNAME").env_remove("NODENAME");
         command.env("DATASTORE_TYPE", "etcdv3").env("ETCD_ENDPOINTS", node.server().url());
         command.env("NO_DEFAULT_POOLS", "true").env("CALICO_NETWORKING_BACKEND", "none");
-        command.envs(failpoint.map(|point| ("OCICAT_FAILPOINT", point)));
+        command.envs(variables.iter().copied());
         let mut agent = Self(Background::start_logging(command, Path::new(LOG))?);
         wait_for("the agent's socket", PATIENCE, || {
             (agent.0.ended().is_some() || UnixStream::connect(SOCKET).is_ok()).then_some(())
@@ -74,9 +85,31 @@ impl NodeAgent {
 /// # Errors
 /// It did not come by it; the text shows its log.
 pub fn died_at(failpoint: &str) -> Result<()> {
+    died_at_within(failpoint, PATIENCE)
+}
+
+/// The same with another time until it counts as not coming.
+///
+/// # Errors
+/// Those of [`died_at`].
+pub fn died_at_within(failpoint: &str, time: Duration) -> Result<()> {
     let said = format!("died at failpoint {failpoint}\n");
-    wait_for("its end", PATIENCE, || log().contains(&said).then_some(())).with_context(log)?;
+    wait_for("its end", time, || log().contains(&said).then_some(())).with_context(log)?;
     Ok(fs::write(LOG, "")?)
+}
+
+/// Waits until the agent says that it enforces what the datastore holds, and everything that has been stored by now.
+///
+/// # Errors
+/// It does not; the text shows its log.
+pub fn enforces(node: &Node) -> Result<()> {
+    let stored = node.server().client.revision()?;
+    wait_for("the agent to enforce", PATIENCE, || {
+        let status = node.ocicat(&["felix", "status", "-o", "json"], "").ok()?.stdout;
+        let status: serde_json::Value = serde_json::from_str(&status).ok()?;
+        (status["waiting"] == "" && status["enforcedRevision"].as_i64()? >= stored).then_some(())
+    })
+    .with_context(log)
 }
 
 /// What agents of this sandbox have said.

@@ -1,0 +1,239 @@
+//! An agent may die after every effect that felix and bgpd have on the kernel, the disk and the datastore: what is left has an
+//! owner as soon as there is a next one, and what was asked is answered. (The rows of the CNI part: `agent_calls`, `leaks`.)
+
+use crate::hitless::{FAR, PEER, is_established, wire};
+use crate::leaks::failpoints_in;
+use anyhow::{Context, Result, ensure};
+use ocicat_tests::agent::dump;
+use ocicat_tests::binaries::{Build, programs};
+use ocicat_tests::node::{Container, NAME, Node, PATIENCE};
+use ocicat_tests::node_agent::{NodeAgent, died_at, died_at_within, enforces, log, uplink};
+use ocicat_tests::process::{Ending, Output, tool, wait_for};
+use ocicat_tests::router::{Kind, Router};
+use ocicat_tests::sandbox::{self, in_netns};
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::UdpSocket;
+use std::time::Duration;
+
+/// While it is there, the agent dies.
+const ARMED: &str = "/run/armed";
+/// Where the CNI plugin and BGP look for endpoints that are up.
+const STATUS_FILES: &str = "/var/run/calico/endpoint-status";
+/// What an agent may take to come by a failpoint after the call that leads to it has been answered.
+const LATER: Duration = Duration::from_secs(4);
+
+/// Keys of endpoints' statuses, written soon.
+const REPORTING: [(&str, &str); 2] =
+    [("FELIX_ENDPOINTREPORTINGENABLED", "true"), ("FELIX_ENDPOINTREPORTINGDELAYSECS", "1")];
+
+fn points_of_felix() -> Vec<String> {
+    let mut all = failpoints_in("felix/dataplane/DESIGN.md", &["felix-"]);
+    all.extend(failpoints_in("felix/DESIGN.md", &["felix-status-"]));
+    all
+}
+
+#[test]
+fn felix_may_die_at_every_step() {
+    let all = points_of_felix();
+    assert!(all.len() >= 8, "the step tables name only {all:?}");
+    let mut reached = BTreeSet::new();
+    sandbox::within(NAME, programs(Build::Failpoints).unwrap(), || {
+        uplink()?;
+        let node = Node::start()?;
+        // one that stays, and that the others talk to
+        let stays = Container::start("stays")?;
+        let agent = NodeAgent::start_with(&node, &REPORTING)?;
+        node.add(&stays)?;
+        agent.kill()?;
+        let agent = NodeAgent::start_with(&node, &REPORTING)?;
+        enforces(&node)?;
+        let before = Settled::now(&node)?;
+        agent.kill()?;
+        for point in &all {
+            for verb in ["ADD", "DEL"] {
+                if dies(&node, point, verb, &before)
+                    .with_context(|| format!("{point} in {verb}\n{}", log()))?
+                {
+                    reached.insert(point.clone());
+                }
+            }
+        }
+        Ok(())
+    })
+    .unwrap();
+    let missed: Vec<&String> = all.iter().filter(|point| !reached.contains(*point)).collect();
+    assert!(missed.is_empty(), "no execution came by {missed:?}");
+}
+
+/// What there is when nobody but the workload that stays is attached.
+#[derive(Debug, PartialEq, Eq)]
+struct Settled {
+    kernel: BTreeSet<String>,
+    files: BTreeSet<String>,
+    keys: BTreeSet<String>,
+    held: Vec<String>,
+}
+
+impl Settled {
+    fn now(node: &Node) -> Result<Self> {
+        let entries = fs::read_dir(STATUS_FILES).into_iter().flatten().flatten();
+        let keys = node.server().client.snapshot()?.into_keys();
+        Ok(Self {
+            kernel: dump::canonical()?,
+            files: entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect(),
+            keys: keys
+                .filter(|key| key.starts_with("/calico/felix/") && key.contains("/workload/"))
+                .collect(),
+            held: node.held()?,
+        })
+    }
+
+    /// Waits until all is so again, and nothing is without an owner.
+    fn again(&self, node: &Node, when: &str) -> Result<()> {
+        let same = wait_for(when, PATIENCE, || {
+            (node.loose().ok()?.is_empty() && Self::now(node).ok()? == *self).then_some(())
+        });
+        same.with_context(|| format!("{:?}\nnow: {:#?}\nbefore: {self:#?}", node.loose(), Self::now(node)))
+    }
+}
+
+fn code(output: &Output) -> u64 {
+    let said: serde_json::Value = serde_json::from_str(&output.stdout).unwrap_or_default();
+    said["code"].as_u64().unwrap_or_default()
+}
+
+/// A connection of the workload, so that there is something to forget when it goes.
+fn talks(container: &Container) -> Result<()> {
+    let socket = in_netns(&container.netns, || UdpSocket::bind("0.0.0.0:0"))??;
+    let _ = socket.send_to(b"to the neighbour", "192.0.2.2:9");
+    Ok(())
+}
+
+/// Whether the agent died there while a call was carried out. The next one leaves nothing without an owner, and the call made
+/// again does what it should.
+fn dies(node: &Node, point: &str, verb: &str, before: &Settled) -> Result<bool> {
+    let armed = format!("{point}@{ARMED}");
+    let variables: Vec<_> = REPORTING.into_iter().chain([("OCICAT_FAILPOINT", armed.as_str())]).collect();
+    let container = Container::start("comes")?;
+    let call = |verb: &str| {
+        let mut configuration = node.configuration();
+        configuration["agent_timeout_seconds"] = serde_json::json!(20);
+        node.call(verb, &container).configuration(&configuration).run()
+    };
+    let agent = NodeAgent::start_with(node, &variables)?;
+    enforces(node)?;
+    if verb == "DEL" {
+        call("ADD")?.expect_ok("ADD")?;
+        talks(&container)?;
+        if point.starts_with("felix-status-") {
+            // what goes has to be there first
+            wait_for("the status", PATIENCE, || {
+                let now = Settled::now(node).ok()?;
+                (now.files.len() > before.files.len() && now.keys.len() > before.keys.len()).then_some(())
+            })?;
+        }
+    }
+    fs::write(ARMED, "")?;
+    let answered = call(verb)?;
+    let died = died_at_within(point, LATER).is_ok();
+    fs::remove_file(ARMED)?;
+    if answered.ok() || !died {
+        answered.clone().expect_ok(verb)?;
+    } else {
+        // its agent is dead: the call waits for the next one, which dies too, until its time is over
+        ensure!(answered.ending == Ending::Exit(1) && code(&answered) == 11, "{answered:?}");
+    }
+    agent.kill()?;
+    fs::write("/run/agent.log", "")?;
+    let agent = NodeAgent::start_with(node, &REPORTING)?;
+    enforces(node)?;
+    if verb == "ADD" {
+        if !answered.ok() {
+            before.again(node, "after the restart")?;
+        }
+        call("ADD")?.expect_ok("the ADD again")?;
+        ensure!(node.loose()?.is_empty(), "{:?}", node.loose()?);
+    }
+    call("DEL")?.expect_ok("the DEL again")?;
+    before.again(node, "after the DEL")?;
+    if let Some(left) =
+        connections()?.iter().find(|line| line.contains("src=10.64.") && line.contains("dport=9 "))
+    {
+        anyhow::bail!("a connection of an address that left: {left}");
+    }
+    agent.kill()?;
+    sandbox::del_netns(&container.netns)?;
+    Ok(died)
+}
+
+/// What the kernel tracks.
+fn connections() -> Result<Vec<String>> {
+    let text = fs::read_to_string("/proc/net/nf_conntrack").unwrap_or_default();
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// A neighbour that tells these destinations.
+fn bird(destinations: &[&str]) -> Result<Router> {
+    let routes: String = destinations.iter().map(|to| format!("route {to} blackhole; ")).collect();
+    let text = format!(
+        "router id 192.0.2.2;
+        protocol device {{}}
+        protocol static {{ ipv4; {routes} }}
+        protocol bgp node {{
+            local 192.0.2.2 as 65002;
+            neighbor 192.0.2.11 as 64512;
+            graceful restart on;
+            ipv4 {{ import all; export where source = RTS_STATIC; }};
+        }}"
+    );
+    Router::start(Kind::Bird, Some(FAR), &text)
+}
+
+#[test]
+fn bgpd_may_die_at_every_step() {
+    let all = failpoints_in("bgpd/DESIGN.md", &["bgpd-"]);
+    assert_eq!(all, ["bgpd-fib"]);
+    sandbox::within(NAME, programs(Build::Failpoints).unwrap(), || {
+        wire()?;
+        let node = Node::start()?;
+        node.apply(PEER)?;
+        let routes = || -> Result<BTreeSet<String>> {
+            let text = tool("ip", &["route", "show", "proto", "81"])?;
+            Ok(text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
+        };
+        let has = |what: &str, wanted: &[&str]| -> Result<()> {
+            let wanted: BTreeSet<String> = wanted.iter().map(|to| (*to).to_owned()).collect();
+            wait_for(what, PATIENCE, || {
+                let now = routes().ok()?;
+                // blocks of this node are the speaker's too
+                (now.iter().filter(|to| to.starts_with("198.")).cloned().collect::<BTreeSet<_>>() == wanted)
+                    .then_some(())
+            })
+            .with_context(|| format!("{:?}\n{}", routes(), log()))
+        };
+        let network = |more: &[(&'static str, &'static str)]| {
+            let with = [("CALICO_NETWORKING_BACKEND", "bird")];
+            NodeAgent::start_with(&node, &with.into_iter().chain(more.iter().copied()).collect::<Vec<_>>())
+        };
+        let neighbour = bird(&["198.18.1.0/24", "198.18.2.0/24", "198.18.3.0/24"])?;
+        let agent = network(&[("OCICAT_FAILPOINT", "bgpd-fib")])?;
+        died_at("bgpd-fib")?;
+        agent.kill()?;
+        ensure!(!routes()?.is_empty(), "it died before anything was done");
+        let agent = network(&[])?;
+        has("all routes", &["198.18.1.0/24", "198.18.2.0/24", "198.18.3.0/24"])?;
+        agent.kill()?;
+        // one goes while nobody looks, and another comes
+        drop(neighbour);
+        let neighbour = bird(&["198.18.1.0/24", "198.18.3.0/24", "198.18.4.0/24"])?;
+        let agent = network(&[("OCICAT_FAILPOINT", "bgpd-fib")])?;
+        died_at("bgpd-fib")?;
+        agent.kill()?;
+        let agent = network(&[])?;
+        wait_for("the session", PATIENCE, || is_established(&neighbour).then_some(()))?;
+        has("the routes there are now", &["198.18.1.0/24", "198.18.3.0/24", "198.18.4.0/24"])?;
+        agent.kill()
+    })
+    .unwrap();
+}
