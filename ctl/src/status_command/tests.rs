@@ -81,7 +81,7 @@ fn one_page_has_it_all() {
 #[test]
 fn a_snapshot_in_the_place_of_the_store_is_told() {
     let mut told = told();
-    if let Ok((felix, _)) = &mut told.felix {
+    if let Ok(felix) = &mut told.felix {
         felix.store_trouble = "connection refused".into();
         felix.store_since_ms = 12_000;
         felix.snapshot = Some(felix::proto::Snapshot { revision: 812, written_ms: 1_700_000_000_999 });
