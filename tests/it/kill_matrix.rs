@@ -2,10 +2,11 @@
 //! owner as soon as there is a next one, and what was asked is answered. (The rows of the CNI part: `agent_calls`, `leaks`.)
 
 use crate::hitless::{FAR, PEER, is_established, wire};
-use crate::leaks::failpoints_in;
+
 use anyhow::{Context, Result, ensure};
 use ocicat_tests::agent::dump;
 use ocicat_tests::binaries::{Build, programs};
+use ocicat_tests::failpoints::named_in;
 use ocicat_tests::node::{Container, NAME, Node, PATIENCE};
 use ocicat_tests::node_agent::{NodeAgent, died_at, died_at_within, enforces, log, uplink};
 use ocicat_tests::process::{Ending, Output, tool, wait_for};
@@ -28,8 +29,8 @@ const REPORTING: [(&str, &str); 2] =
     [("FELIX_ENDPOINTREPORTINGENABLED", "true"), ("FELIX_ENDPOINTREPORTINGDELAYSECS", "1")];
 
 fn points_of_felix() -> Vec<String> {
-    let mut all = failpoints_in("felix/dataplane/DESIGN.md", &["felix-"]);
-    all.extend(failpoints_in("felix/DESIGN.md", &["felix-status-"]));
+    let mut all = named_in("felix/dataplane/DESIGN.md", &["felix-"]);
+    all.extend(named_in("felix/DESIGN.md", &["felix-status-"]));
     all
 }
 
@@ -192,7 +193,7 @@ fn bird(destinations: &[&str]) -> Result<Router> {
 
 #[test]
 fn bgpd_may_die_at_every_step() {
-    let all = failpoints_in("bgpd/DESIGN.md", &["bgpd-"]);
+    let all = named_in("bgpd/DESIGN.md", &["bgpd-"]);
     assert_eq!(all, ["bgpd-fib"]);
     sandbox::within(NAME, programs(Build::Failpoints).unwrap(), || {
         wire()?;

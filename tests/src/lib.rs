@@ -25,6 +25,7 @@ pub mod binaries;
 pub mod certificates;
 pub mod cri;
 pub mod etcd;
+pub mod failpoints;
 pub mod golden;
 pub mod node;
 pub mod node_agent;
