@@ -1,8 +1,8 @@
 //! What leads packets to workloads: parameters of interfaces and of the host, routes, neighbours; and connections of
 //! addresses that left.
 
-use failpoint::failpoint;
 use super::Dataplane;
+use failpoint::failpoint;
 use std::net::IpAddr;
 
 /// Routes and neighbours in one batch: how long others may have to wait for it.
