@@ -9,8 +9,9 @@ use crate::carry::{ask_store, carry};
 use datastore::{Datastore, StoreError};
 use ipam_plan::{Along, Ask, Assigned, AutoAssignRequest, Part, Purpose, Took, Warm, learn};
 use jiff::Timestamp;
+use model::key::Key;
 use model::net::Cidr;
-use mvcc::Revision;
+use mvcc::{RangeRequest, Revision, Txn};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,6 +19,8 @@ use tokio::sync::{mpsc, oneshot};
 const MOST: usize = 40;
 /// Parts that may wait; who comes then goes the long way.
 const WAITING: usize = 512;
+/// Handles read in one transaction.
+const READS: usize = 100;
 /// Lost races after which everybody goes the long way.
 const TRIES: u32 = 5;
 
@@ -31,9 +34,15 @@ struct Inner {
 }
 
 enum Job {
-    Learn,
-    Write(Part, oneshot::Sender<Result<Option<Revision>, StoreError>>),
+    /// Look at what the node has; it is told when that has been tried.
+    Learn(Option<oneshot::Sender<()>>),
+    /// Write.
+    Write(Part, Answer),
+    /// Release what is kept under a handle that was not written here.
+    Release(String, Along, Answer),
 }
+
+type Answer = oneshot::Sender<Result<Option<Revision>, StoreError>>;
 
 /// Addresses that nobody else is given, and that are not written yet. Dropping it gives them back.
 pub struct Offer {
@@ -82,6 +91,24 @@ impl Shared {
         self.0.warm()
     }
 
+    /// Looks at what the node has, for the calls to come: somebody who went the long way may have claimed a block.
+    pub fn look(&self) {
+        // full: it is busy, and will be asked again
+        let _ = self.0.jobs.try_send(Job::Learn(None));
+    }
+
+    /// Waits until what the node has was looked at once.
+    pub async fn known(&self) {
+        if self.warm().is_known() {
+            return;
+        }
+        let (tried, told) = oneshot::channel();
+        if self.0.jobs.try_send(Job::Learn(Some(tried))).is_ok() {
+            // an error: the writer has ended, and nothing will be offered
+            let _ = told.await;
+        }
+    }
+
     /// The CIDR of a pool, if it is known.
     pub fn pool(&self, name: &str) -> Option<Cidr> {
         self.warm().pool(name)
@@ -89,22 +116,17 @@ impl Shared {
 
     /// Addresses for a request; `None` where it takes more than what is known of own blocks, which is then looked at for the
     /// next call.
-    pub fn offer(&self, request: &AutoAssignRequest) -> Option<Offer> {
+    pub async fn offer(&self, request: &AutoAssignRequest) -> Option<Offer> {
+        self.known().await;
         let given = self.warm().give(request);
         if given.is_none() {
-            // full: it is busy, and will be asked again
-            let _ = self.0.jobs.try_send(Job::Learn);
+            self.look();
         }
         given.map(|part| Offer { shared: self.clone(), part: Some(part) })
     }
 
-    /// Whether something was written here under a handle.
-    pub fn holds(&self, handle: &str) -> bool {
-        self.warm().release(handle).is_some()
-    }
-
-    /// Releases what was written here under a handle, and does `along` in the same transaction. `None`: it was not, or a
-    /// condition does not hold, and nothing is written.
+    /// Releases what is kept under a handle in own blocks, and does `along` in the same transaction. `None`: it is kept elsewhere
+    /// too, or not at all, or a condition does not hold; nothing is written then.
     ///
     /// # Errors
     /// The store's. The write may have happened.
@@ -112,7 +134,13 @@ impl Shared {
         let part = self.warm().release(handle);
         match part {
             Some(part) => self.write(part.with(along)).await,
-            None => Ok(None),
+            None => {
+                let (answer, told) = oneshot::channel();
+                match self.0.jobs.try_send(Job::Release(handle.to_owned(), along, answer)) {
+                    Ok(()) => answered(told).await,
+                    Err(_) => Ok(None),
+                }
+            }
         }
     }
 
@@ -124,8 +152,14 @@ impl Shared {
             }
             return Ok(None);
         }
-        told.await.unwrap_or_else(|_| Err(StoreError::Server("the writer of addresses has ended".into())))
+        answered(told).await
     }
+}
+
+async fn answered(
+    told: oneshot::Receiver<Result<Option<Revision>, StoreError>>,
+) -> Result<Option<Revision>, StoreError> {
+    told.await.unwrap_or_else(|_| Err(StoreError::Server("the writer of addresses has ended".into())))
 }
 
 impl Inner {
@@ -134,8 +168,6 @@ impl Inner {
         self.warm.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-type Answer = oneshot::Sender<Result<Option<Revision>, StoreError>>;
 
 struct Writer {
     store: Arc<dyn Datastore>,
@@ -150,23 +182,63 @@ impl Writer {
         let mut waiting: Vec<Job> = Vec::new();
         while jobs.recv_many(&mut waiting, WAITING).await > 0 {
             let Some(inner) = self.warm.upgrade() else { return };
-            let mut writes = Vec::new();
+            let (mut writes, mut releases, mut learners) = (Vec::new(), Vec::new(), Vec::new());
             for job in waiting.drain(..) {
                 match job {
                     Job::Write(part, answer) => writes.push((part, answer)),
-                    Job::Learn => {}
+                    Job::Release(handle, along, answer) => releases.push((handle, along, answer)),
+                    Job::Learn(tried) => learners.push(tried),
                 }
             }
-            let learning = writes.is_empty();
+            if !releases.is_empty() {
+                self.read_handles(&inner, releases, &mut writes).await;
+            }
             while !writes.is_empty() {
                 let rest = writes.split_off(self.most.min(writes.len()));
                 let again = self.write(&inner, std::mem::replace(&mut writes, rest)).await;
                 writes.splice(0..0, again);
             }
             // who was refused an offer a moment ago may have claimed a block by now
-            if learning && let Err(error) = self.learn(&inner).await {
+            if !learners.is_empty()
+                && let Err(error) = self.learn(&inner).await
+            {
                 inner.warm().forget();
                 tracing::debug!(%error, "what this node has is not known");
+            }
+            // who asked may have gone
+            learners.into_iter().flatten().for_each(|tried| drop(tried.send(())));
+        }
+    }
+
+    /// Makes parts of releases of handles that have to be read.
+    async fn read_handles(
+        &self,
+        inner: &Inner,
+        releases: Vec<(String, Along, Answer)>,
+        writes: &mut Vec<(Part, Answer)>,
+    ) {
+        let known = inner.warm().is_known();
+        if !known && let Err(error) = self.learn(inner).await {
+            tracing::debug!(%error, "what this node has is not known");
+        }
+        for chunk in in_chunks(releases) {
+            let key = |handle: &str| Key::Handle(handle.to_owned()).path();
+            let reads = chunk.iter().map(|(handle, ..)| RangeRequest::key(key(handle)));
+            let stored = match self.store.txn(Txn::reads(reads)).await {
+                Ok(stored) => stored,
+                Err(error) => {
+                    chunk.into_iter().for_each(|(_, _, told)| drop(told.send(Err(error.clone()))));
+                    continue;
+                }
+            };
+            for ((handle, along, answer), stored) in chunk.into_iter().zip(&stored.responses) {
+                let mut warm = inner.warm();
+                let stored = stored.kvs().first();
+                let part = stored.filter(|stored| warm.learned_handle(&handle, stored));
+                match part.and_then(|_| warm.release(&handle)) {
+                    Some(part) => writes.push((part.with(along), answer)),
+                    None => drop(answer.send(Ok(None))),
+                }
             }
         }
     }
@@ -226,6 +298,15 @@ impl Writer {
         }
         end(inner, parts, answers, &Ok(None))
     }
+}
+
+/// As many at a time as one transaction reads.
+fn in_chunks<T>(mut all: Vec<T>) -> impl Iterator<Item = Vec<T>> {
+    std::iter::from_fn(move || {
+        let rest = all.split_off(READS.min(all.len()));
+        let chunk = std::mem::replace(&mut all, rest);
+        (!chunk.is_empty()).then_some(chunk)
+    })
 }
 
 fn failure(error: IpamError) -> Result<Option<Revision>, StoreError> {

@@ -17,7 +17,7 @@ const WORKERS: usize = 8;
 const PAIRS: usize = 5;
 
 /// The reference's network configuration.
-fn reference() -> Value {
+pub fn reference() -> Value {
     json!({"cniVersion": "1.0.0", "name": "reference", "type": "ptp",
         "ipam": {"type": "host-local", "subnet": "10.99.0.0/16", "dataDir": "/run/host-local"}})
 }

@@ -9,6 +9,7 @@
 
 mod bgp;
 mod cni;
+mod crowd;
 mod felix;
 mod frame;
 mod ipam;
@@ -61,6 +62,8 @@ fn main() -> Result<()> {
             sandbox::within(NAME, programs, || cni::one_at_a_time(rounds, worker))?;
             sandbox::within(NAME, programs, || cni::eight_at_a_time(rounds.div_ceil(10), worker))?;
         }
+        sandbox::within(NAME, programs, || crowd::at_once(rounds.div_ceil(10).max(3)))?;
+        sandbox::within(NAME, programs, || crowd::first_byte(rounds))?;
     }
     if wanted("requests") {
         sandbox::within(NAME, programs, cni::requests)?;

@@ -53,10 +53,13 @@ pub(crate) async fn add(host: &Host, request: &Request) -> Result<CniResult, Cni
     let store = session::connect(host, conf)
         .await
         .map_err(|error| CniError { msg: format!("error creating calico client: {}", error.msg), ..error })?;
-    let offered = offered::offer(host, request, &id, &store)?;
-    let facts = match &offered {
-        Some(offered) => offered.facts(),
-        None => asked(host, request, &id, &store).await?,
+    let (offered, facts) = match offered::offer(host, request, &id, &store).await? {
+        (Some(offered), _) => {
+            let facts = offered.facts();
+            (Some(offered), facts)
+        }
+        (None, Some(facts)) => (None, facts),
+        (None, None) => (None, asked(host, request, &id, &store).await?),
     };
     gates::wait(&gates).await?;
     check_pod(host, request, &id)?;
@@ -76,9 +79,14 @@ pub(crate) async fn add(host: &Host, request: &Request) -> Result<CniResult, Cni
         existing => {
             let noted = agent::add::begin(host, request, &job.id, existing.as_ref().map(Existing::key))?;
             let mut undo = Undo::default();
+            let shared = host.agent.as_ref().and_then(|agent| agent.shared(&job.store, &job.id.node));
             let result = job.attach(existing, &mut undo, &noted).await;
             let whole = match &result {
-                Ok(_) => true,
+                Ok(_) => {
+                    // the next one need not ask
+                    shared.into_iter().for_each(|(shared, _)| shared.look());
+                    true
+                }
                 Err(_) => undo.run().await,
             };
             noted.end(host, &result, whole).await?;

@@ -91,9 +91,12 @@ pub async fn run(program: Program, args: &[String], host: &Host, stdin: &[u8]) -
         },
         Call::Add(request) => {
             let result = logged(host, "ADD", &request, async {
+                // boxed: what a call keeps is large, and whoever carries several has it on its stack
                 let result = match (program, &host.agent) {
-                    (Program::Calico, Some(agent)) => agent::add::add(host, agent, &request).await?,
-                    (Program::Calico, None) => add::add(host, &request).await?,
+                    (Program::Calico, Some(agent)) => {
+                        Box::pin(agent::add::add(host, agent, &request)).await?
+                    }
+                    (Program::Calico, None) => Box::pin(add::add(host, &request)).await?,
                     (Program::CalicoIpam, Some(agent)) => {
                         agent::add::paid(host, agent, &request, ipam_program::add(host, &request)).await?
                     }
@@ -106,7 +109,7 @@ pub async fn run(program: Program, args: &[String], host: &Host, stdin: &[u8]) -
         Call::Del(request) => {
             let result = logged(host, "DEL", &request, async {
                 match (program, &host.agent) {
-                    (Program::Calico, Some(agent)) => agent::del::del(host, agent, &request).await,
+                    (Program::Calico, Some(agent)) => Box::pin(agent::del::del(host, agent, &request)).await,
                     (Program::Calico, None) => del::del(host, &request).await,
                     (Program::CalicoIpam, Some(agent)) => {
                         agent::add::paid(host, agent, &request, ipam_program::del(host, &request)).await

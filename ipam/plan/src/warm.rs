@@ -25,8 +25,8 @@ use model::ipam::{AffinityState, AllocationBlock, Attribute, BlockAffinity, Hand
 use model::key::{Key, Owner, affinity_prefix, resource_prefix};
 use model::net::{Cidr, Family};
 use mvcc::{
-    Compare, CompareResult, CompareTarget, DeleteRequest, KeyRange, Op, OpResponse, PutRequest, RangeRequest,
-    Revision, Txn, TxnResponse,
+    Compare, CompareResult, CompareTarget, DeleteRequest, KeyRange, KeyValue, Op, OpResponse, PutRequest,
+    RangeRequest, Revision, Txn, TxnResponse,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -306,6 +306,27 @@ impl Warm {
             along: Along::default(),
         };
         self.is_possible(&part).then_some(part)
+    }
+
+    /// Takes over a handle as it is stored, so that it can be released; false where it counts addresses outside the blocks that are
+    /// known, or others than these have.
+    pub fn learned_handle(&mut self, handle: &str, stored: &KeyValue) -> bool {
+        let key = Key::Handle(handle.to_owned());
+        let (Some(known), Ok(value)) = (&self.known, Handle::decode(&key, &stored.value)) else {
+            return false;
+        };
+        let mut addresses = Vec::new();
+        for cidr in value.blocks() {
+            let Some(own) = known.block(&cidr) else { return false };
+            let found = block::assigned_to(&own.block, handle);
+            if i64::try_from(found.len()) != Ok(value.count(&cidr)) {
+                return false;
+            }
+            addresses.extend(found);
+        }
+        let held = Held { revision: stored.mod_revision, addresses };
+        self.handles.insert(handle.to_owned(), held);
+        true
     }
 
     /// A part is not going to be written from here.

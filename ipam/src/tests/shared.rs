@@ -1,7 +1,7 @@
 //! Calls that come together, over a store that fails.
 
 use super::{furnished, keys, request};
-use crate::{Along, Ipam, Shared};
+use crate::{Along, Ipam, Offer, Shared};
 use datastore::memory::{Asked, Disturbed, Fate, MemoryStore};
 use datastore::{Datastore, StoreError};
 use futures::future::{FutureExt, join_all, ready};
@@ -9,7 +9,6 @@ use mvcc::{Compare, DeleteRequest, Op, PutRequest};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 /// A store, and how often it was written to.
 async fn counted(
@@ -32,11 +31,7 @@ async fn counted(
 /// What knows its blocks.
 async fn warm(store: Arc<dyn Datastore>) -> Shared {
     let shared = Shared::new(store, "node-0");
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while shared.offer(&request(0, "probe")).is_none() {
-        assert!(std::time::Instant::now() < deadline, "nothing is learned");
-        tokio::task::yield_now().await;
-    }
+    assert!(shared.offer(&request(0, "probe")).await.is_some(), "it is looked at");
     shared
 }
 
@@ -45,8 +40,16 @@ fn endpoint(number: usize) -> Along {
     Along { compare: vec![Compare::absent(key.clone())], success: vec![Op::Put(PutRequest::new(key, "e"))] }
 }
 
+async fn offers(shared: &Shared, count: usize) -> Vec<Offer> {
+    let mut offers = Vec::new();
+    for number in 0..count {
+        offers.push(shared.offer(&request(0, &format!("h{number}"))).await.unwrap());
+    }
+    offers
+}
+
 async fn crowd(shared: &Shared, count: usize) -> BTreeSet<std::net::IpAddr> {
-    let offers: Vec<_> = (0..count).map(|n| shared.offer(&request(0, &format!("h{n}"))).unwrap()).collect();
+    let offers = offers(shared, count).await;
     let addresses = offers.iter().map(|offer| offer.addresses()[0].address).collect();
     let written = join_all(offers.into_iter().enumerate().map(|(n, offer)| offer.take(endpoint(n)))).await;
     assert!(written.iter().all(|result| matches!(result, Ok(Some(_)))), "{written:?}");
@@ -91,7 +94,7 @@ async fn a_server_that_takes_fewer_operations_is_given_fewer() {
 async fn one_whose_condition_does_not_hold_holds_up_nobody() {
     let (memory, store, _) = counted(|_| Fate::Answered).await;
     let shared = warm(store).await;
-    let offers: Vec<_> = (0..3).map(|n| shared.offer(&request(0, &format!("h{n}"))).unwrap()).collect();
+    let offers = offers(&shared, 3).await;
     let along = [endpoint(0), Along { compare: vec![Compare::exists("/no")], ..endpoint(1) }, endpoint(2)];
     let written = join_all(offers.into_iter().zip(along).map(|(offer, along)| offer.take(along))).await;
     let which: Vec<bool> = written.into_iter().map(|result| result.unwrap().is_some()).collect();
@@ -103,14 +106,14 @@ async fn one_whose_condition_does_not_hold_holds_up_nobody() {
 async fn what_others_write_meanwhile_is_noticed() {
     let (memory, store, writes) = counted(|_| Fate::Answered).await;
     let shared = warm(store).await;
-    let offer = shared.offer(&request(0, "h")).unwrap();
+    let offer = shared.offer(&request(0, "h")).await.unwrap();
     let address = offer.addresses()[0].address;
     // somebody who looks takes the same one first
     let taken = Ipam::new(Arc::new(memory.clone())).auto_assign(request(0, "other")).await.unwrap();
     assert_eq!(taken.v4.assigned[0].address, address);
     assert_eq!(offer.take(endpoint(0)).await.unwrap(), None);
     assert_eq!(writes.load(Ordering::SeqCst), 1, "one that was too old");
-    let next = shared.offer(&request(0, "h")).unwrap();
+    let next = shared.offer(&request(0, "h")).await.unwrap();
     assert_ne!(next.addresses()[0].address, address);
     assert!(next.take(endpoint(0)).await.unwrap().is_some());
 }
@@ -123,14 +126,14 @@ async fn an_answer_that_is_lost_is_told_to_all_who_were_in_it() {
     })
     .await;
     let shared = warm(store).await;
-    let offers: Vec<_> = (0..2).map(|n| shared.offer(&request(0, &format!("h{n}"))).unwrap()).collect();
+    let offers = offers(&shared, 2).await;
     let written = join_all(offers.into_iter().enumerate().map(|(n, offer)| offer.take(endpoint(n)))).await;
     assert!(written.iter().all(Result::is_err), "{written:?}");
     // it was carried out: whoever asked releases by handle, and nothing of it is given a second time
     let ipam = Ipam::new(Arc::new(memory.clone()));
     let held: Vec<_> = ipam.ips_by_handle("h0").await.unwrap();
     let shared_again = warm(Arc::new(memory.clone())).await;
-    let offer = shared_again.offer(&request(0, "late")).unwrap();
+    let offer = shared_again.offer(&request(0, "late")).await.unwrap();
     assert_ne!(offer.addresses()[0].address, held[0].address);
     assert!(ipam.release_by_handles(vec!["h0".into(), "h1".into()]).await.unwrap().is_some());
 }
@@ -139,6 +142,22 @@ async fn an_answer_that_is_lost_is_told_to_all_who_were_in_it() {
 async fn an_offer_that_is_dropped_is_free_again() {
     let (_, store, _) = counted(|_| Fate::Answered).await;
     let shared = warm(store).await;
-    let first = shared.offer(&request(0, "a")).unwrap().addresses()[0];
-    assert_eq!(shared.offer(&request(0, "b")).unwrap().addresses()[0], first);
+    let first = shared.offer(&request(0, "a")).await.unwrap().addresses()[0];
+    assert_eq!(shared.offer(&request(0, "b")).await.unwrap().addresses()[0], first);
+}
+
+#[tokio::test]
+async fn what_was_given_by_others_is_released_after_a_look_at_its_handle() {
+    let (memory, store, writes) = counted(|_| Fate::Answered).await;
+    let ipam = Ipam::new(Arc::new(memory.clone()));
+    ipam.auto_assign(request(0, "second")).await.unwrap();
+    // one of another node's block
+    ipam.auto_assign(request(1, "elsewhere")).await.unwrap();
+    let shared = Shared::new(store, "node-0");
+    let all =
+        ["first", "second", "elsewhere", "nobody"].map(|handle| shared.release(handle, Along::default()));
+    let which: Vec<bool> = join_all(all).await.into_iter().map(|result| result.unwrap().is_some()).collect();
+    assert_eq!(which, [true, true, false, false]);
+    assert_eq!(writes.load(Ordering::SeqCst), 1);
+    assert_eq!(keys(&memory, "/handle/").await, 1, "that of the other node");
 }

@@ -2,9 +2,9 @@
 //! transaction writes addresses, handle and endpoint, for as many calls as there are. What that transaction relies on it compares:
 //! when it is not so, the link is taken back and ADD begins the way that asks.
 
-use super::{Job, pool_names};
+use super::{Job, asked, pool_names};
 use crate::address::{Own, is_own, prefixed, result};
-use crate::agent;
+use crate::agent::{self, Agent};
 use crate::attach::attach;
 use crate::bounded::{self, store_failed, within};
 use crate::endpoint::{self, Fresh};
@@ -42,30 +42,51 @@ impl Offered {
     }
 }
 
-/// Addresses that the agent has at hand; none where there is no agent, or the call wants anything out of the ordinary.
+/// Addresses that the agent has at hand; none where there is no agent, or the call wants anything out of the ordinary. The first
+/// call for a datastore asks whether it is ready: its answers are returned too.
 ///
 /// # Errors
-/// Those of the way that asks, before it asks.
-pub(super) fn offer(
+/// Those of the way that asks.
+pub(super) async fn offer(
     host: &Host,
+    request: &Request,
+    id: &Identity,
+    store: &Arc<dyn Datastore>,
+) -> Result<(Option<Offered>, Option<Facts>), CniError> {
+    let Some(agent) = host.agent.as_ref().filter(|agent| is_own(&request.conf) && !agent.has(request)) else {
+        return Ok((None, None));
+    };
+    let mut facts = None;
+    if agent.shared(store, &id.node).is_none() {
+        let asked = asked(host, request, id, store).await?;
+        let plain = asked.endpoints.is_empty() && !asked.handle && asked.profile;
+        facts = Some(asked);
+        if !plain {
+            return Ok((None, facts));
+        }
+    }
+    Ok((at_hand(agent, request, id, store).await?, facts))
+}
+
+async fn at_hand(
+    agent: &Agent,
     request: &Request,
     id: &Identity,
     store: &Arc<dyn Datastore>,
 ) -> Result<Option<Offered>, CniError> {
     let conf = &request.conf;
-    let Some(agent) = &host.agent else { return Ok(None) };
-    if !is_own(conf) || agent.has(request) {
-        return Ok(None);
-    }
     let Some((shared, ready)) = agent.shared(store, &id.node) else { return Ok(None) };
     let mut pools = BTreeMap::new();
+    // what a pool's name means is known as soon as anything is
+    shared.known().await;
     for name in pool_names(request) {
         let Some(cidr) = shared.pool(&name) else { return Ok(None) };
         pools.insert(name, cidr);
     }
     delegate::find(CALICO_IPAM, &request.environment.path)?;
     let own = Own::new(Ipam::new(Arc::clone(store)), request, id, &pools)?;
-    let Some(offer) = own.wanted().and_then(|wanted| shared.offer(&wanted)) else { return Ok(None) };
+    let Some(wanted) = own.wanted() else { return Ok(None) };
+    let Some(offer) = shared.offer(&wanted).await else { return Ok(None) };
     let none_of_it = Compare {
         range: KeyRange::prefix(endpoint::search_prefix(id)?),
         target: CompareTarget::Version(0),

@@ -174,7 +174,7 @@ struct CutOff {
 /// Gives the addresses of an attachment back, behind a gate; having none is fine. Without one there are none of ours.
 async fn give_back(gate: Option<&Gated>, shared: Option<Shared>, record: &Record) -> Result<(), CniError> {
     let Some(gate) = gate else { return Ok(()) };
-    if let Some(shared) = shared.filter(|shared| shared.holds(&record.handle))
+    if let Some(shared) = shared
         && let Some(along) = gate.opened().await
     {
         let more = along.is_some();

@@ -50,7 +50,7 @@ impl Agent {
             self.link_of(record, end, &*here).await.map_err(CniError::internal)
         });
         let Some(link) = looking.await? else { return Ok(Severed::Gone) };
-        let cutting = async { done(&*here, down(link.index)).await.map_err(CniError::internal) };
+        let cutting = async { done(&*here, vec![down(link.index)]).await.map_err(CniError::internal) };
         within(bounded::KERNEL, "taking the link down", cutting).await?;
         failpoint("agent-del-cut");
         Ok(Severed::Cut(Cut { here, link }))
@@ -119,15 +119,8 @@ async fn free_container_name(
     let renaming = async {
         let found = container.link(&record.key.interface).await?;
         let Some(link) = found.filter(|link| link.peer == Some(peer)) else { return Ok(()) };
-        let aside = || Op::PutAside { link: link.index, name: name_of(link.index), group: GROUP };
-        match done(&*container, aside()).await {
-            Err(error) if error.errno() == Some(Errno::EBUSY as i32) => {
-                // an older kernel renames only what is down
-                done(&*container, down(link.index)).await?;
-                done(&*container, aside()).await
-            }
-            renamed => renamed,
-        }
+        // down: its routes and addresses go, which the next one needs
+        done(&*container, vec![down(link.index), aside(link.index)]).await
     };
     within(bounded::KERNEL, "renaming the link in the container", async {
         renaming.await.map_err(CniError::internal)
@@ -139,18 +132,19 @@ fn down(index: u32) -> Op {
     Op::SetLink { link: LinkRef::Index(index), up: Some(false), mac: None, mtu: None, alias: None }
 }
 
+fn aside(index: u32) -> Op {
+    Op::PutAside { link: index, name: name_of(index), group: GROUP }
+}
+
 async fn rename(kernel: &dyn Kernel, index: u32) -> Result<(), CniError> {
-    let aside = Op::PutAside { link: index, name: name_of(index), group: GROUP };
-    let renaming = async { done(kernel, aside).await.map_err(CniError::internal) };
+    let renaming = async { done(kernel, vec![aside(index)]).await.map_err(CniError::internal) };
     within(bounded::KERNEL, "renaming the link", renaming).await
 }
 
-/// One operation; a link that is gone needs no more.
-async fn done(kernel: &dyn Kernel, op: Op) -> Result<(), KernelError> {
-    match kernel.apply(vec![op], false).await.into_iter().next() {
-        Some(Err(error)) if !is_gone(&error) => Err(error),
-        _ => Ok(()),
-    }
+/// Operations; a link that is gone needs no more.
+async fn done(kernel: &dyn Kernel, ops: Vec<Op>) -> Result<(), KernelError> {
+    let failed = kernel.apply(ops, false).await.into_iter().filter_map(Result::err);
+    failed.filter(|error| !is_gone(error)).reduce(|first, _| first).map_or(Ok(()), Err)
 }
 
 fn is_gone(error: &KernelError) -> bool {

@@ -228,14 +228,88 @@ async fn an_address_is_not_given_again_before_the_link_that_had_it_is_gone() {
     nothing_left(&node).await;
 }
 
+/// Locks the datastore, or unlocks it.
+async fn set_ready(node: &Node, ready: bool) {
+    let key = "/calico/resources/v3/projectcalico.org/clusterinformations/default";
+    let mut cluster = node.stored(key).await.remove(key).unwrap();
+    cluster["spec"]["datastoreReady"] = json!(ready);
+    put(node, key, &cluster).await;
+}
+
+async fn put(node: &Node, key: &str, value: &serde_json::Value) {
+    let put = mvcc::PutRequest::new(key.to_owned(), serde_json::to_vec(value).unwrap());
+    let txn = mvcc::Txn { success: vec![mvcc::Op::Put(put)], ..Default::default() };
+    node.client.store().txn(txn).await.unwrap();
+}
+
 #[tokio::test]
-async fn del_asks_four_times_and_writes_once() {
+async fn an_add_is_one_request_and_a_del_two() {
     let (node, _ends) = ready().await;
-    node.container("c1");
-    node.add("c1", &node.dual()).await;
     let conf = node.dual();
+    for name in ["c1", "c2", "c3"] {
+        node.container(name);
+    }
+    // the first one claims blocks
+    node.add("c1", &conf).await;
+    node.add("c2", &conf).await;
+    let (_, requests, writes) = node.requests(node.add("c3", &conf)).await;
+    assert_eq!((requests, writes), (1, 1), "addresses of both families, handle and endpoint in one");
+    let ((), requests, writes) = node.requests(node.del("c3", &conf)).await;
+    assert_eq!((requests, writes), (2, 1), "whether it is ready, and all of it in one");
     let ((), requests, writes) = node.requests(node.del("c1", &conf)).await;
-    assert_eq!((requests, writes), (4, 1), "endpoint and addresses of both families go in one");
+    assert_eq!((requests, writes), (3, 1), "and the handle that was written by the way that looks");
+    node.del("c2", &conf).await;
+    nothing_left(&node).await;
+}
+
+#[tokio::test]
+async fn an_add_that_took_too_much_for_true_asks_and_succeeds() {
+    let (node, _ends) = ready().await;
+    let conf = node.conf();
+    for name in ["c1", "c2"] {
+        node.container(name);
+    }
+    let container = node.container("c3");
+    node.add("c1", &conf).await;
+    node.add("c2", &conf).await;
+    // a handle that nobody has told this agent of
+    let key = model::Key::Handle("net-a.c3".into()).path();
+    put(&node, &key, &json!({"handleID": "net-a.c3", "block": {}, "deleted": false})).await;
+    let result = node.add("c3", &conf).await;
+    let address = result["ips"][0]["address"].as_str().unwrap().to_owned();
+    let pairs = node.world.log().iter().filter(|(_, op)| matches!(op, Op::AddVeth(_))).count();
+    assert_eq!(pairs, 4, "one was made in vain");
+    assert_eq!(node.world.host().link("calic3").await.unwrap().map(|link| link.up), Some(true));
+    let on = container.addresses(None).await.unwrap();
+    assert!(on.iter().any(|on| address.starts_with(&on.net.addr.to_string())), "{address} of {on:?}");
+    for name in ["c1", "c2", "c3"] {
+        node.del(name, &conf).await;
+    }
+    nothing_left(&node).await;
+}
+
+#[tokio::test]
+async fn a_locked_datastore_is_noticed_by_an_add_that_asks_nothing() {
+    let (node, _ends) = ready().await;
+    let conf = node.conf();
+    for name in ["c1", "c2", "c3"] {
+        node.container(name);
+    }
+    node.add("c1", &conf).await;
+    node.add("c2", &conf).await;
+    set_ready(&node, false).await;
+    let refused = node.refusal("ADD", "c3", &conf).await;
+    assert_eq!(refused, "Calico is currently not ready to process requests");
+    assert_eq!(
+        node.world.host().link("calic3").await.unwrap(),
+        None,
+        "what was made meanwhile is taken back"
+    );
+    set_ready(&node, true).await;
+    node.add("c3", &conf).await;
+    for name in ["c1", "c2", "c3"] {
+        node.del(name, &conf).await;
+    }
     nothing_left(&node).await;
 }
 

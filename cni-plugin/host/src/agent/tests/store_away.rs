@@ -111,12 +111,7 @@ async fn a_locked_datastore_is_no_outage() {
     node.store.go_away();
     node.del("c2", &node.conf()).await;
     node.heal();
-    let key = "/calico/resources/v3/projectcalico.org/clusterinformations/default";
-    let mut cluster = node.stored(key).await.remove(key).unwrap();
-    cluster["spec"]["datastoreReady"] = json!(false);
-    let put = mvcc::PutRequest::new(key, serde_json::to_vec(&cluster).unwrap());
-    let txn = mvcc::Txn { success: vec![mvcc::Op::Put(put)], ..Default::default() };
-    node.client.store().txn(txn).await.unwrap();
+    set_ready(&node, false).await;
     tokio::time::sleep(Duration::from_millis(1100)).await;
     let before = node.held().await;
     for (verb, container) in [("DEL", "c1"), ("ADD", "c3"), ("DEL", "c2")] {
