@@ -192,7 +192,7 @@ fn store(directory: &Path, own: &Path) -> Program {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::shape::{Fabric, Shape};
+    use crate::lab::shape::{Backend, Fabric, Shape};
 
     #[test]
     fn given_endpoints_are_seen_through_relays() {
@@ -240,5 +240,17 @@ mod tests {
         assert_eq!(routed[1], format!("agent-node-2 NODENAME=node-2 {agent} AS=65102 node run"));
         let router = "bgpd-tor bgpd --node tor --resources /lab/tor/resources --socket /lab/tor/bgpd.sock";
         assert_eq!(routed[2], router);
+    }
+
+    #[test]
+    fn a_backend_that_was_asked_for_is_told_to_the_agents() {
+        let asked = |backend| {
+            let plan = Plan::new(Etcd::Own, Shape { backend, ..Shape::default() });
+            let agents = plan.agents(Path::new("/lab"));
+            let mode = agents[0].environment.iter().find(|(name, _)| *name == "FELIX_NFTABLESMODE");
+            mode.map(|(_, value)| value.clone())
+        };
+        let all = [Backend::Auto, Backend::Nftables, Backend::Iptables].map(asked);
+        assert_eq!(all, [None, Some("Enabled".to_owned()), Some("Disabled".to_owned())]);
     }
 }

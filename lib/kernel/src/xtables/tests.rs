@@ -76,6 +76,29 @@ fn a_failure_is_told_in_the_programs_words_with_the_line() {
 }
 
 #[test]
+fn a_lock_that_another_program_holds_is_waited_for_and_then_told() {
+    if !root() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let lock = folder.path().join("lock");
+    let file = std::fs::File::create(&lock).unwrap();
+    file.lock().unwrap();
+    // the real one, with a lock of its own and less patience
+    let script = format!(
+        "export XTABLES_LOCKFILE={}; exec unshare -n $(command -v iptables-legacy-restore) --noflush --wait=1",
+        lock.display()
+    );
+    let (programs, _folder) = scripts(&script, LONG);
+    let input = "*filter\n:cali-x - [0:0]\nCOMMIT\n";
+    let error = restore(&programs, input).unwrap_err();
+    assert!(matches!(&error, XTablesError::Failed { line: None, .. }), "{error:?}");
+    assert!(error.to_string().contains("holding the xtables lock"), "{error}");
+    file.unlock().unwrap();
+    restore(&programs, input).unwrap();
+}
+
+#[test]
 fn what_hangs_is_killed_and_what_was_killed_is_uncertain() {
     if !root() {
         return;
