@@ -80,7 +80,7 @@ async fn make(host: &Host, wanted: &Attachment, undo: &mut Undo) -> Result<Mac, 
         CniError::internal(format!("{} in {} has no hardware address", wanted.ifname, wanted.netns))
     })?;
     let families = wanted.families();
-    sysctls::set_host(&*here, &wanted.host_interface, families).await?;
+    sysctls::set_host(&*here, &wanted.host_interface, families, !wanted.host_routes).await?;
     failpoint("cni-add-host-parameters");
     sysctls::set_container(&*container, &wanted.ifname, families, wanted.forward).await?;
     failpoint("cni-add-container-parameters");

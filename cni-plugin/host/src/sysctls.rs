@@ -40,6 +40,9 @@ const HOST: [Row; 9] = [
     ("net/ipv6/conf/{}/accept_ra", "0", When::Always, Failure::Warn),
 ];
 
+/// Those of the host's end that matter when it goes up.
+const BEFORE_UP: [&str; 2] = ["/accept_dad", "/disable_ipv6"];
+
 /// Inside the container, before its link goes up.
 const CONTAINER: [Row; 4] = [
     ("net/ipv6/conf/{}/accept_dad", "0", When::V6, Failure::Error),
@@ -52,9 +55,17 @@ const CONTAINER: [Row; 4] = [
 const FORWARDING: [(&str, When); 2] =
     [("net/ipv4/ip_forward", When::V4), ("net/ipv6/conf/all/forwarding", When::V6)];
 
-/// Sets the parameters of the host's end.
-pub(crate) async fn set_host(kernel: &dyn Kernel, link: &str, families: Families) -> Result<(), CniError> {
-    set(kernel, rows(&HOST, link, families)).await
+/// Sets the parameters of the host's end; where an agent routes to it, only those that it has to have before it goes up: the agent
+/// sets the others before it routes.
+pub(crate) async fn set_host(
+    kernel: &dyn Kernel,
+    link: &str,
+    families: Families,
+    routed_by_agent: bool,
+) -> Result<(), CniError> {
+    let mut rows = rows(&HOST, link, families);
+    rows.retain(|(key, ..)| !routed_by_agent || BEFORE_UP.iter().any(|last| key.ends_with(last)));
+    set(kernel, rows).await
 }
 
 /// Sets the parameters inside the container.

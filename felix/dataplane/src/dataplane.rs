@@ -55,6 +55,8 @@ pub struct Dataplane {
     looked: bool,
     looks: Retries<()>,
     forgetting: Retries<()>,
+    /// Not before then, unless an address that left is wanted again.
+    next_forgetting: Duration,
     /// Packets have been judged.
     guarded: bool,
     /// Connections of addresses that nobody has were forgotten once.
@@ -107,6 +109,7 @@ impl Dataplane {
             looked: false,
             looks: Retries::default(),
             forgetting: Retries::default(),
+            next_forgetting: Duration::ZERO,
             guarded: false,
             swept: false,
             told: None,
@@ -244,7 +247,7 @@ impl Dataplane {
             self.routes.next_try(),
             self.neighbours.next_try(),
             self.sysctls.next_try(),
-            self.forgetting.next(),
+            self.routes.has_left().then(|| self.forgetting.next().unwrap_or(self.next_forgetting)),
         ];
         tries.into_iter().flatten().min()
     }

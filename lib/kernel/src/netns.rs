@@ -141,11 +141,14 @@ impl Netns {
         on_helper(|| self.enter().map(|()| work())).unwrap_or_else(|reason| Err(fail(&self.0.path, reason)))
     }
 
-    /// As [`Netns::run`], without blocking the calling task.
+    /// As [`Netns::run`], without blocking the calling task; on the calling thread where that is in the namespace already.
     pub async fn run_async<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, KernelError> {
+        if self.is_here() {
+            return Ok(work());
+        }
         let (done, result) = tokio::sync::oneshot::channel();
         let namespace = self.clone();
         std::thread::Builder::new()
@@ -156,6 +159,12 @@ impl Netns {
             })
             .map_err(|error| fail(&self.0.path, format!("no helper thread: {error}")))?;
         result.await.unwrap_or_else(|_| Err(fail(&self.0.path, "the helper thread died".to_string())))
+    }
+
+    /// Whether the calling thread is in this namespace.
+    fn is_here(&self) -> bool {
+        let here = std::fs::metadata(SELF).ok().map(|meta| (meta.dev(), meta.ino()));
+        self.0.kind == Kind::Real && here.is_some() && here == identity(&self.0.fd)
     }
 
     /// Moves the **calling thread** into the namespace for good. For threads made for the purpose, and for a

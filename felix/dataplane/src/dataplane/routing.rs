@@ -4,9 +4,13 @@
 use super::Dataplane;
 use failpoint::failpoint;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// Routes and neighbours in one batch: how long others may have to wait for it.
 const BATCH: usize = 2048;
+
+/// Between two looks at the connections of the host, each of which takes some milliseconds (`kernel::Conntrack`).
+const GATHER: Duration = Duration::from_millis(100);
 
 impl Dataplane {
     pub(super) async fn apply_sysctls(&mut self) {
@@ -50,10 +54,11 @@ impl Dataplane {
         }
     }
 
-    /// Connections of addresses that left a workload's interface.
+    /// Connections of addresses that left a workload's interface: those of [`GATHER`] at one look, unless one of them is wanted
+    /// again.
     pub(super) fn forget_flows(&mut self) {
         let now = self.now();
-        if !self.forgetting.may(&(), now) {
+        if !self.forgetting.may(&(), now) || (now < self.next_forgetting && !self.routes.is_left_wanted()) {
             return;
         }
         let left = self.routes.take_left();
@@ -61,6 +66,7 @@ impl Dataplane {
             self.forgetting.clear();
             return;
         }
+        self.next_forgetting = now + GATHER;
         let addresses: Vec<IpAddr> = left.iter().copied().collect();
         match self.flows.forget(&addresses) {
             Ok(count) => {

@@ -217,6 +217,16 @@ impl RouteTable {
         std::mem::take(&mut self.left)
     }
 
+    /// Whether an address left.
+    pub fn has_left(&self) -> bool {
+        !self.left.is_empty()
+    }
+
+    /// Whether an address that left is wanted again, somewhere.
+    pub fn is_left_wanted(&self) -> bool {
+        self.left.iter().any(|address| self.wanted.contains_key(&Cidr::host(*address)))
+    }
+
     /// Connections with these still have to be forgotten.
     pub fn put_back_left(&mut self, left: BTreeSet<IpAddr>) {
         self.left.extend(left);
