@@ -74,7 +74,7 @@ pub(super) fn json(told: &Told) -> Value {
         "parts": told.health.parts.iter().map(part).collect::<Vec<_>>(),
         "store": store,
         "dataplane": told.felix.as_ref().ok().map(|felix| json!({"backend": felix.backend, "why": felix.backend_reason})),
-        "policy": told.felix.as_ref().map_or_else(|reason| absent(reason), |felix| policy::status_json(felix)),
+        "policy": told.felix.as_ref().map_or_else(|reason| absent(reason), policy::status_json),
         "bgp": told.bgp.as_ref().map_or_else(|reason| absent(reason), |(speaker, _)| bgp::status_json(speaker)),
         "sessions": told.bgp.as_ref().ok().map(|(_, peers)| peers.iter().map(bgp::peer_json).collect::<Vec<_>>()),
     })

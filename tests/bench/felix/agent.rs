@@ -38,6 +38,14 @@ impl<'a> Agent<'a> {
     /// # Errors
     /// The program cannot be started.
     pub fn start(host: &'a Host, store: &str) -> Result<Self> {
+        Self::start_with(host, store, &[])
+    }
+
+    /// Starts it with these settings besides.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn start_with(host: &'a Host, store: &str, settings: &[(&str, &str)]) -> Result<Self> {
         let mut command = Command::new(Path::new(PLUGINS).join("ocicat"));
         command
             .arg("felix")
@@ -45,7 +53,8 @@ impl<'a> Agent<'a> {
             .env("ETCD_ENDPOINTS", store)
             .env("FELIX_FELIXHOSTNAME", NODE)
             .env("FELIX_HEALTHENABLED", "true")
-            .env("FELIX_IPV6SUPPORT", "false");
+            .env("FELIX_IPV6SUPPORT", "false")
+            .envs(settings.iter().copied());
         let started = Instant::now();
         // A child is born into the namespace of the thread that starts it.
         let process = in_netns(host.name(), || Background::start_logging(command, Path::new(LOG)))??;

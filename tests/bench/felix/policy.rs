@@ -9,6 +9,7 @@ use super::state::{CLIENT, Labels, SERVER, State, probe_policy};
 use super::store::Store;
 use super::verdict::Verdicts;
 use anyhow::Result;
+use ocicat_tests::agent::BACKENDS;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -72,17 +73,29 @@ pub fn run(figures: &mut Figures) -> Result<()> {
         (POLICIES, "10,000 policies"),
         (LARGE, "10,000 policies, 250,000 remote endpoints"),
     ] {
-        let host = Host::build("node", 1, state.locals)?;
-        let store = Store::start(host.store_address(), state)?;
-        let mut agent = Agent::start(&host, &store.url())?;
-        agent.ready(PATIENCE)?;
-        let verdicts = Verdicts::start(&host)?;
-        let mut latencies = Latencies::default();
-        for _ in 0..CYCLES {
-            latencies.cycle(&store, &verdicts)?;
-        }
-        latencies.tell(about, figures);
+        at_rest(state, about, &[], figures)?;
     }
+    // the other backends beside it
+    let others = BACKENDS.iter().filter(|(name, _)| *name != "nftables");
+    for (backend, settings) in others {
+        for (state, about) in [(SMALL, "11 policies"), (POLICIES, "10,000 policies")] {
+            at_rest(state, &format!("{backend}: {about}"), settings, figures)?;
+        }
+    }
+    Ok(())
+}
+
+fn at_rest(state: State, about: &str, settings: &[(&str, &str)], figures: &mut Figures) -> Result<()> {
+    let host = Host::build("node", 1, state.locals)?;
+    let store = Store::start(host.store_address(), state)?;
+    let mut agent = Agent::start_with(&host, &store.url(), settings)?;
+    agent.ready(PATIENCE)?;
+    let verdicts = Verdicts::start(&host)?;
+    let mut latencies = Latencies::default();
+    for _ in 0..CYCLES {
+        latencies.cycle(&store, &verdicts)?;
+    }
+    latencies.tell(about, figures);
     Ok(())
 }
 
