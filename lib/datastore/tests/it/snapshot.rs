@@ -244,12 +244,15 @@ async fn a_store_that_answers_is_never_contradicted() {
     assert_eq!(reach(&mut second, &mut State::new(), &wanted).await, vec![wanted]);
 }
 
+/// What happens to a file.
+type Spoil = fn(&Path);
+
 #[tokio::test]
 async fn a_file_that_is_not_ours_or_damaged_is_reported_and_replaced() {
     let directory = TempDir::new().unwrap();
     let store = Fickle::new(filled().await);
     let ours = place(&directory);
-    let spoil: [(&str, fn(&Path)); 4] = [
+    let spoil: [(&str, Spoil); 4] = [
         ("it is cut off or damaged: it ends too early", |path| {
             let bytes = fs::read(path).unwrap();
             fs::write(path, &bytes[..bytes.len() - 40]).unwrap();
