@@ -5,13 +5,12 @@
 
 use anyhow::{Context, Result};
 use ocicat_tests::binaries::{Build, programs};
+use ocicat_tests::failpoints::named_in;
 use ocicat_tests::node::{Call, Container, NAME, Node};
 use ocicat_tests::process::Ending;
 use ocicat_tests::sandbox;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 
 /// SIGABRT: what a failpoint ends with.
 const ABORTED: Ending = Ending::Signal(6);
@@ -26,13 +25,7 @@ fn failpoints() -> Vec<String> {
 
 /// Every failpoint that the step tables name and that begins in one of these ways.
 pub fn failpoints_of(prefixes: &[&str]) -> Vec<String> {
-    let design = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cni-plugin/DESIGN.md");
-    let text = fs::read_to_string(design).expect("cni-plugin/DESIGN.md");
-    let cells = text.lines().filter(|line| line.starts_with('|')).flat_map(|line| line.split('|'));
-    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
-    let points: BTreeSet<&str> =
-        names.filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))).collect();
-    points.into_iter().map(str::to_owned).collect()
+    named_in("cni-plugin/DESIGN.md", prefixes)
 }
 
 /// What the store holds before an ADD, so that it comes by a certain write of `ipam`. Each pool is one block.
