@@ -205,8 +205,10 @@ impl Writer {
                 inner.warm().forget();
                 tracing::debug!(%error, "what this node has is not known");
             }
-            // who asked may have gone
-            learners.into_iter().flatten().for_each(|tried| drop(tried.send(())));
+            for tried in learners.into_iter().flatten() {
+                // who asked may have gone
+                let _ = tried.send(());
+            }
         }
     }
 

@@ -55,11 +55,12 @@ pub fn at_once(rounds: usize) -> Result<()> {
     let node = &Node::without_resources()?;
     node.apply(POOL)?;
     let _agent = NodeAgent::start(node, None)?;
-    node.add(&Container::start("resident")?)?;
-    let containers: Vec<Container> =
-        (0..CROWD).map(|number| Container::start(&format!("pod{number}"))).collect::<Result<_>>()?;
     let mut ours = node.configuration();
     ours["ipam"] = serde_json::json!({"type": "calico-ipam", "assign_ipv4": "true", "assign_ipv6": "false"});
+    let resident = Container::start("resident")?;
+    node.call("ADD", &resident).configuration(&ours).run()?.expect_ok("ADD")?;
+    let containers: Vec<Container> =
+        (0..CROWD).map(|number| Container::start(&format!("pod{number}"))).collect::<Result<_>>()?;
     let subject = |name, program: &'static str, configuration: serde_json::Value| {
         let containers = &containers;
         let calls = move |verb: &str| -> Vec<Call> {

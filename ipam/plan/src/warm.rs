@@ -28,6 +28,7 @@ use mvcc::{
     Compare, CompareResult, CompareTarget, DeleteRequest, KeyRange, KeyValue, Op, OpResponse, PutRequest,
     RangeRequest, Revision, Txn, TxnResponse,
 };
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
@@ -369,13 +370,13 @@ impl Warm {
         let mut blocks: BTreeMap<Cidr, AllocationBlock> = BTreeMap::new();
         for part in parts {
             for assigned in &part.addresses {
-                if !blocks.contains_key(&assigned.block) {
+                if let Entry::Vacant(place) = blocks.entry(assigned.block) {
                     let own = known.block(&assigned.block)?;
                     let path = Key::Block(assigned.block).path();
                     txn.compare.extend([Compare::mod_revision(path, own.revision), own.affinity.clone()]);
                     let mut block = own.block.clone();
                     block::free_cooled(&mut block, now, known.scene.config.ip_cooldown_seconds);
-                    blocks.insert(assigned.block, block);
+                    place.insert(block);
                 }
             }
             carry_out(part, &mut blocks, now, known.scene.config.ip_cooldown_seconds);

@@ -103,10 +103,13 @@ fn whose_conditions_do_not_hold_is_named_and_the_others_go_on() {
     assert_eq!(addresses(&warm.give(&request("d")).unwrap()), ["10.80.0.6"], "what was given up is free");
 }
 
+/// What somebody else does, and its name.
+type Change = (&'static str, fn(&mut World));
+
 /// Each of these makes what is known old.
 #[test]
 fn a_change_of_anything_that_matters_is_noticed() {
-    let changes: [(&str, fn(&mut World)); 6] = [
+    let changes: [Change; 6] = [
         ("settings", |world| world.configure(json!({"strictAffinity": true, "autoAllocateBlocks": true}))),
         ("a pool", |world| {
             world.pool("small", json!({"cidr": "10.80.0.0/29", "blockSize": 30, "disabled": true}))
