@@ -37,7 +37,7 @@ use std::time::Duration;
 type Row = (&'static str, fn(&mut Figures) -> Result<()>);
 
 /// Rows in the order of the goals.
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 13] = [
     ("calculation", calculation::run),
     ("start", start::run),
     ("label", label::run),
@@ -48,6 +48,9 @@ const ROWS: [Row; 10] = [
     ("restart", restart::run),
     ("netset", netset::run),
     ("idle", idle::run),
+    ("backends", policy::backends),
+    ("iptables-connect", traffic::iptables_connections),
+    ("iptables-request", traffic::iptables_requests),
 ];
 
 /// No single step takes longer.

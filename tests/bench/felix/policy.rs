@@ -75,10 +75,19 @@ pub fn run(figures: &mut Figures) -> Result<()> {
     ] {
         at_rest(state, about, &[], figures)?;
     }
-    // the other backends beside it
-    let others = BACKENDS.iter().filter(|(name, _)| *name != "nftables");
-    for (backend, settings) in others {
-        for (state, about) in [(SMALL, "11 policies"), (POLICIES, "10,000 policies")] {
+    Ok(())
+}
+
+/// The row at rest, each backend beside the others.
+///
+/// # Errors
+/// As [`run`].
+pub fn backends(figures: &mut Figures) -> Result<()> {
+    let thousand = State { policies: 1000, ..POLICIES };
+    for (state, about) in
+        [(SMALL, "11 policies"), (thousand, "1,000 policies"), (POLICIES, "10,000 policies")]
+    {
+        for (backend, settings) in BACKENDS {
             at_rest(state, &format!("{backend}: {about}"), settings, figures)?;
         }
     }

@@ -34,6 +34,13 @@ const GOALS: &[Goal] = &[
     ("idle", "resident MB", 40.0, "110"),
     ("idle", "cpu %", 0.2, "1.05"),
     ("idle", "processes started", 0.0, "64 a minute"),
+    ("backends", "iptables (nft): 11 policies median ms", 15.0, "29"),
+    ("backends", "iptables (nft): 10,000 policies median ms", 60.0, "91"),
+    // 95 % of the rate
+    ("iptables-connect", "iptables (legacy), 1,000 policies elsewhere ÷ iptables (legacy)", 1.053, ""),
+    ("iptables-connect", "iptables (nft), 1,000 policies elsewhere ÷ iptables (nft)", 1.053, ""),
+    ("iptables-request", "iptables (legacy), 1,000 policies elsewhere ÷ iptables (legacy)", 1.053, ""),
+    ("iptables-request", "iptables (nft), 1,000 policies elsewhere ÷ iptables (nft)", 1.053, ""),
 ];
 
 /// All figures of a run.

@@ -8,14 +8,18 @@ use super::report::{Figures, quantile};
 use super::state::{FIRST_PORT, State};
 use super::store::Store;
 use anyhow::Result;
+use ocicat_tests::agent::BACKENDS;
 
 /// Rounds of slices.
 const ROUNDS: usize = 150;
 
 const BASE: State = State { locals: 200, remotes: 50, policies: 0, on_endpoint: 0, blocks: 0, nets: 0 };
 
-/// Hosts: name, policies on the server's endpoint, elsewhere, and whose figure theirs is a multiple of.
-const HOSTS: [(&str, usize, usize, usize); 7] = [
+/// A host: name, policies on the server's endpoint, elsewhere, and whose figure its own is a multiple of.
+type Wanted = (&'static str, usize, usize, usize);
+
+/// With the agent as it comes.
+const HOSTS: [Wanted; 7] = [
     ("floor", 0, 0, 0),
     ("10 policies", 10, 0, 0),
     ("1,000 policies", 1000, 0, 0),
@@ -25,6 +29,22 @@ const HOSTS: [(&str, usize, usize, usize); 7] = [
     ("a second floor", 0, 0, 0),
     (BARE, 0, 0, 0),
 ];
+
+/// With each variant of iptables, which the name begins with.
+const VARIANTS: [Wanted; 6] = [
+    ("floor", 0, 0, 0),
+    ("iptables (legacy)", 10, 0, 0),
+    ("iptables (legacy), 1,000 policies elsewhere", 10, 1000, 1),
+    ("iptables (nft)", 10, 0, 0),
+    ("iptables (nft), 1,000 policies elsewhere", 10, 1000, 3),
+    ("a second floor", 0, 0, 0),
+];
+
+/// The settings of a host's agent: those of the backend that its name begins with.
+fn settings(name: &str) -> &'static [(&'static str, &'static str)] {
+    let found = BACKENDS.iter().find(|(backend, _)| name.starts_with(backend));
+    found.map_or(&[], |(_, settings)| settings)
+}
 
 /// A host that no agent has set up. An agent switches conntrack's accounting on, which costs a connection some 3 %; that
 /// is a parameter of the host and none of its rules, so the floor has it too.
@@ -47,14 +67,30 @@ pub fn requests(figures: &mut Figures) -> Result<()> {
     run(&here, Work::Requests, figures)
 }
 
-fn run(wanted: &[(&str, usize, usize, usize)], work: Work, figures: &mut Figures) -> Result<()> {
+/// New connections through the chains of iptables.
+///
+/// # Errors
+/// As [`connections`].
+pub fn iptables_connections(figures: &mut Figures) -> Result<()> {
+    run(&VARIANTS, Work::Connections, figures)
+}
+
+/// Requests on an established connection through the chains of iptables.
+///
+/// # Errors
+/// As [`connections`].
+pub fn iptables_requests(figures: &mut Figures) -> Result<()> {
+    run(&VARIANTS, Work::Requests, figures)
+}
+
+fn run(wanted: &[Wanted], work: Work, figures: &mut Figures) -> Result<()> {
     let mut hosts = Vec::new();
     for (number, &(name, on_endpoint, policies, _)) in (1..).zip(wanted) {
         let host = Host::build(&format!("host{number}"), number, BASE.locals)?;
         hosts.push(match name {
             "floor" | "a second floor" => host.floor(true)?,
             BARE => host.floor(false)?,
-            _ => enforced(host, State { on_endpoint, policies, ..BASE })?,
+            _ => enforced(host, State { on_endpoint, policies, ..BASE }, settings(name))?,
         });
     }
     let targets: Vec<Target<'_>> = hosts
@@ -83,9 +119,9 @@ fn run(wanted: &[(&str, usize, usize, usize)], work: Work, figures: &mut Figures
 }
 
 /// A host on which the agent has enforced a state and was then taken away: what is measured is the kernel's work.
-fn enforced(host: Host, state: State) -> Result<Host> {
+fn enforced(host: Host, state: State, settings: &[(&str, &str)]) -> Result<Host> {
     let store = Store::start(host.store_address(), state)?;
-    let mut agent = Agent::start(&host, &store.url())?;
+    let mut agent = Agent::start_with(&host, &store.url(), settings)?;
     agent.ready(PATIENCE)?;
     agent.kill()?;
     Ok(host)

@@ -210,6 +210,8 @@ table ip calico {
 #[test]
 fn any_history_ends_where_a_fresh_start_ends() {
     let seed = seed();
+    // kube-proxy's chains among the foreign ones would have it choose iptables
+    let settings = [("FELIX_NFTABLESMODE".to_owned(), "Enabled".to_owned())];
     let programs = programs(Build::Plain).unwrap();
     sandbox::within(NAME, programs, || {
         let mut random = Random::new(seed);
@@ -237,7 +239,7 @@ fn any_history_ends_where_a_fresh_start_ends() {
         };
         let before = foreign()?;
         let url = node.server().url();
-        let mut agent = Some(Agent::start(NAME, &url, &[])?);
+        let mut agent = Some(Agent::start(NAME, &url, &settings)?);
         let mut plugged: Vec<Value> = clusters[0].local_workloads().cloned().collect();
         for turn in 0..1000 {
             // it dies in the middle of some, and others happen while there is none
@@ -245,7 +247,7 @@ fn any_history_ends_where_a_fresh_start_ends() {
                 agent.take().map(Agent::kill).transpose()?;
             }
             if matches!(turn, 350 | 651) {
-                agent = Some(Agent::begin(NAME, &url, &[])?);
+                agent = Some(Agent::begin(NAME, &url, &settings)?);
             }
             change(node.server(), random.pick(&changing), &changing, &mut plugged, &mut random)?;
         }
@@ -259,7 +261,7 @@ fn any_history_ends_where_a_fresh_start_ends() {
                 node.server().client.put(key, &stored.value)?;
             }
             let _stage = Stage::set(&last)?;
-            let agent = Agent::start(NAME, &node.server().url(), &[])?;
+            let agent = Agent::start(NAME, &node.server().url(), &settings)?;
             dump::canonical().with_context(|| agent.log())
         })?;
         // a neighbour stays until its link goes, as with Calico's agent
