@@ -76,7 +76,7 @@ impl<'a> Planner<'a> {
             match (table.is_wanted(), table.exists) {
                 (true, _) if table.rebuild => self.rebuild(family, table),
                 (true, _) => self.visible(family, table),
-                (false, true) => self.remove_table(family),
+                (false, true) => self.unhook_or_remove(family, table),
                 (false, false) => {}
             }
         }
@@ -85,6 +85,19 @@ impl<'a> Planner<'a> {
             self.gone(family, table)?;
         }
         Ok(())
+    }
+
+    /// A table that is not wanted any more loses its base chains first, alone: a packet that was in one when the kernel went over to the
+    /// next generation would no longer find the elements that go with the table, and be dropped as one of an unknown workload.
+    fn unhook_or_remove(&mut self, family: Family, table: &TableState) {
+        let hooked = dirty_chains(table).filter_map(|(name, state)| Some((name, state.actual.as_ref()?)));
+        let hooked: Vec<_> = hooked.filter(|(_, actual)| actual.chain.hook.is_some()).collect();
+        if hooked.is_empty() {
+            return self.remove_table(family);
+        }
+        for (name, actual) in hooked {
+            self.remove_chain(family, name, actual);
+        }
     }
 
     fn table(&self, family: Family) -> TableRef {
