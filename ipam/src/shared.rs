@@ -42,7 +42,10 @@ enum Job {
     Release(String, Along, Answer),
 }
 
-type Answer = oneshot::Sender<Result<Option<Revision>, StoreError>>;
+/// The revision of a write; `None` where it was refused and nothing is written.
+type Written = Result<Option<Revision>, StoreError>;
+
+type Answer = oneshot::Sender<Written>;
 
 /// Addresses that nobody else is given, and that are not written yet. Dropping it gives them back.
 pub struct Offer {
@@ -82,7 +85,7 @@ impl Shared {
     pub fn new(store: Arc<dyn Datastore>, node: &str) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING);
         let shared = Self(Arc::new(Inner { warm: Mutex::new(Warm::new(node)), jobs }));
-        let writer = Writer { store, node: node.to_owned(), most: MOST, warm: Arc::downgrade(&shared.0) };
+        let writer = Writer { store, node: node.to_owned(), most: MOST, inner: Arc::downgrade(&shared.0) };
         tokio::spawn(writer.run(waiting));
         shared
     }
@@ -114,10 +117,9 @@ impl Shared {
         self.warm().pool(name)
     }
 
-    /// Addresses for a request; `None` where it takes more than what is known of own blocks, which is then looked at for the
-    /// next call.
-    pub async fn offer(&self, request: &AutoAssignRequest) -> Option<Offer> {
-        self.known().await;
+    /// Addresses for a request; `None` where it takes more than what is [known](Shared::known) of own blocks, which is then looked
+    /// at for the next call.
+    pub fn offer(&self, request: &AutoAssignRequest) -> Option<Offer> {
         let given = self.warm().give(request);
         if given.is_none() {
             self.look();
@@ -144,7 +146,7 @@ impl Shared {
         }
     }
 
-    async fn write(&self, part: Part) -> Result<Option<Revision>, StoreError> {
+    async fn write(&self, part: Part) -> Written {
         let (answer, told) = oneshot::channel();
         if let Err(error) = self.0.jobs.try_send(Job::Write(part, answer)) {
             if let Job::Write(part, _) = error.into_inner() {
@@ -156,9 +158,7 @@ impl Shared {
     }
 }
 
-async fn answered(
-    told: oneshot::Receiver<Result<Option<Revision>, StoreError>>,
-) -> Result<Option<Revision>, StoreError> {
+async fn answered(told: oneshot::Receiver<Written>) -> Written {
     told.await.unwrap_or_else(|_| Err(StoreError::Server("the writer of addresses has ended".into())))
 }
 
@@ -174,14 +174,14 @@ struct Writer {
     node: String,
     /// Parts that a transaction of this server has room for.
     most: usize,
-    warm: std::sync::Weak<Inner>,
+    inner: std::sync::Weak<Inner>,
 }
 
 impl Writer {
     async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         let mut waiting: Vec<Job> = Vec::new();
         while jobs.recv_many(&mut waiting, WAITING).await > 0 {
-            let Some(inner) = self.warm.upgrade() else { return };
+            let Some(inner) = self.inner.upgrade() else { return };
             let (mut writes, mut releases, mut learners) = (Vec::new(), Vec::new(), Vec::new());
             for job in waiting.drain(..) {
                 match job {
@@ -311,7 +311,7 @@ fn in_chunks<T>(mut all: Vec<T>) -> impl Iterator<Item = Vec<T>> {
     })
 }
 
-fn failure(error: IpamError) -> Result<Option<Revision>, StoreError> {
+fn failure(error: IpamError) -> Written {
     match error {
         IpamError::Store(error) => Err(error),
         // what is stored cannot be read: the long way says so
@@ -340,12 +340,7 @@ fn keep(
 }
 
 /// Answers all the same.
-fn end(
-    inner: &Inner,
-    parts: Vec<Part>,
-    answers: Vec<Answer>,
-    result: &Result<Option<Revision>, StoreError>,
-) -> Vec<(Part, Answer)> {
+fn end(inner: &Inner, parts: Vec<Part>, answers: Vec<Answer>, result: &Written) -> Vec<(Part, Answer)> {
     parts.iter().for_each(|part| inner.warm().give_up(part));
     answers.into_iter().for_each(|told| drop(told.send(result.clone())));
     Vec::new()

@@ -31,7 +31,8 @@ async fn counted(
 /// What knows its blocks.
 async fn warm(store: Arc<dyn Datastore>) -> Shared {
     let shared = Shared::new(store, "node-0");
-    assert!(shared.offer(&request(0, "probe")).await.is_some(), "it is looked at");
+    shared.known().await;
+    assert!(shared.offer(&request(0, "probe")).is_some(), "it is looked at");
     shared
 }
 
@@ -40,16 +41,12 @@ fn endpoint(number: usize) -> Along {
     Along { compare: vec![Compare::absent(key.clone())], success: vec![Op::Put(PutRequest::new(key, "e"))] }
 }
 
-async fn offers(shared: &Shared, count: usize) -> Vec<Offer> {
-    let mut offers = Vec::new();
-    for number in 0..count {
-        offers.push(shared.offer(&request(0, &format!("h{number}"))).await.unwrap());
-    }
-    offers
+fn offers(shared: &Shared, count: usize) -> Vec<Offer> {
+    (0..count).map(|number| shared.offer(&request(0, &format!("h{number}"))).unwrap()).collect()
 }
 
 async fn crowd(shared: &Shared, count: usize) -> BTreeSet<std::net::IpAddr> {
-    let offers = offers(shared, count).await;
+    let offers = offers(shared, count);
     let addresses = offers.iter().map(|offer| offer.addresses()[0].address).collect();
     let written = join_all(offers.into_iter().enumerate().map(|(n, offer)| offer.take(endpoint(n)))).await;
     assert!(written.iter().all(|result| matches!(result, Ok(Some(_)))), "{written:?}");
@@ -94,7 +91,7 @@ async fn a_server_that_takes_fewer_operations_is_given_fewer() {
 async fn one_whose_condition_does_not_hold_holds_up_nobody() {
     let (memory, store, _) = counted(|_| Fate::Answered).await;
     let shared = warm(store).await;
-    let offers = offers(&shared, 3).await;
+    let offers = offers(&shared, 3);
     let along = [endpoint(0), Along { compare: vec![Compare::exists("/no")], ..endpoint(1) }, endpoint(2)];
     let written = join_all(offers.into_iter().zip(along).map(|(offer, along)| offer.take(along))).await;
     let which: Vec<bool> = written.into_iter().map(|result| result.unwrap().is_some()).collect();
@@ -106,14 +103,14 @@ async fn one_whose_condition_does_not_hold_holds_up_nobody() {
 async fn what_others_write_meanwhile_is_noticed() {
     let (memory, store, writes) = counted(|_| Fate::Answered).await;
     let shared = warm(store).await;
-    let offer = shared.offer(&request(0, "h")).await.unwrap();
+    let offer = shared.offer(&request(0, "h")).unwrap();
     let address = offer.addresses()[0].address;
     // somebody who looks takes the same one first
     let taken = Ipam::new(Arc::new(memory.clone())).auto_assign(request(0, "other")).await.unwrap();
     assert_eq!(taken.v4.assigned[0].address, address);
     assert_eq!(offer.take(endpoint(0)).await.unwrap(), None);
     assert_eq!(writes.load(Ordering::SeqCst), 1, "one that was too old");
-    let next = shared.offer(&request(0, "h")).await.unwrap();
+    let next = shared.offer(&request(0, "h")).unwrap();
     assert_ne!(next.addresses()[0].address, address);
     assert!(next.take(endpoint(0)).await.unwrap().is_some());
 }
@@ -126,14 +123,14 @@ async fn an_answer_that_is_lost_is_told_to_all_who_were_in_it() {
     })
     .await;
     let shared = warm(store).await;
-    let offers = offers(&shared, 2).await;
+    let offers = offers(&shared, 2);
     let written = join_all(offers.into_iter().enumerate().map(|(n, offer)| offer.take(endpoint(n)))).await;
     assert!(written.iter().all(Result::is_err), "{written:?}");
     // it was carried out: whoever asked releases by handle, and nothing of it is given a second time
     let ipam = Ipam::new(Arc::new(memory.clone()));
     let held: Vec<_> = ipam.ips_by_handle("h0").await.unwrap();
     let shared_again = warm(Arc::new(memory.clone())).await;
-    let offer = shared_again.offer(&request(0, "late")).await.unwrap();
+    let offer = shared_again.offer(&request(0, "late")).unwrap();
     assert_ne!(offer.addresses()[0].address, held[0].address);
     assert!(ipam.release_by_handles(vec!["h0".into(), "h1".into()]).await.unwrap().is_some());
 }
@@ -142,8 +139,8 @@ async fn an_answer_that_is_lost_is_told_to_all_who_were_in_it() {
 async fn an_offer_that_is_dropped_is_free_again() {
     let (_, store, _) = counted(|_| Fate::Answered).await;
     let shared = warm(store).await;
-    let first = shared.offer(&request(0, "a")).await.unwrap().addresses()[0];
-    assert_eq!(shared.offer(&request(0, "b")).await.unwrap().addresses()[0], first);
+    let first = shared.offer(&request(0, "a")).unwrap().addresses()[0];
+    assert_eq!(shared.offer(&request(0, "b")).unwrap().addresses()[0], first);
 }
 
 #[tokio::test]

@@ -77,7 +77,6 @@ async fn at_hand(
     let conf = &request.conf;
     let Some((shared, ready)) = agent.shared(store, &id.node) else { return Ok(None) };
     let mut pools = BTreeMap::new();
-    // what a pool's name means is known as soon as anything is
     shared.known().await;
     for name in pool_names(request) {
         let Some(cidr) = shared.pool(&name) else { return Ok(None) };
@@ -86,7 +85,7 @@ async fn at_hand(
     delegate::find(CALICO_IPAM, &request.environment.path)?;
     let own = Own::new(Ipam::new(Arc::clone(store)), request, id, &pools)?;
     let Some(wanted) = own.wanted() else { return Ok(None) };
-    let Some(offer) = shared.offer(&wanted).await else { return Ok(None) };
+    let Some(offer) = shared.offer(&wanted) else { return Ok(None) };
     let none_of_it = Compare {
         range: KeyRange::prefix(endpoint::search_prefix(id)?),
         target: CompareTarget::Version(0),
