@@ -1,4 +1,4 @@
-//! Benchmarks: `bench [cni] [requests] [ipam] [--rounds N]` (all of them where none is named) and `bench bgp …` ([`bgp`]) and
+//! Benchmarks: `bench [cni] [parallel] [requests] [ipam] [--rounds N]` (all of them where none is named) and `bench bgp …` ([`bgp`]) and
 //! `bench felix …` ([`felix`]) and `bench store …` ([`store`]), as root.
 //!
 //! Figures of different runs do not compare: the machine changes its speed. So every figure stands beside another of the
@@ -39,8 +39,10 @@ fn main() -> Result<()> {
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rounds" => rounds = arguments.next().context("--rounds N")?.parse().context("--rounds N")?,
-            "cni" | "requests" | "ipam" => chosen.push(argument),
-            other => bail!("{other}: not one of bgp, felix, store, cni, requests, ipam, --rounds N"),
+            "cni" | "parallel" | "requests" | "ipam" => chosen.push(argument),
+            other => {
+                bail!("{other}: not one of bgp, felix, store, cni, parallel, requests, ipam, --rounds N")
+            }
         }
     }
     let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|one| one == name);
@@ -64,6 +66,10 @@ fn main() -> Result<()> {
         }
         sandbox::within(NAME, programs, || crowd::at_once(rounds.div_ceil(10).max(3)))?;
         sandbox::within(NAME, programs, || crowd::first_byte(rounds))?;
+    }
+    // Of `cni` the part that is profiled most.
+    if chosen.iter().any(|one| one == "parallel") {
+        sandbox::within(NAME, programs, || cni::eight_at_a_time(rounds, cni::Worker::Agent))?;
     }
     if wanted("requests") {
         sandbox::within(NAME, programs, cni::requests)?;

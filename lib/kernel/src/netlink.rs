@@ -14,7 +14,7 @@ mod sysctl;
 pub(crate) use encode::check_name;
 
 use crate::api::{
-    Address, EventGroups, Kernel, KernelError, KernelEvent, Link, Namespaces, Neighbour, Op, Route,
+    Address, EventGroups, Kernel, KernelError, KernelEvent, Link, LinkRef, Namespaces, Neighbour, Op, Route,
     RouteFilter,
 };
 use crate::netns::Netns;
@@ -36,6 +36,9 @@ const BATCH: usize = 512;
 
 /// How often a dump is repeated that the kernel calls inconsistent (`NLM_F_DUMP_INTR`).
 const DUMP_TRIES: usize = 16;
+
+/// Index of `lo`, in every namespace.
+const LOOPBACK: u32 = 1;
 
 type Message = NetlinkMessage<RouteNetlinkMessage>;
 
@@ -75,6 +78,15 @@ impl Netlink {
 
     async fn turn(&self) -> MutexGuard<'_, Turn> {
         self.turn.lock().await
+    }
+
+    /// Waits, asleep, until who changes links now is done: a change of nothing has its turn behind theirs.
+    async fn wait_for_links(&self) {
+        let nothing =
+            Op::SetLink { link: LinkRef::Index(LOOPBACK), up: None, mac: None, mtu: None, alias: None };
+        let mut turn = self.turn().await;
+        // a refusal has waited too
+        let _ = self.send(&[nothing], &mut turn.sequence);
     }
 
     /// One result for each of `ops`, which are sent as one datagram.
@@ -257,6 +269,9 @@ impl Kernel for Netlink {
     fn set_sysctls(&self, values: Vec<(String, String)>) -> BoxFuture<'_, Vec<Result<(), KernelError>>> {
         Box::pin(async move {
             let count = values.len();
+            if values.iter().any(|(key, _)| sysctl::waits_for_links(key)) {
+                self.wait_for_links().await;
+            }
             let write = move || values.iter().map(|(key, value)| sysctl::write(key, value)).collect();
             match self.netns.run_async(write).await {
                 Ok(results) => results,

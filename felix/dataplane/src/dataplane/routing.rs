@@ -9,8 +9,11 @@ use std::time::Duration;
 /// Routes and neighbours in one batch: how long others may have to wait for it.
 const BATCH: usize = 2048;
 
-/// Between two looks at the connections of the host, each of which takes some milliseconds (`kernel::Conntrack`).
+/// Between two looks at the connections of the host: at least this, and [`SHARE`] times what the last one took, which is some
+/// milliseconds with an empty table of the usual size (`kernel::Conntrack`), and at most [`LONGEST`].
 const GATHER: Duration = Duration::from_millis(100);
+const SHARE: u32 = 100;
+const LONGEST: Duration = Duration::from_secs(1);
 
 impl Dataplane {
     pub(super) async fn apply_sysctls(&mut self) {
@@ -54,7 +57,7 @@ impl Dataplane {
         }
     }
 
-    /// Connections of addresses that left a workload's interface: those of [`GATHER`] at one look, unless one of them is wanted
+    /// Connections of addresses that left a workload's interface: those that gathered at one look, unless one of them is wanted
     /// again.
     pub(super) fn forget_flows(&mut self) {
         let now = self.now();
@@ -66,9 +69,11 @@ impl Dataplane {
             self.forgetting.clear();
             return;
         }
-        self.next_forgetting = now + GATHER;
         let addresses: Vec<IpAddr> = left.iter().copied().collect();
-        match self.flows.forget(&addresses) {
+        let forgotten = self.flows.forget(&addresses);
+        let after = self.now();
+        self.next_forgetting = after + gathering(after.saturating_sub(now));
+        match forgotten {
             Ok(count) => {
                 failpoint("felix-flows");
                 self.forgetting.clear();
@@ -85,5 +90,22 @@ impl Dataplane {
                 self.routes.put_back_left(left);
             }
         }
+    }
+}
+
+/// How long addresses gather after a look that took so long.
+fn gathering(look: Duration) -> Duration {
+    look.saturating_mul(SHARE).clamp(GATHER, LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_at_a_long_table_are_a_small_share_of_the_time_and_none_is_far_off() {
+        let millis = Duration::from_millis;
+        let cases = [(Duration::ZERO, millis(100)), (millis(3), millis(300)), (millis(50), LONGEST)];
+        assert_eq!(cases.map(|(look, _)| gathering(look)), cases.map(|(_, wanted)| wanted));
     }
 }

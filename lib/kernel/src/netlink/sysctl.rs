@@ -1,9 +1,19 @@
 //! Kernel parameters under /proc/sys/net; which namespace's is decided by the thread that opens the file.
 
 use crate::api::KernelError;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 const ROOT: &str = "/proc/sys";
+/// Longer values are not compared before they are written.
+const MOST: usize = 64;
+
+/// Whether a parameter can only be written while nobody changes links. The kernel does not have such a writer sleep: it sends it
+/// back to ask again, as fast as it can, until then.
+pub(super) fn waits_for_links(key: &str) -> bool {
+    const THESE: [&str; 4] = ["forwarding", "proxy_ndp", "disable_ipv6", "ip_forward"];
+    key.rsplit('/').next().is_some_and(|parameter| THESE.contains(&parameter))
+}
 
 /// Reads a parameter, without the line end.
 pub(super) fn read(key: &str) -> Result<String, KernelError> {
@@ -11,14 +21,26 @@ pub(super) fn read(key: &str) -> Result<String, KernelError> {
     Ok(text.trim_end_matches('\n').to_string())
 }
 
-/// Writes a parameter.
+/// Sets a parameter. One that has the value already is not written: a look never waits for anybody.
 pub(super) fn write(key: &str, value: &str) -> Result<(), KernelError> {
-    use std::io::Write;
     let path = path(key)?;
-    // One write call: the kernel takes each call as a complete value. Never created, never truncated.
-    let mut file =
-        std::fs::OpenOptions::new().write(true).open(path).map_err(|error| fail(key, &error.to_string()))?;
-    file.write_all(value.as_bytes())
+    // Never created, never truncated.
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(&path);
+    let file = match file {
+        // one that only takes
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            std::fs::OpenOptions::new().write(true).open(&path)
+        }
+        file => file,
+    }
+    .map_err(|error| fail(key, &error.to_string()))?;
+    let mut now = [0; MOST];
+    let has = file.read_at(&mut now, 0).ok().and_then(|length| now.get(..length));
+    if has.is_some_and(|has| has.trim_ascii_end() == value.as_bytes()) {
+        return Ok(());
+    }
+    // One write call: the kernel takes each call as a complete value.
+    file.write_all_at(value.as_bytes(), 0)
         .map_err(|error| fail(key, &format!("cannot be set to {value:?}: {error}")))
 }
 
@@ -48,6 +70,16 @@ mod tests {
         );
         for bad in ["", "/etc/passwd", "../self/environ", "net//ipv4", "net/./ipv4", "net/ipv4/"] {
             assert!(path(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn who_has_to_wait_for_changes_of_links_is_known_by_the_parameter() {
+        for key in ["net/ipv6/conf/cali1/proxy_ndp", "net/ipv4/conf/a.b/forwarding", "net/ipv4/ip_forward"] {
+            assert!(waits_for_links(key), "{key}");
+        }
+        for key in ["net/ipv4/conf/forwarding/proxy_arp", "net/ipv4/conf/cali1/rp_filter"] {
+            assert!(!waits_for_links(key), "{key}");
         }
     }
 
