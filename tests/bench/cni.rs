@@ -7,14 +7,7 @@ use ocicat_tests::node_agent::{NodeAgent, uplink};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::Stdio;
-use std::thread;
 use std::time::{Duration, Instant};
-
-/// Plugins at once in the parallel measurement.
-const WORKERS: usize = 8;
-
-/// ADD and DEL of each worker in one round.
-const PAIRS: usize = 5;
 
 /// The reference's network configuration.
 pub fn reference() -> Value {
@@ -23,7 +16,7 @@ pub fn reference() -> Value {
 }
 
 /// Ours, with the families asked for.
-fn ours(node: &Node, v4: bool, v6: bool) -> Value {
+pub fn ours(node: &Node, v4: bool, v6: bool) -> Value {
     let mut configuration = node.configuration();
     configuration["ipam"] =
         json!({"type": "calico-ipam", "assign_ipv4": v4.to_string(), "assign_ipv6": v6.to_string()});
@@ -31,7 +24,7 @@ fn ours(node: &Node, v4: bool, v6: bool) -> Value {
 }
 
 /// Executes a plugin and returns its wall time, without the poll of [`ocicat_tests::process::run`].
-fn timed(call: &Call) -> Result<Duration> {
+pub fn timed(call: &Call) -> Result<Duration> {
     let started = Instant::now();
     let mut child = call
         .command()
@@ -49,13 +42,18 @@ fn timed(call: &Call) -> Result<Duration> {
     Ok(took)
 }
 
-fn pair(node: &Node, container: &Container, program: &str, configuration: &Value) -> Result<Vec<Duration>> {
+pub fn pair(
+    node: &Node,
+    container: &Container,
+    program: &str,
+    configuration: &Value,
+) -> Result<Vec<Duration>> {
     let call = |verb| node.call(verb, container).program(program).configuration(configuration);
     Ok(vec![timed(&call("ADD"))?, timed(&call("DEL"))?])
 }
 
 /// A node whose block is owned and whose profile is there, as on any node that runs a workload already.
-fn warm() -> Result<Node> {
+pub fn warm() -> Result<Node> {
     let node = Node::start()?;
     node.add(&Container::start("resident")?)?;
     Ok(node)
@@ -71,7 +69,7 @@ pub enum Worker {
 }
 
 impl Worker {
-    fn start(self, node: &Node) -> Result<Option<NodeAgent>> {
+    pub fn start(self, node: &Node) -> Result<Option<NodeAgent>> {
         if self == Worker::Process {
             return Ok(None);
         }
@@ -79,7 +77,7 @@ impl Worker {
         NodeAgent::start(node, None).map(Some)
     }
 
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Worker::Process => "without an agent",
             Worker::Agent => "through the agent",
@@ -109,63 +107,6 @@ pub fn one_at_a_time(rounds: usize, worker: Worker) -> Result<()> {
         &subjects,
         &samples,
     );
-    Ok(())
-}
-
-/// ADD and DEL by eight workers at once: pairs a second.
-pub fn eight_at_a_time(rounds: usize, worker: Worker) -> Result<()> {
-    let node = &warm()?;
-    let _agent = worker.start(node)?;
-    let containers: &Vec<Container> =
-        &(0..WORKERS).map(|n| Container::start(&format!("pod{n}"))).collect::<Result<_>>()?;
-    let together = |program: &'static str, configuration: &Value| -> Result<Duration> {
-        let started = Instant::now();
-        thread::scope(|scope| {
-            let running: Vec<_> = containers
-                .iter()
-                .map(|container| {
-                    scope.spawn(move || -> Result<()> {
-                        for _ in 0..PAIRS {
-                            pair(node, container, program, configuration)?;
-                        }
-                        Ok(())
-                    })
-                })
-                .collect();
-            running.into_iter().try_for_each(|worker| match worker.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-        })?;
-        // Given as the time of one pair, so that its inverse is the rate.
-        Ok(started.elapsed() / u32::try_from(WORKERS * PAIRS)?)
-    };
-    let subject = |name, program: &'static str, configuration: Value| Subject {
-        name,
-        sample: Box::new(move || Ok(vec![together(program, &configuration)?])),
-    };
-    let mut subjects = [
-        subject("calico, IPv4", "calico", ours(node, true, false)),
-        subject("ptp + host-local", "ptp", reference()),
-    ];
-    let samples = in_turns(rounds.max(3), &mut subjects)?;
-    print(
-        &format!("eight at a time, {}, time of one ADD+DEL pair", worker.name()),
-        &["pair"],
-        &subjects,
-        &samples,
-    );
-    for (subject, samples) in subjects.iter().zip(&samples) {
-        if let Some(samples) = samples.first() {
-            let rate = |time: Duration| 1.0 / time.as_secs_f64();
-            println!(
-                "{:<28} {:.0} pairs/s at best, {:.0} median",
-                subject.name,
-                rate(samples.minimum()),
-                rate(samples.median())
-            );
-        }
-    }
     Ok(())
 }
 

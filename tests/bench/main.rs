@@ -13,6 +13,7 @@ mod crowd;
 mod felix;
 mod frame;
 mod ipam;
+mod parallel;
 mod store;
 mod wanted;
 
@@ -62,14 +63,14 @@ fn main() -> Result<()> {
     if wanted("cni") {
         for worker in [cni::Worker::Process, cni::Worker::Agent] {
             sandbox::within(NAME, programs, || cni::one_at_a_time(rounds, worker))?;
-            sandbox::within(NAME, programs, || cni::eight_at_a_time(rounds.div_ceil(10), worker))?;
+            sandbox::within(NAME, programs, || parallel::eight_at_a_time(rounds.div_ceil(10), worker))?;
         }
         sandbox::within(NAME, programs, || crowd::at_once(rounds.div_ceil(10).max(3)))?;
         sandbox::within(NAME, programs, || crowd::first_byte(rounds))?;
     }
     // Of `cni` the part that is profiled most.
     if chosen.iter().any(|one| one == "parallel") {
-        sandbox::within(NAME, programs, || cni::eight_at_a_time(rounds, cni::Worker::Agent))?;
+        sandbox::within(NAME, programs, || parallel::eight_at_a_time(rounds, cni::Worker::Agent))?;
     }
     if wanted("requests") {
         sandbox::within(NAME, programs, cni::requests)?;
