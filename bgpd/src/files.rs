@@ -15,7 +15,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 pub(crate) struct Files {
     directories: Vec<PathBuf>,
     watch: Watch,
-    /// Directories that could be watched the last time.
+    /// Those of `directories` that could be watched the last time.
     watched: Vec<PathBuf>,
     /// The burst of changes that has been read of and not told yet: a wait given up must not lose it.
     burst: Option<Burst>,
@@ -53,23 +53,24 @@ impl Files {
     /// Waits until something changed. Giving the wait up loses nothing.
     pub(crate) async fn changed(&mut self) {
         loop {
-            let missing = self.directories.iter().any(|directory| !self.watched.contains(directory));
+            let missing = self.missing().next().is_some();
             let look_again = self.look_again;
-            let told = tokio::select! {
-                told = self.told() => told,
-                () = tokio::time::sleep_until(look_again), if missing => false,
-            };
+            tokio::select! {
+                () = self.told() => {
+                    self.renew();
+                    return;
+                }
+                () = tokio::time::sleep_until(look_again), if missing => {}
+            }
             self.look_again = Instant::now() + AGAIN;
-            let before = self.watched.clone();
-            self.renew();
-            if told || before != self.watched {
+            if self.find() {
                 return;
             }
         }
     }
 
     /// Waits for the kernel to tell of a burst of changes, to its end.
-    async fn told(&mut self) -> bool {
+    async fn told(&mut self) {
         loop {
             let next = self.watch.events();
             let read = match self.burst {
@@ -80,7 +81,8 @@ impl Files {
             };
             let Some(read) = read else {
                 self.burst = None;
-                return true;
+                self.look_again = Instant::now() + AGAIN;
+                return;
             };
             match read {
                 Ok(_) => {
@@ -96,17 +98,42 @@ impl Files {
 
     /// Watches what is there now: directories may have come, and gone and come again.
     fn renew(&mut self) {
-        let all = self
-            .directories
-            .iter()
-            .flat_map(|directory| std::iter::once(directory.clone()).chain(inside(directory)));
-        self.watched = all.filter(|path| self.watch.add(path).is_ok()).collect();
+        self.watched.clear();
+        self.find();
+    }
+
+    /// Watches those that were missing; whether one has come. Of the others their watches tell: they are not read again, as
+    /// one may hold a file an endpoint.
+    fn find(&mut self) -> bool {
+        let missing: Vec<PathBuf> = self.missing().cloned().collect();
+        let mut found = false;
+        for directory in missing {
+            if self.watch.add(&directory).is_err() {
+                continue;
+            }
+            found = true;
+            for inner in inside(&directory) {
+                // it may have gone by now
+                let _ = self.watch.add(&inner);
+            }
+            self.watched.push(directory);
+        }
+        found
+    }
+
+    /// Directories that could not be watched the last time.
+    fn missing(&self) -> impl Iterator<Item = &PathBuf> {
+        self.directories.iter().filter(|directory| !self.watched.contains(directory))
     }
 }
 
 fn inside(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    let is_directory = |entry: &std::fs::DirEntry| match entry.file_type() {
+        Ok(kind) if kind.is_symlink() => entry.path().is_dir(),
+        kind => kind.is_ok_and(|kind| kind.is_dir()),
+    };
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).filter(|path| path.is_dir())
+    entries.filter(is_directory).map(|entry| entry.path())
 }
 
 /// The files of a directory with their contents; none where it cannot be read.
@@ -170,6 +197,42 @@ mod tests {
             changed = changed(&mut files) => assert!(changed),
             () = writes => unreachable!("it never rests"),
         }
+    }
+
+    #[tokio::test]
+    async fn looking_for_a_missing_directory_leaves_the_others_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (there, missing) = (folder.path().join("there"), folder.path().join("missing"));
+        std::fs::create_dir_all(there.join("old")).unwrap();
+        let mut files = Files::watch(vec![missing.clone(), there.clone()]).unwrap();
+        assert_eq!(files.watched, [there.clone()]);
+        // as if it were not watched: only a look at the directory would find it
+        let unseen = tempfile::tempdir().unwrap();
+        let looks = files.directories.len();
+        files.directories.push(unseen.path().to_path_buf());
+        files.watched.push(unseen.path().to_path_buf());
+        assert!(!files.find());
+        std::fs::write(unseen.path().join("f"), "1").unwrap();
+        let silent = tokio::time::timeout(QUIET * 4, files.changed()).await;
+        assert!(silent.is_err(), "it was read again");
+        files.directories.truncate(looks);
+        std::fs::create_dir_all(missing.join("s")).unwrap();
+        assert!(changed(&mut files).await);
+        std::fs::write(missing.join("s/k"), "x").unwrap();
+        assert!(changed(&mut files).await);
+        std::fs::write(there.join("old/k"), "x").unwrap();
+        assert!(changed(&mut files).await);
+    }
+
+    #[tokio::test]
+    async fn directories_behind_links_are_watched() {
+        // as kubelet mounts a Secret
+        let folder = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("s")).unwrap();
+        let mut files = Files::watch(vec![folder.path().to_path_buf()]).unwrap();
+        std::fs::write(elsewhere.path().join("k"), "x").unwrap();
+        assert!(changed(&mut files).await);
     }
 
     #[tokio::test]
