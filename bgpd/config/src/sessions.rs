@@ -21,7 +21,7 @@ use std::net::{IpAddr, Ipv4Addr};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct World<'a> {
     pub(crate) own: &'a NodeFacts,
-    pub(crate) nodes: &'a BTreeMap<String, NodeFacts>,
+    pub(crate) nodes: &'a BTreeMap<String, Box<NodeFacts>>,
     pub(crate) peers: &'a BTreeMap<String, PeerFacts>,
     pub(crate) configurations: &'a Configurations,
     pub(crate) workloads: &'a BTreeMap<String, WorkloadStatus>,
@@ -104,7 +104,7 @@ impl<'a> World<'a> {
 
     fn others(&self) -> impl Iterator<Item = &'a NodeFacts> {
         let own = self.own;
-        self.nodes.values().filter(move |node| node.name != own.name)
+        self.nodes.values().map(Box::as_ref).filter(move |node| node.name != own.name)
     }
 
     /// The node that has an address.

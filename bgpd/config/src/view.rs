@@ -49,7 +49,8 @@ impl RouterId {
 pub struct View {
     node: String,
     router_id: RouterId,
-    nodes: BTreeMap<String, NodeFacts>,
+    /// Boxed: there may be thousands, and a map read in order keeps half of its room free.
+    nodes: BTreeMap<String, Box<NodeFacts>>,
     configurations: Configurations,
     peers: BTreeMap<String, PeerFacts>,
     filters: BTreeMap<String, FilterFacts>,
@@ -101,7 +102,7 @@ impl View {
         let name = resource.name();
         let r = &mut reading;
         let changed = match resource.kind() {
-            Kind::Node => put(&mut self.nodes, name, NodeFacts::read(resource, r)),
+            Kind::Node => put(&mut self.nodes, name, NodeFacts::read(resource, r).map(Box::new)),
             Kind::BGPConfiguration if Configurations::counts(name) => {
                 put(&mut self.configurations.0, name, Configuration::read(resource, r))
             }

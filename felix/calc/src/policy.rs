@@ -245,13 +245,15 @@ fn compile_rules(
     scope: Scope<'_>,
     sets: &mut Vec<SetDefinition>,
 ) -> Result<Vec<Rule>, PolicyError> {
-    let one = |(index, rule): (usize, &model::v3::Rule)| {
+    // collected it would have room for four, and most policies have one
+    let mut compiled = Vec::with_capacity(rules.len());
+    for (index, rule) in rules.iter().enumerate() {
         let (rule, named) =
             rule::compile(rule, index, scope).map_err(|source| PolicyError::Rule { list, index, source })?;
         sets.extend(named);
-        Ok(rule)
-    };
-    rules.iter().enumerate().map(one).collect()
+        compiled.push(rule);
+    }
+    Ok(compiled)
 }
 
 fn each_once(mut sets: Vec<SetDefinition>) -> Vec<SetDefinition> {

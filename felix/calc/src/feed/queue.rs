@@ -20,7 +20,7 @@ pub(super) struct Queue {
 }
 
 /// Room that is kept for the next ones.
-const KEPT: usize = 1 << 13;
+const KEPT: usize = 1 << 10;
 
 #[derive(Debug, Default)]
 struct Waiting {
