@@ -17,6 +17,7 @@ mod netns;
 mod nftables;
 mod opener;
 mod socket;
+mod spent;
 mod xtables;
 
 pub use addr::{IpNet, Mac, MacError};

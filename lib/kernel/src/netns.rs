@@ -4,6 +4,7 @@
 //! thread that enters, works and ends. A socket opened there stays there and can be used from anywhere.
 
 use crate::api::KernelError;
+use crate::spent::{Call, part};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
@@ -151,11 +152,14 @@ impl Netns {
         }
         let (done, result) = tokio::sync::oneshot::channel();
         let namespace = self.clone();
+        let call = Call::begin();
         std::thread::Builder::new()
             .name("netns".to_string())
             .spawn(move || {
+                let worked = part(|| namespace.enter().map(|()| work()));
+                drop(call);
                 // The receiver is gone when the asking task was cancelled.
-                let _ = done.send(namespace.enter().map(|()| work()));
+                let _ = done.send(worked);
             })
             .map_err(|error| fail(&self.0.path, format!("no helper thread: {error}")))?;
         result.await.unwrap_or_else(|_| Err(fail(&self.0.path, "the helper thread died".to_string())))
@@ -233,10 +237,11 @@ fn identity(fd: &OwnedFd) -> Option<(u64, u64)> {
 
 /// Runs `work` on a thread of its own, which may change what belongs to a thread.
 fn on_helper<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
+    let _call = Call::begin();
     std::thread::scope(|scope| {
         let helper = std::thread::Builder::new()
             .name("netns".to_string())
-            .spawn_scoped(scope, work)
+            .spawn_scoped(scope, || part(work))
             .map_err(|error| format!("no helper thread: {error}"))?;
         helper.join().map_err(|_| "the helper thread died".to_string())
     })

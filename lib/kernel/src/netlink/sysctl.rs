@@ -1,8 +1,9 @@
 //! Kernel parameters under /proc/sys/net; which namespace's is decided by the thread that opens the file.
 
 use crate::api::KernelError;
+use crate::spent::counted;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const ROOT: &str = "/proc/sys";
 /// Longer values are not compared before they are written.
@@ -17,19 +18,24 @@ pub(super) fn waits_for_links(key: &str) -> bool {
 
 /// Reads a parameter, without the line end.
 pub(super) fn read(key: &str) -> Result<String, KernelError> {
-    let text = std::fs::read_to_string(path(key)?).map_err(|error| fail(key, &error.to_string()))?;
+    let path = path(key)?;
+    let text = counted(|| std::fs::read_to_string(path)).map_err(|error| fail(key, &error.to_string()))?;
     Ok(text.trim_end_matches('\n').to_string())
 }
 
 /// Sets a parameter. One that has the value already is not written: a look never waits for anybody.
 pub(super) fn write(key: &str, value: &str) -> Result<(), KernelError> {
     let path = path(key)?;
+    counted(|| set(key, &path, value))
+}
+
+fn set(key: &str, path: &Path, value: &str) -> Result<(), KernelError> {
     // Never created, never truncated.
-    let file = std::fs::OpenOptions::new().read(true).write(true).open(&path);
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path);
     let file = match file {
         // one that only takes
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            std::fs::OpenOptions::new().write(true).open(&path)
+            std::fs::OpenOptions::new().write(true).open(path)
         }
         file => file,
     }
