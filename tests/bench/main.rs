@@ -1,5 +1,5 @@
-//! Benchmarks: `bench [cni] [parallel] [requests] [ipam] [--rounds N]` (all of them where none is named) and `bench bgp …` ([`bgp`]) and
-//! `bench felix …` ([`felix`]) and `bench store …` ([`store`]), as root.
+//! Benchmarks: `bench [cni] [parallel] [requests] [ipam] [--rounds N]` (all of them where none is named) and `bench bgp …`
+//! ([`bgp`]), `bench felix …` ([`felix`]), `bench node …` ([`node`]) and `bench store …` ([`store`]), as root.
 //!
 //! Figures of different runs do not compare: the machine changes its speed. So every figure stands beside another of the
 //! same run, taken in turns ([`frame`]), and minima come before medians.
@@ -13,8 +13,11 @@ mod crowd;
 mod felix;
 mod frame;
 mod ipam;
+mod node;
 mod parallel;
+mod report;
 mod store;
+mod usage;
 mod wanted;
 
 use anyhow::{Context, Result, bail};
@@ -28,12 +31,14 @@ fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1).peekable();
     let mut bgp = None;
     let mut felix = None;
+    let mut node = None;
     let mut store = None;
     match arguments.peek().map(String::as_str) {
         // Started by ourselves, in the router's namespace.
         Some("bgp-null") => return bgp::null::serve(),
         Some("bgp") => bgp = Some(bgp::Wanted::parse(arguments.by_ref().skip(1))?),
         Some("store") => store = Some(store::wanted(arguments.by_ref().skip(1))?),
+        Some("node") => node = Some(node::wanted(arguments.by_ref().skip(1))?),
         Some("felix") => felix = Some(felix::wanted(arguments.by_ref().skip(1))?),
         _ => {}
     }
@@ -42,7 +47,9 @@ fn main() -> Result<()> {
             "--rounds" => rounds = arguments.next().context("--rounds N")?.parse().context("--rounds N")?,
             "cni" | "parallel" | "requests" | "ipam" => chosen.push(argument),
             other => {
-                bail!("{other}: not one of bgp, felix, store, cni, parallel, requests, ipam, --rounds N")
+                bail!(
+                    "{other}: not one of bgp, felix, node, store, cni, parallel, requests, ipam, --rounds N"
+                )
             }
         }
     }
@@ -55,7 +62,16 @@ fn main() -> Result<()> {
         return sandbox::within(NAME, programs, || bgp::bench(&wanted));
     }
     if let Some(wanted) = felix {
-        return sandbox::within(NAME, programs, || felix::bench(&wanted));
+        return sandbox::within(NAME, programs, || {
+            felix::bench(&wanted);
+            Ok(())
+        });
+    }
+    if let Some(wanted) = node {
+        return sandbox::within(NAME, programs, || {
+            node::bench(&wanted);
+            Ok(())
+        });
     }
     if let Some(wanted) = store {
         return store::bench(&wanted);

@@ -6,13 +6,13 @@
 //! starts a fresh one, and what counts is the ratio of medians. [`null`] is the floor of the harness itself.
 
 mod fib;
-mod generator;
-mod message;
+pub mod generator;
+pub mod message;
 pub mod null;
 mod report;
 mod scenario;
 mod subject;
-mod table;
+pub mod table;
 
 use anyhow::{Context, Result, bail};
 use report::Report;

@@ -2,7 +2,8 @@
 //! daemon can be, everything accepted both ways, nothing written to the kernel unless asked for.
 
 use super::generator::Speaker;
-use anyhow::{Context, Result, bail};
+use crate::usage;
+use anyhow::{Result, bail};
 use ocicat_tests::node::PLUGINS;
 use ocicat_tests::process::{Background, tool};
 use ocicat_tests::router::{Kind, Router};
@@ -75,34 +76,20 @@ pub struct Running {
 }
 
 impl Running {
-    /// Peak of resident memory of all its processes, in MB (10^6 bytes): `VmHWM`.
+    /// Peak of resident memory of all its processes, in MB (10^6 bytes).
+    ///
+    /// # Errors
+    /// It has ended.
     pub fn peak(&self) -> Result<f64> {
-        let mut total = 0.0;
-        for pid in &self.pids {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the daemon has ended")?;
-            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-            let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-            total += kib * 1024.0 / 1e6;
-        }
-        Ok(total)
+        usage::memory(&self.pids, "VmHWM")
     }
-}
 
-impl Running {
-    /// Processor time all its threads have had, in seconds: says more than wall time where the machine is busy.
+    /// See [`usage::cpu`].
     ///
     /// # Errors
     /// It has ended.
     pub fn cpu(&self) -> Result<f64> {
-        let mut total = 0.0;
-        for pid in &self.pids {
-            for task in fs::read_dir(format!("/proc/{pid}/task")).context("the daemon has ended")? {
-                let text = fs::read_to_string(task?.path().join("schedstat"))?;
-                let nanoseconds: f64 = text.split(' ').next().unwrap_or_default().parse()?;
-                total += nanoseconds / 1e9;
-            }
-        }
-        Ok(total)
+        usage::cpu(&self.pids)
     }
 }
 

@@ -1,7 +1,8 @@
-//! `ocicat felix` on a [`Host`], and what `/proc` says of it.
+//! `ocicat felix`, or the whole agent of a node, on a [`Host`].
 
 use super::host::Host;
 use super::state::NODE;
+use crate::usage;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use ocicat_tests::node::PLUGINS;
@@ -22,7 +23,7 @@ const HEALTH: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Ad
 const POLL: Duration = Duration::from_millis(2);
 
 /// Where its log goes.
-const LOG: &str = "/run/felix.log";
+const LOG: &str = "/run/bench-agent.log";
 
 /// A running agent.
 #[derive(Debug)]
@@ -46,9 +47,21 @@ impl<'a> Agent<'a> {
     /// # Errors
     /// The program cannot be started.
     pub fn start_with(host: &'a Host, store: &str, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::execute(host, store, &["felix"], settings)
+    }
+
+    /// Starts the whole agent of the node, felix one of its parts.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn start_node(host: &'a Host, store: &str, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::execute(host, store, &["node", "run", "--name", NODE], settings)
+    }
+
+    fn execute(host: &'a Host, store: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Result<Self> {
         let mut command = Command::new(Path::new(PLUGINS).join("ocicat"));
         command
-            .arg("felix")
+            .args(arguments)
             .env("DATASTORE_TYPE", "etcdv3")
             .env("ETCD_ENDPOINTS", store)
             .env("FELIX_FELIXHOSTNAME", NODE)
@@ -74,11 +87,11 @@ impl<'a> Agent<'a> {
                 return Ok(took);
             }
             if let Some(ending) = self.process.ended() {
-                bail!("ocicat felix ended: {ending}\n{}", self.log());
+                bail!("the agent ended: {ending}\n{}", self.log());
             }
             if took > patience {
                 bail!(
-                    "ocicat felix is not ready after {took:.1?}: {}\n{}",
+                    "the agent is not ready after {took:.1?}: {}\n{}",
                     answer.unwrap_or_default(),
                     self.log()
                 );
@@ -100,34 +113,25 @@ impl<'a> Agent<'a> {
         self.process.signal(Signal::SIGKILL)
     }
 
-    /// A line of `/proc/PID/status` that is a size, in MB (10^6 bytes): `VmHWM`, `VmRSS`.
+    /// See [`usage::memory`].
     ///
     /// # Errors
     /// It has ended.
     pub fn memory(&self, what: &str) -> Result<f64> {
-        let status = self.proc("status")?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix(what)?.strip_prefix(':'))
-            .with_context(|| format!("no {what}"))?;
-        let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib * 1024.0 / 1e6)
+        usage::memory(&[self.process.pid()], what)
     }
 
-    /// Processor time all its threads have had, in seconds.
+    /// See [`usage::cpu`].
     ///
     /// # Errors
     /// It has ended.
     pub fn cpu(&self) -> Result<f64> {
-        let mut total = 0.0;
-        for task in
-            fs::read_dir(format!("/proc/{}/task", self.process.pid())).context("the agent has ended")?
-        {
-            let text = fs::read_to_string(task?.path().join("schedstat"))?;
-            let nanoseconds: f64 = text.split(' ').next().unwrap_or_default().parse()?;
-            total += nanoseconds / 1e9;
-        }
-        Ok(total)
+        usage::cpu(&[self.process.pid()])
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// Whether it has had child processes that have ended: their page faults are added to its own.
@@ -135,14 +139,10 @@ impl<'a> Agent<'a> {
     /// # Errors
     /// It has ended.
     pub fn had_children(&self) -> Result<bool> {
-        let stat = self.proc("stat")?;
+        let stat = usage::proc(self.process.pid(), "stat")?;
         let fields = stat.rsplit(')').next().unwrap_or_default();
         // `cminflt`, field 11 of proc(5), the ninth behind the name.
         Ok(fields.split_whitespace().nth(8).context("a cut stat")? != "0")
-    }
-
-    fn proc(&self, file: &str) -> Result<String> {
-        fs::read_to_string(format!("/proc/{}/{file}", self.process.pid())).context("the agent has ended")
     }
 
     fn log(&self) -> String {

@@ -1,8 +1,8 @@
 //! The calculation alone, in this process: no etcd, no kernel, one thread.
 
-use super::report::{Figures, quantile};
 use super::start::LARGE;
 use super::state::{Labels, NODE, Pair, State, probe_policy};
+use crate::report::{Figures, quantile};
 use anyhow::Result;
 use felix_calc::{Feed, Options};
 use std::time::Instant;

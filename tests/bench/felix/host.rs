@@ -33,7 +33,7 @@ impl Host {
         for netns in host.namespaces() {
             add_netns(&netns)?;
         }
-        let (uplink, others) = (format!("up{number}"), host.others());
+        let (uplink, others) = (host.uplink(), host.others());
         tool("ip", &["link", "add", &uplink, "type", "veth", "peer", "name", "eth0", "netns", name])?;
         tool("ip", &["addr", "add", &format!("10.255.{number}.1/24"), "dev", &uplink])?;
         tool("ip", &["link", "set", &uplink, "up"])?;
@@ -56,7 +56,7 @@ impl Host {
         }
         batch(name, &lines)?;
         batch(&others, &far)?;
-        for n in [SERVER, CLIENT] {
+        for n in [SERVER, CLIENT].into_iter().filter(|n| *n < locals) {
             let netns = host.netns_of(n).context("a namespace")?;
             batch(
                 &netns,
@@ -99,6 +99,11 @@ impl Host {
         &self.name
     }
 
+    /// The caller's end of its uplink.
+    pub fn uplink(&self) -> String {
+        format!("up{}", self.number)
+    }
+
     /// Where etcd listens for it.
     pub fn store_address(&self) -> SocketAddr {
         SocketAddr::from(([10, 255, self.number, 1], 2379))
@@ -131,8 +136,7 @@ impl Host {
     }
 
     fn remove(&self) -> Result<()> {
-        let uplink = format!("up{}", self.number);
-        let _ = tool("ip", &["link", "del", &uplink]);
+        let _ = tool("ip", &["link", "del", &self.uplink()]);
         self.namespaces().iter().try_for_each(|netns| del_netns(netns))
     }
 }

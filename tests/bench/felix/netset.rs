@@ -4,9 +4,9 @@ use super::PATIENCE;
 use super::agent::Agent;
 use super::host::Host;
 use super::kernel::{Watch, generation, last_commit};
-use super::report::{Figures, quantile};
 use super::state::{State, cidr, cidrs, network_set};
 use super::store::Store;
+use crate::report::{Figures, quantile};
 use anyhow::{Context, Result};
 use ocicat_tests::process::run as run_program;
 use ocicat_tests::sandbox::add_netns;
@@ -29,7 +29,8 @@ const FLOOR: &str = "OCICAT_SET_FLOOR";
 /// Nothing is committed for so long when a change is through.
 const QUIET: Duration = Duration::from_millis(400);
 
-const STATE: State = State { locals: 200, remotes: 50, policies: 11, on_endpoint: 0, blocks: 0, nets: 1 };
+const STATE: State =
+    State { locals: 200, remotes: 50, policies: 11, on_endpoint: 0, blocks: 0, rack: 0, nets: 1 };
 
 /// The row. The network set is empty at first; the policy that names it is there.
 ///

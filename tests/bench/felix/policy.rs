@@ -3,11 +3,11 @@
 use super::PATIENCE;
 use super::agent::Agent;
 use super::host::Host;
-use super::report::{Figures, quantile};
 use super::start::{LARGE, POLICIES, SMALL};
 use super::state::{CLIENT, Labels, SERVER, State, probe_policy};
 use super::store::Store;
 use super::verdict::Verdicts;
+use crate::report::{Figures, quantile};
 use anyhow::Result;
 use ocicat_tests::agent::BACKENDS;
 use std::thread;

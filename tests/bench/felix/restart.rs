@@ -3,11 +3,11 @@
 use super::PATIENCE;
 use super::agent::Agent;
 use super::host::Host;
-use super::report::{Figures, quantile};
 use super::start::POLICIES;
 use super::state::probe_policy;
 use super::store::Store;
 use super::verdict::Verdicts;
+use crate::report::{Figures, quantile};
 use anyhow::Result;
 use std::time::Instant;
 

@@ -2,16 +2,17 @@
 
 use super::agent::Agent;
 use super::host::Host;
-use super::report::{Figures, quantile};
 use super::state::State;
 use super::store::Store;
 use super::verdict::Verdicts;
 use super::{PATIENCE, state};
+use crate::report::{Figures, quantile};
 use anyhow::Result;
 use std::time::Instant;
 
 /// The small cluster.
-pub const SMALL: State = State { locals: 200, remotes: 50, policies: 11, on_endpoint: 0, blocks: 0, nets: 0 };
+pub const SMALL: State =
+    State { locals: 200, remotes: 50, policies: 11, on_endpoint: 0, blocks: 0, rack: 0, nets: 0 };
 
 /// Many policies.
 pub const POLICIES: State = State { policies: 10_000, ..SMALL };

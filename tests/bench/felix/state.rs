@@ -43,6 +43,8 @@ pub struct State {
     pub on_endpoint: usize,
     /// Other nodes that own a block of addresses each.
     pub blocks: usize,
+    /// Other nodes in the rack of [`NODE`]: the first ones.
+    pub rack: usize,
     /// CIDRs in a network set; where there are any, one more policy lets them in, and a second set of one CIDR.
     pub nets: usize,
 }
@@ -54,7 +56,7 @@ impl State {
         let sets = usize::from(self.nets > 0);
         basics()
             .into_iter()
-            .chain((0..=nodes).map(node))
+            .chain((0..=nodes).map(move |n| node(n, n <= self.rack && self.rack > 0)))
             .chain((0..self.blocks).flat_map(block))
             .chain((0..self.locals + self.remotes).map(move |n| self.endpoint(n, Labels::default())))
             .chain((0..self.policies).map(policy))
@@ -75,11 +77,11 @@ impl State {
         let workload = format!("w{n}");
         let app = match (local, n) {
             (true, SERVER) if self.on_endpoint > 0 => "server".to_owned(),
-            (true, _) => format!("a{}", n * 5 % APPS),
+            (true, _) => local_app(n),
             (false, _) => format!("a{}", n % APPS),
         };
         let mut all = json!({
-            "app": app, "role": format!("r{}", (n + labels.turn) % ROLES),
+            "app": app, "role": role(n + labels.turn),
             "projectcalico.org/namespace": "default", "projectcalico.org/orchestrator": "cni",
         });
         match (local, n) {
@@ -111,6 +113,19 @@ pub struct Labels {
     pub turn: usize,
     /// Value of a label that no selector uses.
     pub unused: Option<usize>,
+}
+
+fn local_app(n: usize) -> String {
+    format!("a{}", n * 5 % APPS)
+}
+
+fn role(n: usize) -> String {
+    format!("r{}", n % ROLES)
+}
+
+/// Labels that policies select of workload `n` of [`NODE`].
+pub fn labels(n: usize) -> [(&'static str, String); 2] {
+    [("app", local_app(n)), ("role", role(n))]
 }
 
 const CREATED: &str = "2026-11-21T03:01:38Z";
@@ -184,15 +199,53 @@ fn basics() -> Vec<Pair> {
 }
 
 /// Node `n`, [`NODE`] being number 0.
-fn node(n: usize) -> Pair {
-    let address = Ipv4Addr::from(0xc612_0002 + n as u32);
-    let spec = json!({"bgp": {"ipv4Address": format!("{address}/15")}});
-    resource("nodes", "Node", &format!("node-{}", n + 1), &spec)
+fn node(n: usize, in_rack: bool) -> Pair {
+    let name = format!("node-{}", n + 1);
+    let spec = json!({"bgp": {"ipv4Address": format!("{}/{NODE_PREFIX}", node_address(n))}});
+    let mut metadata = json!({"name": name, "uid": uid(0), "creationTimestamp": CREATED});
+    if in_rack {
+        metadata["labels"] = json!({"rack": RACK});
+    }
+    with_metadata("nodes", "Node", &name, metadata, &spec)
+}
+
+/// Length of the prefix that all nodes' addresses are in.
+pub const NODE_PREFIX: u8 = 15;
+
+/// Label `rack` of nodes in a rack.
+const RACK: &str = "here";
+
+/// Address of node `n`, [`NODE`] being number 0.
+pub fn node_address(n: usize) -> Ipv4Addr {
+    Ipv4Addr::from(0xc612_0002 + n as u32)
+}
+
+/// A full mesh of the nodes of the rack in place of one of all nodes.
+pub fn mesh_of_the_rack() -> [Pair; 2] {
+    let selector = format!("rack == '{RACK}'");
+    let peers = json!({"nodeSelector": selector, "peerSelector": selector});
+    [
+        resource(
+            "bgpconfigurations",
+            "BGPConfiguration",
+            "default",
+            &json!({"nodeToNodeMeshEnabled": false}),
+        ),
+        resource("bgppeers", "BGPPeer", "rack", &peers),
+    ]
+}
+
+/// Length of a block's prefix.
+pub const BLOCK_PREFIX: u8 = 26;
+
+/// Address of the block of node `n + 1`, [`NODE`] being number 0.
+pub fn block_address(n: usize) -> Ipv4Addr {
+    Ipv4Addr::from(0x0a48_0000 + (n as u32) * 64)
 }
 
 /// The block of another node, out of a part of the pool that no endpoint has.
 fn block(n: usize) -> [Pair; 2] {
-    let cidr = format!("{}/26", Ipv4Addr::from(0x0a48_0000 + (n as u32) * 64));
+    let cidr = format!("{}/{BLOCK_PREFIX}", block_address(n));
     let (node, dashed) = (format!("node-{}", n + 2), cidr.replace('/', "-"));
     let value = json!({
         "cidr": cidr, "affinity": format!("host:{node}"), "affinity_claim_time": CREATED,
@@ -357,8 +410,20 @@ mod tests {
     }
 
     #[test]
+    fn the_rack_is_the_node_and_so_many_others() {
+        let labelled = |rack| {
+            let state = State { blocks: 9, rack, ..State::default() };
+            let nodes = values(state, "/nodes/");
+            assert_eq!(nodes.len(), 10);
+            nodes.iter().filter(|node| node["metadata"]["labels"]["rack"] == RACK).count()
+        };
+        assert_eq!((labelled(0), labelled(4)), (0, 5));
+    }
+
+    #[test]
     fn keys_are_all_different() {
-        let state = State { locals: 3, remotes: 250, policies: 7, on_endpoint: 2, blocks: 5, nets: 10 };
+        let state =
+            State { locals: 3, remotes: 250, policies: 7, on_endpoint: 2, blocks: 5, rack: 2, nets: 10 };
         let keys: Vec<_> = state.pairs().map(|(key, _)| key).collect();
         assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len());
     }

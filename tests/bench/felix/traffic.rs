@@ -4,16 +4,17 @@ use super::PATIENCE;
 use super::agent::Agent;
 use super::flows::{Target, Work, measure};
 use super::host::Host;
-use super::report::{Figures, quantile};
 use super::state::{FIRST_PORT, State};
 use super::store::Store;
+use crate::report::{Figures, quantile};
 use anyhow::Result;
 use ocicat_tests::agent::BACKENDS;
 
 /// Rounds of slices.
 const ROUNDS: usize = 150;
 
-const BASE: State = State { locals: 200, remotes: 50, policies: 0, on_endpoint: 0, blocks: 0, nets: 0 };
+const BASE: State =
+    State { locals: 200, remotes: 50, policies: 0, on_endpoint: 0, blocks: 0, rack: 0, nets: 0 };
 
 /// A host: name, policies on the server's endpoint, elsewhere, and whose figure its own is a multiple of.
 type Wanted = (&'static str, usize, usize, usize);

@@ -1,51 +1,16 @@
-//! Figures by row, and against the goals: those of the issue that asked for the agent, with Calico's own figures on a
-//! machine like this beside them.
+//! Figures by row, and against goals, with Calico's own figures on a machine like this beside them.
 
+use crate::wanted::Wanted;
 use anyhow::Result;
 use std::fs;
 
 /// A goal of a row's figure: at most this. And what Calico's better mode took.
-type Goal = (&'static str, &'static str, f64, &'static str);
-
-const GOALS: &[Goal] = &[
-    ("start", "11 policies, 50 remote endpoints s", 0.1, "0.38"),
-    ("start", "10,000 policies, 250,000 remote endpoints s", 4.0, "17"),
-    ("start", "10,000 policies, 250,000 remote endpoints peak MB", 300.0, "1300"),
-    ("calculation", "10,000 policies, 250,000 remote endpoints s", 2.0, ""),
-    ("calculation", "role of a remote endpoint median us", 100.0, ""),
-    ("label", "changes of the kernel that are no set elements", 0.0, ""),
-    ("policy", "11 policies median ms", 4.0, "9.0"),
-    ("policy", "11 policies p99 ms", 10.0, "26"),
-    ("policy", "10,000 policies median ms", 5.0, "11.7"),
-    ("policy", "10,000 policies p99 ms", 15.0, "32"),
-    ("churn", "unused label: policy p99 ms", 50.0, "median 4400"),
-    ("churn", "unused label: cpu %", 15.0, "100"),
-    ("churn", "role: policy p99 ms", 50.0, "median 4400"),
-    ("churn", "role: cpu %", 15.0, "100"),
-    ("connect", "10 policies ÷ floor", 1.1, "1.41"),
-    ("connect", "1,000 policies ÷ floor", 1.25, "2.95"),
-    ("connect", "10 policies, 10,000 elsewhere ÷ 10 policies", 1.05, ""),
-    ("connect", "1,000 policies, 10,000 elsewhere ÷ 1,000 policies", 1.05, ""),
-    ("request", "10 policies ÷ floor", 1.1, "1.47"),
-    ("request", "1,000 policies ÷ floor", 1.1, "1.47"),
-    ("restart", "policy followed again s", 0.5, "2.2"),
-    ("netset", "whole set ÷ floor", 1.5, ""),
-    ("netset", "one change median ms", 1.0, ""),
-    ("idle", "resident MB", 40.0, "110"),
-    ("idle", "cpu %", 0.2, "1.05"),
-    ("idle", "processes started", 0.0, "64 a minute"),
-    ("backends", "iptables (nft): 11 policies median ms", 15.0, "29"),
-    ("backends", "iptables (nft): 10,000 policies median ms", 60.0, "91"),
-    // 95 % of the rate
-    ("iptables-connect", "iptables (legacy), 1,000 policies elsewhere ÷ iptables (legacy)", 1.053, ""),
-    ("iptables-connect", "iptables (nft), 1,000 policies elsewhere ÷ iptables (nft)", 1.053, ""),
-    ("iptables-request", "iptables (legacy), 1,000 policies elsewhere ÷ iptables (legacy)", 1.053, ""),
-    ("iptables-request", "iptables (nft), 1,000 policies elsewhere ÷ iptables (nft)", 1.053, ""),
-];
+pub type Goal = (&'static str, &'static str, f64, &'static str);
 
 /// All figures of a run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Report {
+    goals: &'static [Goal],
     rows: Vec<(&'static str, String, f64, String)>,
     failures: Vec<String>,
 }
@@ -53,9 +18,28 @@ pub struct Report {
 /// What one row found: the name of each figure (its unit is its last word) and the figure.
 pub type Figures = Vec<(String, f64)>;
 
+/// A row's name and what it does.
+pub type Row = (&'static str, fn(&mut Figures) -> Result<()>);
+
 impl Report {
+    /// Runs the rows that are wanted and prints one table. A row that fails is told in it.
+    pub fn of(rows: &[Row], wanted: &Wanted, goals: &'static [Goal]) {
+        let mut report = Self::new(goals);
+        for (name, run) in rows {
+            if wanted.has(name) {
+                println!("\n{name}");
+                report.add(name, run);
+            }
+        }
+        report.print();
+    }
+
+    fn new(goals: &'static [Goal]) -> Self {
+        Self { goals, rows: Vec::new(), failures: Vec::new() }
+    }
+
     /// Runs one row, prints what it found with the load of the machine, and keeps it.
-    pub fn add(&mut self, row: &'static str, work: impl FnOnce(&mut Figures) -> Result<()>) {
+    fn add(&mut self, row: &'static str, work: impl FnOnce(&mut Figures) -> Result<()>) {
         let mut figures = Figures::new();
         let result = work(&mut figures);
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -72,10 +56,10 @@ impl Report {
     }
 
     /// Prints all as one Markdown table, and what failed.
-    pub fn print(&self) {
+    fn print(&self) {
         println!("\n| row | figure | ocicat | Calico | goal | load |\n|---|---|---|---|---|---|");
         for (row, figure, value, load) in &self.rows {
-            let found = GOALS.iter().find(|(of, name, ..)| (of, name) == (row, &figure.as_str()));
+            let found = self.goals.iter().find(|(of, name, ..)| (of, name) == (row, &figure.as_str()));
             let calico = found.map_or("", |(.., calico)| calico);
             let goal = found.map(|(_, _, limit, _)| goal(*value, *limit)).unwrap_or_default();
             println!("| {row} | {figure} | {} | {calico} | {goal} | {load} |", short(*value));
@@ -115,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_failed_is_told_and_what_was_found_before_is_kept() {
-        let mut report = Report::default();
+        let mut report = Report::new(&[]);
         report.add("idle", |figures| {
             figures.push(("resident MB".to_owned(), 41.0));
             Err(anyhow::anyhow!("gone"))
