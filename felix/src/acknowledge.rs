@@ -67,19 +67,22 @@ struct One {
     endpoint: EndpointKey,
     key: Bytes,
     revision: Revision,
-    /// The dataplane was told all that was written before.
+    /// When it was written its policies were known: they are those that were in force.
+    known: bool,
+    /// The dataplane was told all that was written before, or the endpoint under the policies known.
     told: bool,
     answer: oneshot::Sender<()>,
 }
 
 impl Waiting {
     /// One more; what is no workload's endpoint has no answer.
-    pub(crate) fn push(&mut self, written: &Event, answer: oneshot::Sender<()>) {
+    pub(crate) fn push(&mut self, written: &Event, known: bool, answer: oneshot::Sender<()>) {
         let KeyValue { key, mod_revision: revision, .. } = &written.kv;
         let path = String::from_utf8_lossy(key);
         if let Some(Key::Resource { kind: Kind::WorkloadEndpoint, namespace, name }) = Key::parse(&path) {
             let endpoint = EndpointKey::Workload(namespace, name);
-            self.0.push(One { endpoint, key: key.clone(), revision: *revision, told: false, answer });
+            let (key, revision) = (key.clone(), *revision);
+            self.0.push(One { endpoint, key, revision, known, told: false, answer });
         }
     }
 
@@ -91,6 +94,16 @@ impl Waiting {
     /// The dataplane is told what is known: up to these revisions, key by key.
     pub(crate) fn told(&mut self, reached: impl Fn(&[u8], Revision) -> bool) {
         self.0.iter_mut().for_each(|one| one.told |= reached(&one.key, one.revision));
+    }
+
+    /// The dataplane is told ahead of those whose policies were known, where `tell` can say what they are; whether it was.
+    pub(crate) fn tell_known(&mut self, mut tell: impl FnMut(&[u8]) -> bool) -> bool {
+        let mut news = false;
+        for one in self.0.iter_mut().filter(|one| one.known && !one.told) {
+            one.told = tell(&one.key);
+            news |= one.told;
+        }
+        news
     }
 
     /// Answers those that are in force by now, and forgets those who do not wait any more.
@@ -136,7 +149,7 @@ mod tests {
     fn answered_when_the_stream_has_come_so_far_and_the_endpoint_works() {
         let mut waiting = Waiting::default();
         let (answer, mut told) = oneshot::channel();
-        waiting.push(&written(7), answer);
+        waiting.push(&written(7), false, answer);
         let reached = |revision: Revision| move |_: &[u8], wanted: Revision| revision >= wanted;
         waiting.told(reached(6));
         waiting.answer(|_| true);
@@ -150,13 +163,58 @@ mod tests {
     }
 
     #[test]
+    fn one_whose_policies_were_known_does_not_wait_for_what_was_written_before() {
+        let mut waiting = Waiting::default();
+        let told: Vec<_> = [false, true]
+            .map(|known| {
+                let (answer, told) = oneshot::channel();
+                waiting.push(&written(7), known, answer);
+                told
+            })
+            .into();
+        assert!(!waiting.tell_known(|_| false), "nothing can be told of it yet");
+        waiting.answer(|_| true);
+        assert_eq!(waiting.0.len(), 2);
+        assert!(waiting.tell_known(|key| key == KEY.as_bytes()));
+        waiting.answer(|_| false);
+        assert_eq!(waiting.0.len(), 2, "the kernel does not have it");
+        waiting.answer(|_| true);
+        let answered: Vec<bool> = told.into_iter().map(|mut told| told.try_recv().is_ok()).collect();
+        assert_eq!(answered, [false, true]);
+        assert!(!waiting.tell_known(|_| true), "who is left is not known");
+    }
+
+    #[test]
     fn who_has_gone_is_forgotten() {
         let mut waiting = Waiting::default();
         let (answer, told) = oneshot::channel();
-        waiting.push(&written(7), answer);
+        waiting.push(&written(7), false, answer);
         drop(told);
         waiting.answer(|_| false);
         assert!(waiting.0.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_comes_when_too_many_wait_is_answered_later() {
+        let acknowledger = Acknowledger::default();
+        let mut asked = acknowledger.open();
+        let asking: Vec<_> = (0..=WAITING)
+            .map(|_| {
+                let acknowledger = acknowledger.clone();
+                tokio::spawn(async move { acknowledger.in_force(written(7)).await })
+            })
+            .collect();
+        while asked.len() < WAITING {
+            tokio::task::yield_now().await;
+        }
+        tokio::task::yield_now().await;
+        assert_eq!(asked.len(), WAITING, "the last one has no place");
+        for _ in 0..=WAITING {
+            asked.recv().await.unwrap().answer.send(()).unwrap();
+        }
+        for asking in asking {
+            asking.await.unwrap();
+        }
     }
 
     #[tokio::test]

@@ -30,9 +30,11 @@ use tell::Tell;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Values taken in before others get their turn: a few milliseconds.
-const SLICE: usize = 256;
-/// Values that may wait while more are asked for: the datastore works on the next page of a list, and the connection
+/// How long values are taken in before others get their turn; one value may take longer.
+const SLICE: Duration = Duration::from_millis(3);
+/// Values taken in between two looks at the clock.
+const VALUES: usize = 8;
+/// Values that may wait while more are taken: the datastore works on the next page of a list, and the connection
 /// takes it in, while the last ones of this page are worked on.
 const AHEAD: usize = 1 << 14;
 /// Messages of the datastore taken at one go.
@@ -165,6 +167,8 @@ impl Shell {
                 self.beat();
                 self.settle_down();
                 self.let_gather();
+            } else if self.tell_ahead() {
+                self.apply().await?;
             }
         }
     }
@@ -186,7 +190,7 @@ impl Shell {
     }
 
     async fn wait(&mut self, questions: &mut mpsc::Receiver<Question>, shutdown: &Shutdown) -> Happened {
-        let (left, ahead) = (self.left > 0, self.left <= AHEAD);
+        let (left, ahead) = (self.left > 0, self.feed.waiting() <= AHEAD);
         tokio::select! {
             biased;
             () = shutdown.wait() => Happened::End,
@@ -207,7 +211,8 @@ impl Shell {
         while let Some(output) = next {
             self.take_one(output);
             messages += 1;
-            next = if messages < MESSAGES { self.follow.next().now_or_never() } else { None };
+            let room = messages < MESSAGES && self.feed.waiting() <= AHEAD;
+            next = if room { self.follow.next().now_or_never() } else { None };
         }
     }
 
@@ -215,7 +220,8 @@ impl Shell {
     fn wrote(&mut self, first: Asked) {
         let mut next = Some(first);
         while let Some(Asked { written, answer }) = next {
-            self.waiting.push(&written, answer);
+            let known = self.feed.knows(&written.kv.key, &written.kv.value);
+            self.waiting.push(&written, known, answer);
             let output = self.follow.wrote([written]);
             self.take_one(output);
             next = self.written.try_recv().ok();
@@ -243,8 +249,13 @@ impl Shell {
     fn work(&mut self) {
         if self.news || self.left > 0 {
             let begun = Instant::now();
-            failpoint("felix-calculation");
-            self.left = self.feed.work(SLICE);
+            loop {
+                failpoint("felix-calculation");
+                self.left = self.feed.work(VALUES);
+                if self.left == 0 || begun.elapsed() >= SLICE {
+                    break;
+                }
+            }
             self.tell.worked(begun.elapsed());
         }
     }
@@ -278,6 +289,25 @@ impl Shell {
         }
         self.dataplane.told(self.follow.syncer().revision());
         self.waiting.told(|key, revision| self.follow.has_reached(key, revision));
+    }
+
+    /// Before the values that wait are calculated, whoever attaches a workload that was known when it came is not kept waiting:
+    /// it is under the policies that were in force then, as those that stay are. Whether somebody's may be in force by that.
+    fn tell_ahead(&mut self) -> bool {
+        let calculates = self.left > 0 || self.half;
+        // what is held back goes first, and what is told at first is a whole state
+        if !calculates || !self.began || !self.held.is_empty() {
+            return false;
+        }
+        let (feed, dataplane, board) = (&mut self.feed, &mut self.dataplane, &mut self.board);
+        self.waiting.tell_known(|key| {
+            let Some(changes) = feed.take_known(key) else { return false };
+            if !changes.is_empty() {
+                dataplane.on_changes(&changes);
+                board.on_changes(&changes);
+            }
+            true
+        })
     }
 
     /// What was written since and is not about this node's state makes no news, but what is in force is of its revision too.

@@ -1,7 +1,7 @@
 //! Endpoints of the node itself, as the dataplane needs them.
 
 use crate::policy::Tier;
-use crate::sets::ContentPort;
+use crate::sets::{ContentPort, Contents};
 use model::net::Cidr;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -110,6 +110,14 @@ impl Endpoint {
         match self {
             Endpoint::Workload(workload) => &workload.profiles,
             Endpoint::Host(host) => &host.profiles,
+        }
+    }
+
+    /// What a workload has to offer to sets.
+    pub(crate) fn contents(&self) -> Option<Contents> {
+        match self {
+            Endpoint::Workload(workload) => Some(Contents::of_workload(&workload.addresses, &workload.ports)),
+            Endpoint::Host(_) => None,
         }
     }
 }

@@ -16,6 +16,7 @@ mod queue;
 
 use crate::changes::Changes;
 use crate::counts::Counts;
+use crate::endpoint::EndpointKey;
 use crate::graph::Graph;
 use crate::options::Options;
 use crate::policy::{PolicyKey, Profile};
@@ -123,6 +124,11 @@ impl Feed {
         self.queue.len()
     }
 
+    /// How many values wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
     /// What the dataplane has to be told. Before everything was listed once and [`Feed::work`] has nothing left it is
     /// not the state of any moment, and must not be enforced.
     pub fn take(&mut self) -> Changes {
@@ -137,6 +143,24 @@ impl Feed {
         let reports = tell(&mut self.reports).into_iter();
         changes.reports = reports.map(|(key, reports)| (key, reports.unwrap_or_default())).collect();
         changes
+    }
+
+    /// Whether this value of a workload's endpoint of this node leaves it under the policies that [`Feed::take`] told for it:
+    /// its labels and profiles are those told.
+    pub fn knows(&self, key: &[u8], value: &[u8]) -> bool {
+        let names = workload_of(key);
+        names.is_some_and(|names| endpoint::is_known(&self.graph, &self.node, (&names.0, &names.1), value))
+    }
+
+    /// What the dataplane may be told of an endpoint of this node while values wait, between what [`Feed::take`] told last
+    /// and what it will tell: the endpoint as it is now, under the policies it was told with. `None` where its labels or
+    /// profiles are others than those told, it is not there, or another value of it waits.
+    pub fn take_known(&mut self, key: &[u8]) -> Option<Changes> {
+        if self.queue.waits(key) {
+            return None;
+        }
+        let (namespace, name) = workload_of(key)?;
+        self.graph.take_known(&EndpointKey::Workload(namespace, name))
     }
 
     /// All that decides about packets, as to somebody who knows nothing: for whoever begins to judge them in the middle.
@@ -318,6 +342,14 @@ fn services(spec: &BGPConfigurationSpec) -> Result<Arc<[Cidr]>, Refusal> {
     all.sort_unstable();
     all.dedup();
     Ok(all.into())
+}
+
+/// Namespace and name, where the key is that of a workload's endpoint.
+fn workload_of(key: &[u8]) -> Option<(String, String)> {
+    match Key::parse(std::str::from_utf8(key).ok()?)? {
+        Key::Resource { kind: Kind::WorkloadEndpoint, namespace, name } => Some((namespace, name)),
+        _ => None,
+    }
 }
 
 /// What an item is called in the graph.

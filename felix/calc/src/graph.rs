@@ -8,7 +8,8 @@ use crate::changes::Changes;
 use crate::counts::Counts;
 use crate::endpoint::{Endpoint, EndpointKey, LocalEndpoint};
 use crate::items::Items;
-use crate::label_index::{ItemId, LabelIndex, SelectorId};
+use crate::known::Known;
+use crate::label_index::{ItemId, LabelIndex, SelectorId, sort_labels};
 use crate::peers::Peers;
 use crate::policy::{Policy, PolicyKey, Profile, Tier, compare_tiers};
 use crate::rule::SetDefinition;
@@ -29,6 +30,7 @@ pub struct Graph {
     by_endpoint: HashMap<EndpointKey, ItemId>,
     /// Local endpoints.
     locals: HashMap<ItemId, Local>,
+    known: Known,
     policies: HashMap<PolicyKey, PolicyState>,
     /// Policies that apply to a local endpoint.
     active_policies: usize,
@@ -79,6 +81,10 @@ impl Graph {
         local: Option<(EndpointKey, Endpoint)>,
     ) {
         let id = self.items.find_or_add(name);
+        sort_labels(labels);
+        if let Some((key, _)) = &local {
+            self.known.set(key, labels);
+        }
         self.set_local(id, local);
         let mut events = Vec::new();
         self.index.set_item(id, labels, parents, &mut |selector, item, begins| {
@@ -215,6 +221,7 @@ impl Graph {
         let endpoints = std::mem::take(&mut self.dirty_endpoints);
         let endpoints = endpoints.into_iter().map(|key| {
             let resolved = self.resolve(&key);
+            self.known.told(&key, resolved.as_ref());
             (key, resolved)
         });
         let endpoints = endpoints.collect();
@@ -231,6 +238,30 @@ impl Graph {
             |key: &EndpointKey| by_endpoint.get(key).map(|id| index.selectors_of(*id)).unwrap_or_default();
         let bgp_peers = self.peers.take(selectors_of);
         Changes { sets: self.sets.take(), profiles, endpoints, bgp_peers, ..Changes::default() }
+    }
+
+    /// Whether the policies told for a local endpoint are those of one like this.
+    pub fn knows(&self, key: &EndpointKey, endpoint: &Endpoint, labels: &mut Vec<(&str, &str)>) -> bool {
+        sort_labels(labels);
+        self.known.is_like(key, endpoint, labels)
+    }
+
+    /// A local endpoint as it is now under the policies told for it, for a consumer that does not wait for [`Graph::take`]:
+    /// where it has its addresses, its new ones are, too. `None` where its labels or profiles are others than those told.
+    pub fn take_known(&mut self, key: &EndpointKey) -> Option<Changes> {
+        let is = &self.locals.get(self.by_endpoint.get(key)?)?.endpoint;
+        let told = self.known.alike(key, is)?;
+        if told.endpoint == *is {
+            return Some(Changes::default());
+        }
+        let sets = match (told.endpoint.contents(), is.contents()) {
+            (Some(was), Some(is)) => self.sets.tell_ahead(&was, &is),
+            _ => Vec::new(),
+        };
+        let local = Arc::new(LocalEndpoint { endpoint: is.clone(), tiers: told.tiers.clone() });
+        self.known.told(key, Some(&local));
+        self.dirty_endpoints.insert(key.clone());
+        Some(Changes { sets, endpoints: vec![(key.clone(), Some(local))], ..Changes::default() })
     }
 
     /// Sets, profiles and endpoints, as to somebody who knows nothing.
@@ -334,6 +365,7 @@ impl Graph {
             was.endpoint.profiles().iter().for_each(|name| self.use_profile(name, false));
             if !is_local {
                 self.by_endpoint.remove(&was.key);
+                self.known.remove(&was.key);
             }
             self.peers.touch(&was.key);
             self.dirty_endpoints.insert(was.key);

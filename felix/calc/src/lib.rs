@@ -6,6 +6,7 @@
 //! * [`label_index`]: which endpoints a selector matches.
 //! * [`selectors`]: what the selectors of a policy mean, namespaces and service accounts included.
 //! * [`rule`], [`policy`], [`endpoint`]: objects as the dataplane needs them.
+//! * `known`: local endpoints that come again under their name.
 //! * [`sets`], [`static_sets`]: members of the sets that rules name.
 //! * `peers`: BGPPeers of local workloads.
 //! * `topology`: nodes, pools and blocks to routes.
@@ -16,6 +17,7 @@ pub mod endpoint;
 pub mod feed;
 pub mod graph;
 mod items;
+mod known;
 pub mod label_index;
 pub mod options;
 mod peers;

@@ -3,10 +3,13 @@
 //! An address counts once however many endpoints have it. Changes pile up until [`Sets::take`] fetches them, and what
 //! came and went meanwhile is not told.
 
+mod log;
+
 use crate::label_index::{ItemId, LabelIndex, SelectorId};
 use crate::rule::{NamedPort, SetDefinition, SetId};
 use crate::slab::Slab;
 use foldhash::HashMap;
+pub use log::Log;
 use model::net::Cidr;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -41,6 +44,11 @@ impl Contents {
     /// These addresses or networks, and these named ports.
     pub fn new(nets: impl IntoIterator<Item = Cidr>, ports: impl IntoIterator<Item = ContentPort>) -> Self {
         Contents { nets: each_once(nets), ports: each_once(ports) }
+    }
+
+    /// What a workload with these addresses and named ports has to offer.
+    pub fn of_workload(addresses: &[IpAddr], ports: &[ContentPort]) -> Self {
+        Self::new(addresses.iter().copied().map(Cidr::host), ports.iter().cloned())
     }
 }
 
@@ -256,6 +264,34 @@ impl Sets {
         changes
     }
 
+    /// What an item offers instead of what it offered, for a consumer that does not wait for [`Sets::take`]: the sets it was
+    /// told that have all of the one get the other besides. What is taken away is for `take` to say.
+    pub fn tell_ahead(&mut self, was: &Contents, is: &Contents) -> Vec<(SetId, SetChange)> {
+        let mut changes = Vec::new();
+        let mut numbers: Vec<SetNumber> = self.by_id.values().copied().collect();
+        // the same state gives the same order of changes
+        numbers.sort_unstable();
+        for number in numbers {
+            let Some(set) = self.sets.get_mut(number) else { continue };
+            let (mut some, mut all) = (false, true);
+            offered(was, set.port.as_ref(), &mut |member| (some, all) = (true, all && set.is_told(member)));
+            let mut added = Vec::new();
+            if some && all {
+                offered(is, set.port.as_ref(), &mut |member| added.push(member));
+                added.retain(|member| !set.is_told(*member));
+            }
+            if !added.is_empty() {
+                let clean = set.pending.is_none();
+                added.iter().for_each(|member| set.told(*member));
+                if clean {
+                    self.dirty.push(number);
+                }
+                changes.push((set.id.clone(), SetChange::Update { added, removed: Vec::new() }));
+            }
+        }
+        changes
+    }
+
     /// Every set that is told already, with all its members: in order of their names.
     pub fn whole(&self) -> Vec<(SetId, SetChange)> {
         let told = self.by_id.values().filter_map(|number| self.sets.get(*number));
@@ -286,6 +322,27 @@ impl Used {
 }
 
 impl Set {
+    /// Whether the consumer was told that it has this member.
+    fn is_told(&self, member: Member) -> bool {
+        let there = || self.used.as_ref().is_some_and(|used| used.members.contains_key(&member));
+        match &self.pending {
+            None => there(),
+            Some(Pending::New) => false,
+            Some(Pending::Delta(log)) => there() != log.differs(member),
+            Some(Pending::Gone(told)) => told.contains(&member),
+        }
+    }
+
+    /// The consumer was told of a member that it did not know.
+    fn told(&mut self, member: Member) {
+        let there = self.used.as_ref().is_some_and(|used| used.members.contains_key(&member));
+        match self.pending.get_or_insert_with(|| Pending::Delta(Log::default())) {
+            Pending::New => {}
+            Pending::Delta(log) => log.push(member, there),
+            Pending::Gone(told) => drop(told.insert(member)),
+        }
+    }
+
     fn whole(&self, used: &Used) -> SetChange {
         let kind = if self.port.is_some() { SetKind::Ports } else { SetKind::Nets };
         SetChange::Create(kind, used.sorted())
@@ -340,44 +397,6 @@ fn note(pending: &mut Option<Pending>, member: Member, came: bool, now_dirty: im
     }
 }
 
-/// Members that came (`true`) and went, one after the other. They come mostly in order, so that a list is quicker to
-/// fill and to sort than a map is.
-#[derive(Debug, Default)]
-pub struct Log {
-    entries: Vec<(Member, bool)>,
-    /// What was left when it was last put together.
-    kept: usize,
-}
-
-impl Log {
-    /// Fewer are not worth being put together.
-    const FEW: usize = 1024;
-
-    /// A member came, or went.
-    pub fn push(&mut self, member: Member, came: bool) {
-        self.entries.push((member, came));
-        // a member that comes and goes for long must not fill the memory
-        if self.entries.len() >= Self::FEW.max(2 * self.kept) {
-            self.put_together();
-            self.kept = self.entries.len();
-        }
-    }
-
-    /// One entry a member, in order, where it is not as it was at first.
-    fn put_together(&mut self) {
-        self.entries.sort_by_key(|entry| entry.0);
-        let runs = self.entries.chunk_by(|a, b| a.0 == b.0);
-        // it comes and goes in turn: after an even number of times it is as before
-        self.entries = runs.filter(|run| run.len() % 2 == 1).filter_map(<[_]>::last).copied().collect();
-    }
-
-    /// Members that are there and were not at first (`true`), and those that were and are not, in order.
-    pub fn outcome(mut self) -> Vec<(Member, bool)> {
-        self.put_together();
-        self.entries
-    }
-}
-
 /// The members of one item in a set.
 fn offered(contents: &Contents, port: Option<&NamedPort>, each: &mut dyn FnMut(Member)) {
     let Some(wanted) = port else {
@@ -413,32 +432,6 @@ pub(crate) fn difference<T: Ord + Copy>(was: &[T], is: &[T], mut each: impl FnMu
                 each(new, true);
             }
             (_, None) => return,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(100))]
-
-        #[test]
-        fn what_came_and_went_is_not_told(there in any::<[bool; 40]>(), turns in prop::collection::vec(0u8..40, 0..5000)) {
-            let member = |last: usize| Member::Port(std::net::Ipv4Addr::LOCALHOST.into(), 6, u16::try_from(last).unwrap());
-            let mut now = there;
-            let mut log = Log::default();
-            for turn in turns {
-                let turn = usize::from(turn);
-                now[turn] = !now[turn];
-                log.push(member(turn), now[turn]);
-                prop_assert!(log.entries.len() <= Log::FEW);
-            }
-            let expected: Vec<(Member, bool)> =
-                (0..40).filter(|at| there[*at] != now[*at]).map(|at| (member(at), now[at])).collect();
-            prop_assert_eq!(log.outcome(), expected);
         }
     }
 }

@@ -143,19 +143,47 @@ struct NamedPort<'a> {
 pub(super) fn workload(
     graph: &mut Graph,
     node: &str,
-    (namespace, name): (&str, &str),
+    names: (&str, &str),
     item: &str,
     value: &[u8],
 ) -> Result<bool, Refusal> {
+    let set = |mut read: Item<'_>| {
+        graph.set_item(item, &mut read.labels, &read.parents, read.contents, read.local);
+    };
+    Ok(read_workload(node, names, value, set)?.is_some())
+}
+
+/// Whether the policies told for this node's endpoint are those of this value; one that cannot be read is not known.
+pub(super) fn is_known(graph: &Graph, node: &str, names: (&str, &str), value: &[u8]) -> bool {
+    let knows = |mut read: Item<'_>| {
+        read.local.is_some_and(|(key, endpoint)| graph.knows(&key, &endpoint, &mut read.labels))
+    };
+    read_workload(node, names, value, knows).is_ok_and(|known| known == Some(true))
+}
+
+/// A workload's endpoint as the graph takes it.
+struct Item<'a> {
+    labels: Vec<(&'a str, &'a str)>,
+    parents: Vec<&'a str>,
+    contents: Contents,
+    local: Option<(EndpointKey, Endpoint)>,
+}
+
+/// What `then` makes of a workload's endpoint; `None` for one without addresses.
+fn read_workload<R>(
+    node: &str,
+    (namespace, name): (&str, &str),
+    value: &[u8],
+    then: impl FnOnce(Item<'_>) -> R,
+) -> Result<Option<R>, Refusal> {
     let mut spare = Vec::new();
     let mut object: Object<'_, Spec<'_>> = Object::read(Kind::WorkloadEndpoint, value, &mut spare)?;
     let spec = object.take_spec();
     let read = Read::new(&spec)?;
     if read.addresses.is_empty() {
-        return Ok(false);
+        return Ok(None);
     }
-    let nets = read.addresses.iter().copied().map(Cidr::host);
-    let contents = Contents::new(nets, read.ports.iter().cloned());
+    let contents = Contents::of_workload(&read.addresses, &read.ports);
     let reserved = |key: &str| key.starts_with(NAMESPACE_PREFIX) || key.starts_with(SERVICE_ACCOUNT_PREFIX);
     let mut labels: Vec<(&str, &str)> = object.labels().filter(|(key, _)| !reserved(key)).collect();
     labels.push((NAMESPACE, namespace));
@@ -169,8 +197,7 @@ pub(super) fn workload(
         let key = EndpointKey::Workload(namespace.to_owned(), name.to_owned());
         (key, Endpoint::Workload(read.workload(&spec, namespace)))
     });
-    graph.set_item(item, &mut labels, &parents, contents, local);
-    Ok(true)
+    Ok(Some(then(Item { labels, parents, contents, local })))
 }
 
 /// What of a workload's endpoint can be wrong, read; also of another node's, so that all nodes judge alike.

@@ -79,6 +79,11 @@ impl Queue {
         Some((key, value))
     }
 
+    /// Whether a value of this key waits.
+    pub(super) fn waits(&self, key: &[u8]) -> bool {
+        self.waiting.values.contains_key(key)
+    }
+
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         self.waiting.values.len()

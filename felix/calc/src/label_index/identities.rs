@@ -56,7 +56,7 @@ pub(super) fn hash<'a>(
 }
 
 /// In order of keys; of several values the last.
-pub(super) fn sort_labels(labels: &mut Vec<(&str, &str)>) {
+pub(crate) fn sort_labels(labels: &mut Vec<(&str, &str)>) {
     // the sort is stable: from behind, the first of a key is the last that was given
     labels.reverse();
     labels.sort_by(|a, b| a.0.cmp(b.0));

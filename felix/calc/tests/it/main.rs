@@ -8,6 +8,7 @@ mod feed;
 mod forms;
 mod golden;
 mod graph;
+mod known;
 mod naive;
 mod order;
 mod routes;

@@ -16,6 +16,9 @@ type Choices = (String, Vec<Vec<u8>>);
 /// Everything that may be stored.
 static WORLD: LazyLock<Vec<Choices>> = LazyLock::new(world);
 
+/// Endpoints of workloads come first in it.
+const WORKLOADS: usize = 6;
+
 const SELECTORS: [&str; 7] = [
     "",
     "all()",
@@ -269,6 +272,8 @@ enum Step {
     Push(usize, Option<usize>),
     Work(usize),
     Take,
+    /// What is known of the workloads is told ahead.
+    Ahead,
     Options(u8),
 }
 
@@ -277,6 +282,7 @@ fn step() -> impl Strategy<Value = Step> {
         12 => (any::<usize>(), proptest::option::weighted(0.85, any::<usize>())).prop_map(|(k, v)| Step::Push(k, v)),
         2 => (0usize..6).prop_map(Step::Work),
         2 => Just(Step::Take),
+        2 => Just(Step::Ahead),
         1 => (0u8..8).prop_map(Step::Options),
     ]
 }
@@ -313,6 +319,12 @@ proptest! {
                 Step::Work(limit) => { feed.work(limit); }
                 Step::Take => {
                     told.apply(feed.take());
+                    told.is_closed();
+                }
+                Step::Ahead => {
+                    for (key, _) in &WORLD[..WORKLOADS] {
+                        told.apply_ahead(feed.take_known(key.as_bytes()));
+                    }
                     told.is_closed();
                 }
                 Step::Options(bits) => {

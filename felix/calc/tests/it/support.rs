@@ -1,7 +1,7 @@
 //! Documents to stored pairs, and a dataplane that only remembers what it was told.
 
 use felix_calc::changes::{BlockRoute, Changes};
-use felix_calc::endpoint::{EndpointKey, LocalEndpoint};
+use felix_calc::endpoint::{Endpoint, EndpointKey, LocalEndpoint, Workload};
 use felix_calc::policy::Profile;
 use felix_calc::rule::SetId;
 use felix_calc::sets::{Member, SetChange};
@@ -148,6 +148,29 @@ impl Dataplane {
         if let Some(services) = changes.service_cidrs {
             self.service_cidrs = services.to_vec();
         }
+    }
+
+    /// What is told of an endpoint ahead of the rest: other addresses, never other policies; and where they are members,
+    /// what they are instead of was one.
+    pub fn apply_ahead(&mut self, changes: Option<Changes>) {
+        let Some(changes) = changes else { return };
+        for (key, local) in &changes.endpoints {
+            let (was, is) = (&self.endpoints[key], local.as_ref().expect("one that is there"));
+            assert_eq!((&was.tiers, was.endpoint.profiles()), (&is.tiers, is.endpoint.profiles()));
+            let (Endpoint::Workload(was), Endpoint::Workload(is)) = (&*was.endpoint, &*is.endpoint) else {
+                panic!()
+            };
+            for (set, change) in &changes.sets {
+                let SetChange::Update { added, removed } = change else { panic!("{change:?}") };
+                let of = |workload: &Workload, member: &Member| match member {
+                    Member::Net(net) => workload.addresses.contains(&net.addr()),
+                    Member::Port(address, ..) => workload.addresses.contains(address),
+                };
+                assert!(removed.is_empty() && added.iter().all(|member| of(is, member)));
+                assert!(self.sets[set].iter().any(|member| of(was, member)));
+            }
+        }
+        self.apply(changes);
     }
 
     /// Every set that a rule in force names is there, and beside them only those that no rule names.
