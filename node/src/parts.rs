@@ -107,6 +107,7 @@ async fn serve_store(
     let server = etcd_lite::Server::open(etcd_lite::Options::new(directory)).map_err(words)?;
     let result = tokio::select! {
         result = server.serve(listener, EMBEDDED_LISTEN, None) => result.map_err(words),
+        () = server.ended() => Err("its store has died; the log says why".to_owned()),
         () = shutdown.wait() => Ok(()),
     };
     server.stop();
@@ -135,7 +136,7 @@ async fn serve_cni(given: Arc<Given>, shutdown: Shutdown) -> Result<(), String> 
     let felix = Felix { node: config.name.clone(), acknowledger: acknowledger.clone() };
     let listener = match &config.sockets.cni {
         Some(held) => held.try_clone().map_err(words)?,
-        None => cni_host::server::bind(&config.run.join(CNI_SOCKET)).map_err(words)?,
+        None => observe::socket::listen(&config.run.join(CNI_SOCKET)).map_err(words)?,
     };
     let served =
         cni_host::server::serve(listener, agent, Some(Arc::new(felix)), health.clone(), shutdown).await;

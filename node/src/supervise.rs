@@ -1,5 +1,8 @@
 //! Parts beside each other: a thread and a runtime each. One that panics or ends is reported and started again, later
-//! each time; the others, and the kernel, do not notice.
+//! each time; the others, and the kernel, do not notice. A panic in a task beside its main one is a panic of the part: the
+//! runtime would hold it back, and whoever relies on the task would wait for ever.
+
+mod panics;
 
 use crate::backoff::Backoff;
 use futures::future::LocalBoxFuture;
@@ -118,6 +121,7 @@ impl Keeper {
                 .map_err(|error| format!("no runtime: {error}"))?;
             // a token of its own: a part that ends fires it for what it started, not for the others
             let own = Shutdown::default();
+            let watch = panics::watch(&own);
             let (whole, child) = (self.shutdown.clone(), own.clone());
             runtime.spawn(async move {
                 whole.wait().await;
@@ -126,10 +130,12 @@ impl Keeper {
             let ran = runtime.block_on((self.part.run)(own));
             // what it left running must not keep the thread
             runtime.shutdown_timeout(Duration::from_secs(1));
-            ran
+            match watch.panicked() {
+                Some(words) => Err(panicked(&words)),
+                None => ran,
+            }
         });
-        std::panic::catch_unwind(run)
-            .unwrap_or_else(|panic| Err(format!("it panicked: {}", words(panic.as_ref()))))
+        std::panic::catch_unwind(run).unwrap_or_else(|panic| Err(panicked(panics::words(panic.as_ref()))))
     }
 
     fn pause(&self, time: Duration) {
@@ -142,9 +148,8 @@ impl Keeper {
     }
 }
 
-fn words(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a word")
+fn panicked(words: &str) -> String {
+    format!("it panicked: {words}")
 }
 
 #[cfg(test)]
@@ -220,10 +225,30 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_a_panic() {
-        let caught = |run: fn()| std::panic::catch_unwind(run).unwrap_err();
-        assert_eq!(words(caught(|| panic!("plain")).as_ref()), "plain");
-        assert_eq!(words(caught(|| panic!("number {}", 1)).as_ref()), "number 1");
-        assert_eq!(words(caught(|| std::panic::panic_any(7)).as_ref()), "without a word");
+    fn a_panic_of_a_task_is_one_of_its_part() {
+        let (health, shutdown) = (Health::default(), Shutdown::default());
+        let mut supervisor = Supervisor::new(health.clone(), shutdown.clone());
+        let starts: [Arc<AtomicUsize>; 2] = Default::default();
+        let [steady, falls] = &starts;
+        supervisor.start(part("steady", steady, 0, || Ok(()))).unwrap();
+        let counted = falls.clone();
+        let run = move |shutdown: Shutdown| -> LocalBoxFuture<'static, Result<(), String>> {
+            let number = counted.fetch_add(1, Ordering::SeqCst);
+            Box::pin(async move {
+                if number == 0 {
+                    tokio::spawn(async { panic!("a task on purpose") });
+                }
+                shutdown.wait().await;
+                Ok(())
+            })
+        };
+        supervisor.start(Part { name: "falls", run: Box::new(run) }).unwrap();
+        eventually("it is told", || report(&health, "part falls").reason.contains("a task on purpose"));
+        eventually("it runs again", || {
+            falls.load(Ordering::SeqCst) == 2 && report(&health, "part falls").ready
+        });
+        assert_eq!(steady.load(Ordering::SeqCst), 1);
+        assert_eq!(shutdown.reason(), None);
+        shutdown.trigger("end");
     }
 }

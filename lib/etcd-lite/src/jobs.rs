@@ -8,10 +8,11 @@ use crate::disk::{DiskError, Identity};
 use crate::engine::{Core, Later, Settings, Source};
 use crate::refusal::Refusal;
 use crate::waking::Waking;
+use failpoint::failpoint;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// Tells whoever asked; with the refusal if there was no commit.
 type Answer = Box<dyn FnOnce(Option<&Refusal>) + Send>;
@@ -59,7 +60,11 @@ impl std::fmt::Debug for Engine {
 
 /// The owner's thread.
 #[derive(Debug)]
-pub(crate) struct Owner(std::thread::JoinHandle<()>);
+pub(crate) struct Owner {
+    thread: std::thread::JoinHandle<()>,
+    /// Closed with the thread's end.
+    alive: watch::Receiver<()>,
+}
 
 /// A request that came, until it is dropped.
 pub(crate) struct Arrived(Arc<Shared>);
@@ -78,11 +83,15 @@ impl Engine {
         let shared = Arc::new(Shared { core: Mutex::new(Some(core)), requests: AtomicUsize::new(0) });
         let (jobs, queue) = channel();
         let owned = Arc::clone(&shared);
+        let (lives, alive) = watch::channel(());
         let thread = std::thread::Builder::new()
             .name("datastore".to_owned())
-            .spawn(move || run(&owned, &queue))
+            .spawn(move || {
+                let _lives = lives;
+                run(&owned, &queue);
+            })
             .map_err(|source| DiskError::Io { path: "thread of the datastore".into(), source })?;
-        Ok((Self { jobs, shared, waking }, Owner(thread), identity))
+        Ok((Self { jobs, shared, waking }, Owner { thread, alive }, identity))
     }
 
     /// To be told, and kept, as soon as a request comes: one that knows of no other need not wait for any.
@@ -177,9 +186,15 @@ impl Engine {
 }
 
 impl Owner {
+    /// Waits for the end of the thread, which nothing follows that is asked.
+    pub(crate) async fn ended(&self) {
+        // nothing is ever sent
+        let _ = self.alive.clone().changed().await;
+    }
+
     /// Waits for the end of the thread, which comes when nobody can send it jobs any more.
     pub(crate) fn join(self) {
-        if self.0.join().is_err() {
+        if self.thread.join().is_err() {
             tracing::error!("the datastore's owner panicked");
         }
     }
@@ -198,6 +213,7 @@ fn run(shared: &Shared, queue: &Receiver<Job>) {
         };
         let Some(mut core) = shared.lock() else { return };
         let Some(core) = core.as_mut() else { return };
+        failpoint("datastore-batch");
         held = batch(core, next, queue);
         if core.is_ending() {
             break;

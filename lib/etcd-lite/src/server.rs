@@ -192,6 +192,11 @@ impl Server {
         server.serve_with_incoming(self.dispatch.clone(), incoming).await.map_err(failed)
     }
 
+    /// Waits until nothing that is asked is answered any more, by an error of this program.
+    pub async fn ended(&self) {
+        self.owner.ended().await;
+    }
+
     /// Ends in order: everything answered is on disk in any case, and what is left of each lease is kept too.
     pub fn stop(self) {
         let _ = self.engine.after_commit(crate::engine::Core::end);

@@ -8,6 +8,7 @@ use std::time::Duration;
 pub(crate) enum Happens {
     Death,
     Wait(Duration),
+    Panic,
 }
 
 /// One place, when, and what happens there.
@@ -20,10 +21,12 @@ pub(crate) struct Armed<'a> {
 
 impl<'a> Armed<'a> {
     pub(crate) fn parse(text: &'a str) -> Self {
-        let (text, happens) = match text.rsplit_once('=').map(|(before, after)| (before, after.parse())) {
-            Some((before, Ok(time))) => (before, Happens::Wait(Duration::from_millis(time))),
-            _ => (text, Happens::Death),
+        let worded = |word: &str| match word {
+            "panic" => Some(Happens::Panic),
+            time => time.parse().ok().map(|time| Happens::Wait(Duration::from_millis(time))),
         };
+        let split = text.rsplit_once('=').and_then(|(before, after)| Some((before, worded(after)?)));
+        let (text, happens) = split.unwrap_or((text, Happens::Death));
         match text.split_once('@') {
             Some((place, file)) => Self { place, file: Some(file), happens },
             None => Self { place: text, file: None, happens },
@@ -48,6 +51,7 @@ mod tests {
         let (death, wait) = (of(""), of("=20"));
         assert_eq!(Armed::parse("a-b").at("a-b"), Some(Happens::Death));
         assert_eq!(Armed::parse("a-b=7").at("a-b"), Some(Happens::Wait(Duration::from_millis(7))));
+        assert_eq!(Armed::parse("a-b=panic").at("a-b"), Some(Happens::Panic));
         for (text, name) in [("", "a-b"), ("a-b", "a"), ("a-b=7", "a-b-c"), (&death, "a-b"), (&wait, "a-b")] {
             assert_eq!(Armed::parse(text).at(name), None, "{text} at {name}");
         }

@@ -1,4 +1,4 @@
-//! Places at which a test lets the process die or wait.
+//! Places at which a test lets the process die, panic or wait.
 //!
 //! A step table in a crate's `DESIGN.md` names each place, and a test reads the names from there. With the feature
 //! `failpoints` the variable `OCICAT_FAILPOINT` says what happens where; without it [`failpoint`] is nothing.
@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `NAME` | the process aborts at the place of this name |
 //! | `NAME=2000` | whoever comes by waits there so many milliseconds, each time |
-//! | `NAME@FILE`, `NAME@FILE=2000` | only while the file exists |
+//! | `NAME=panic` | whoever comes by panics there, each time |
+//! | `NAME@FILE`, `NAME@FILE=2000`, `NAME@FILE=panic` | only while the file exists |
 
 #[cfg(feature = "failpoints")]
 mod armed;
@@ -23,6 +24,7 @@ pub fn failpoint(name: &str) {
     match Armed::parse(&wanted).at(name) {
         None => {}
         Some(Happens::Wait(time)) => std::thread::sleep(time),
+        Some(Happens::Panic) => std::panic::panic_any(format!("failpoint {name}")),
         Some(Happens::Death) => {
             // where somebody starts it again, its end alone tells a test nothing
             let said = format!("died at failpoint {name}\n");
