@@ -6,6 +6,7 @@
 mod carry;
 mod error;
 mod ipam;
+mod room;
 mod shared;
 
 pub use error::IpamError;

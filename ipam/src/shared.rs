@@ -6,6 +6,7 @@
 
 use crate::IpamError;
 use crate::carry::{ask_store, carry};
+use crate::room::{self, Claimer, Wanted};
 use datastore::{Datastore, StoreError};
 use ipam_plan::{Along, Ask, Assigned, AutoAssignRequest, Part, Purpose, Took, Warm, learn};
 use jiff::Timestamp;
@@ -28,9 +29,10 @@ const TRIES: u32 = 5;
 #[derive(Clone)]
 pub struct Shared(Arc<Inner>);
 
-struct Inner {
+pub(crate) struct Inner {
     warm: Mutex<Warm>,
     jobs: mpsc::Sender<Job>,
+    wanted: mpsc::Sender<Wanted>,
 }
 
 enum Job {
@@ -81,10 +83,13 @@ impl Drop for Offer {
 }
 
 impl Shared {
-    /// For the blocks of `node` in `store`. Within a tokio runtime, which runs the writing task until the last clone is gone.
+    /// For the blocks of `node` in `store`. Within a tokio runtime, which runs the tasks that write until the last clone is gone.
     pub fn new(store: Arc<dyn Datastore>, node: &str) -> Self {
         let (jobs, waiting) = mpsc::channel(WAITING);
-        let shared = Self(Arc::new(Inner { warm: Mutex::new(Warm::new(node)), jobs }));
+        let (wanted, claims) = mpsc::channel(room::WAITING);
+        let shared = Self(Arc::new(Inner { warm: Mutex::new(Warm::new(node)), jobs, wanted }));
+        let claimer = Claimer { store: Arc::clone(&store), inner: Arc::downgrade(&shared.0) };
+        tokio::spawn(claimer.run(claims));
         let writer = Writer { store, node: node.to_owned(), most: MOST, inner: Arc::downgrade(&shared.0) };
         tokio::spawn(writer.run(waiting));
         shared
@@ -102,13 +107,8 @@ impl Shared {
 
     /// Waits until what the node has was looked at once.
     pub async fn known(&self) {
-        if self.warm().is_known() {
-            return;
-        }
-        let (tried, told) = oneshot::channel();
-        if self.0.jobs.try_send(Job::Learn(Some(tried))).is_ok() {
-            // an error: the writer has ended, and nothing will be offered
-            let _ = told.await;
+        if !self.warm().is_known() {
+            self.0.look().await;
         }
     }
 
@@ -117,14 +117,42 @@ impl Shared {
         self.warm().pool(name)
     }
 
-    /// Addresses for a request; `None` where it takes more than what is [known](Shared::known) of own blocks, which is then looked
-    /// at for the next call.
-    pub fn offer(&self, request: &AutoAssignRequest) -> Option<Offer> {
-        let given = self.warm().give(request);
-        if given.is_none() {
-            self.look();
+    /// Addresses for a request. Where own blocks have none left it waits for the next block, which is claimed once for all who
+    /// wait. `None` where it takes more than that, or than what is [known](Shared::known), which is then looked at for the next
+    /// call.
+    pub async fn offer(&self, request: &AutoAssignRequest) -> Option<Offer> {
+        for _ in 0..TRIES {
+            if let Some(part) = self.give(request) {
+                return Some(Offer { shared: self.clone(), part: Some(part) });
+            }
+            if !self.claimed(request).await {
+                break;
+            }
         }
-        given.map(|part| Offer { shared: self.clone(), part: Some(part) })
+        self.look();
+        None
+    }
+
+    /// Addresses of own blocks. When few are left another block is claimed, for those who come next.
+    fn give(&self, request: &AutoAssignRequest) -> Option<Part> {
+        let mut warm = self.warm();
+        let part = warm.give(request)?;
+        if warm.runs_short(request).is_some() {
+            // full: it is asked already
+            let _ = self.0.wanted.try_send(Wanted { request: request.clone(), answer: None });
+        }
+        Some(part)
+    }
+
+    /// Waits for another block where that is what a request lacks; whether there is one now.
+    async fn claimed(&self, request: &AutoAssignRequest) -> bool {
+        if self.warm().lacks(request, 1).is_none() {
+            return false;
+        }
+        let (answer, told) = oneshot::channel();
+        let wanted = Wanted { request: request.clone(), answer: Some(answer) };
+        // an error: too many wait
+        self.0.wanted.try_send(wanted).is_ok() && told.await.unwrap_or(false)
     }
 
     /// Releases what is kept under a handle in own blocks, and does `along` in the same transaction. `None`: it is kept elsewhere
@@ -163,7 +191,16 @@ async fn answered(told: oneshot::Receiver<Written>) -> Written {
 }
 
 impl Inner {
-    fn warm(&self) -> MutexGuard<'_, Warm> {
+    /// Waits until what the node has was looked at once more, or that has been tried.
+    pub(crate) async fn look(&self) {
+        let (tried, told) = oneshot::channel();
+        if self.jobs.try_send(Job::Learn(Some(tried))).is_ok() {
+            // an error: the writer has ended, and nothing will be offered
+            let _ = told.await;
+        }
+    }
+
+    pub(crate) fn warm(&self) -> MutexGuard<'_, Warm> {
         // what is known is compared by every write, so that a panic elsewhere does no harm
         self.warm.lock().unwrap_or_else(PoisonError::into_inner)
     }

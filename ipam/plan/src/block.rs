@@ -228,8 +228,14 @@ pub(crate) fn is_empty(block: &AllocationBlock) -> bool {
 
 /// Whether an address of the block can be handed out.
 pub(crate) fn has_free(block: &AllocationBlock, reserved: &Reservations) -> bool {
-    block
-        .unallocated
-        .iter()
-        .any(|ordinal| address_of(&block.cidr, *ordinal).is_some_and(|address| !reserved.contains(address)))
+    free(block, reserved).next().is_some()
+}
+
+/// Addresses that can be given, in the order in which they are.
+pub(crate) fn free<'a>(
+    block: &'a AllocationBlock,
+    reserved: &'a Reservations,
+) -> impl Iterator<Item = IpAddr> + 'a {
+    let addresses = block.unallocated.iter().filter_map(|ordinal| address_of(&block.cidr, *ordinal));
+    addresses.filter(|address| !reserved.contains(*address))
 }

@@ -34,7 +34,7 @@ pub use affinity::{
     claim_affinity, release_affinity, release_host_affinities, release_pool_affinities, remove_host,
 };
 pub use assign_ip::assign_ip;
-pub use auto_assign::auto_assign;
+pub use auto_assign::{auto_assign, make_room};
 pub use ensure_block::{EnsureBlockRequest, EnsuredBlocks, ensure_block};
 pub use error::{PlanError, Shortfall};
 pub use inspect::{blocks, lookup, utilization};

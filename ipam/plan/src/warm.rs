@@ -11,6 +11,8 @@
 //! not hold; when they all do, what is known is old and is read again. Whatever is not simply an address of an own block, or the
 //! end of one given here, is `None`: the operations that look first do it.
 
+mod room;
+
 use crate::PlanError;
 use crate::block;
 use crate::plan::Plan;
@@ -260,22 +262,15 @@ impl Warm {
     pub fn give(&mut self, request: &AutoAssignRequest) -> Option<Part> {
         let known = self.known.as_ref()?;
         let handle = request.handle.clone()?;
-        let plain = request.owner == self.owner
-            && request.host_reserved.is_none()
-            && request.max_per_handle == 0
-            && !self.handles.contains_key(&handle);
+        if !self.is_plain(request) {
+            return None;
+        }
         let mut addresses = Vec::new();
         for family in [Family::V4, Family::V6].into_iter().filter(|family| request.wanted(*family) > 0) {
             let before = addresses.len();
             for own in known.usable(&self.owner, family, request)? {
                 let cidr = own.block.cidr;
-                let free =
-                    own.block.unallocated.iter().filter_map(|ordinal| block::address_of(&cidr, *ordinal));
-                let given = free
-                    .filter(|address| {
-                        !self.picked.contains(address) && !known.scene.reserved.contains(*address)
-                    })
-                    .take(request.wanted(family) - (addresses.len() - before));
+                let given = self.free(known, own).take(request.wanted(family) - (addresses.len() - before));
                 addresses.extend(given.map(|address| Assigned { address, block: cidr }));
                 if addresses.len() - before >= request.wanted(family) {
                     break;
@@ -285,7 +280,7 @@ impl Warm {
                 return None;
             }
         }
-        if !plain || addresses.is_empty() {
+        if addresses.is_empty() {
             return None;
         }
         self.picked.extend(addresses.iter().map(|assigned| assigned.address));
@@ -295,6 +290,19 @@ impl Warm {
             ..Attribute::default()
         };
         Some(Part { handle, addresses, work: Work::Assign(attribute), along: Along::default() })
+    }
+
+    /// Whether a request asks for nothing but addresses under a handle that has none.
+    fn is_plain(&self, request: &AutoAssignRequest) -> bool {
+        request.owner == self.owner
+            && request.host_reserved.is_none()
+            && request.max_per_handle == 0
+            && request.handle.as_ref().is_some_and(|handle| !self.handles.contains_key(handle))
+    }
+
+    /// Addresses of a block that can be given.
+    fn free<'a>(&'a self, known: &'a Known, own: &'a OwnBlock) -> impl Iterator<Item = IpAddr> + 'a {
+        block::free(&own.block, &known.scene.reserved).filter(|address| !self.picked.contains(address))
     }
 
     /// The end of what was given under a handle; `None` where that was not here.

@@ -85,7 +85,7 @@ async fn at_hand(
     delegate::find(CALICO_IPAM, &request.environment.path)?;
     let own = Own::new(Ipam::new(Arc::clone(store)), request, id, &pools)?;
     let Some(wanted) = own.wanted() else { return Ok(None) };
-    let Some(offer) = shared.offer(&wanted) else { return Ok(None) };
+    let Some(offer) = shared.offer(&wanted).await else { return Ok(None) };
     let none_of_it = Compare {
         range: KeyRange::prefix(endpoint::search_prefix(id)?),
         target: CompareTarget::Version(0),

@@ -75,8 +75,10 @@ impl Look<'_> {
         if outcome.shortfall().is_none() {
             return Ok(Verdict::Complete);
         }
-        if self.aim == Aim::Block {
-            return Err(PlanError::NoFreeBlocks);
+        match &self.aim {
+            Aim::Addresses => {}
+            Aim::Block => return Err(PlanError::NoFreeBlocks),
+            Aim::Room(_) => return Ok(Verdict::Complete),
         }
         if self.scene.config.strict_affinity {
             outcome.messages.push("No more free affine blocks and strict affinity enabled".to_owned());
@@ -171,11 +173,21 @@ impl Look<'_> {
 
     /// Assigns what is missing from a block, as far as it goes.
     pub(super) fn take(&mut self, cidr: &Cidr, outcome: &mut FamilyOutcome) {
-        if self.aim == Aim::Block {
-            outcome.assigned.push(Assigned { address: cidr.addr(), block: *cidr });
-            return;
-        }
         let missing = outcome.requested.saturating_sub(outcome.assigned.len());
+        match &self.aim {
+            Aim::Addresses => {}
+            Aim::Block => {
+                outcome.assigned.push(Assigned { address: cidr.addr(), block: *cidr });
+                return;
+            }
+            Aim::Room(spoken_for) => {
+                let Some(block) = self.workspace.block(cidr) else { return };
+                let free = block::free(block, &self.scene.reserved);
+                let free = free.filter(|address| !spoken_for.contains(address)).take(missing);
+                outcome.assigned.extend(free.map(|address| Assigned { address, block: *cidr }));
+                return;
+            }
+        }
         let Some(block) = self.workspace.edit_block(cidr) else { return };
         let ordinals = block::assign_next(block, missing, &self.attribute, &self.scene.reserved);
         let addresses = ordinals.iter().filter_map(|ordinal| block::address_of(cidr, *ordinal));

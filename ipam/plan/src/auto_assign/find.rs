@@ -1,6 +1,6 @@
 //! Finding a block to claim (`ipam.md` §5.1 of the contract).
 
-use super::look::{Deed, FamilyView, Look};
+use super::look::{Aim, Deed, FamilyView, Look};
 use crate::PlanError;
 use crate::block;
 use crate::candidates::{Taken, Walk};
@@ -28,9 +28,16 @@ impl Look<'_> {
         let existing = self.blocks_on_the_way(view);
         self.workspace.load(existing.iter().copied().map(Key::Block)).await?;
         for cidr in &existing {
-            if self.adopt(cidr).await? {
+            // what is free in a block it has is no reason to take it again
+            let has = matches!(self.aim, Aim::Room(_)) && view.candidates.contains(cidr);
+            if !has && self.adopt(cidr).await? {
+                view.candidates.push(*cidr);
                 return Ok(Some(*cidr));
             }
+        }
+        // what nobody needs yet is taken from nobody
+        if matches!(self.aim, Aim::Room(_)) {
+            return Ok(None);
         }
         for cidr in &existing {
             if self.steal(cidr).await? {

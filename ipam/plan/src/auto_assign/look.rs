@@ -13,6 +13,8 @@ use model::ipam::Attribute;
 use model::key::{Key, Owner, affinity_prefix};
 use model::net::{Cidr, Family};
 use mvcc::RangeRequest;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// Blocks of the owner that are read ahead, a family.
 const AHEAD: usize = 8;
@@ -55,12 +57,14 @@ pub(super) enum Repair {
 }
 
 /// What a look is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Aim {
     /// Addresses.
     Addresses,
     /// A block with an address free; it stands in the outcome for an address.
     Block,
+    /// So many addresses free in own blocks besides these; they stand in the outcome and stay free.
+    Room(BTreeSet<IpAddr>),
 }
 
 pub(super) struct Look<'a> {

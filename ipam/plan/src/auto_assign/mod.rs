@@ -16,6 +16,8 @@ use crate::request::{AutoAssignOutcome, AutoAssignRequest, FamilyOutcome, Releas
 use crate::{MAX_CONFLICTS, PlanError};
 use look::{Aim, Look};
 use model::net::Family;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 /// How a look at the store ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,21 @@ pub(crate) async fn ensure(port: Port, request: AutoAssignRequest) -> Result<Aut
     let mut written = prepare(&request)?;
     // Families that were written stay: a claimed block does no harm.
     fulfil(&port, &request, Aim::Block, &mut written).await.map(|()| written)
+}
+
+/// Has the owner have at least so many addresses free in own blocks as the request wants, of what it may use, and says
+/// whether it has; blocks that exist nowhere are claimed for that, within the owner's limit. Addresses that are spoken for, and
+/// not written yet, do not count.
+pub fn make_room(request: AutoAssignRequest, spoken_for: BTreeSet<IpAddr>) -> Plan<Result<bool, PlanError>> {
+    Plan::new(|port| async move {
+        let request = AutoAssignRequest { handle: None, accept_fewer: true, ..request };
+        let mut found = prepare(&request)?;
+        match fulfil(&port, &request, Aim::Room(spoken_for), &mut found).await {
+            Ok(()) => Ok(found.v4.shortfall().is_none() && found.v6.shortfall().is_none()),
+            Err(PlanError::BlockLimit | PlanError::NoBlock) => Ok(false),
+            Err(refusal) => Err(refusal),
+        }
+    })
 }
 
 /// Checks a request; the outcome of nothing yet.
@@ -83,7 +100,7 @@ async fn fulfil(
         return Ok(());
     }
     loop {
-        let mut look = Look::new(port, request, aim).await?;
+        let mut look = Look::new(port, request, aim.clone()).await?;
         loop {
             let mut trial = written.clone();
             let verdict =

@@ -10,6 +10,7 @@ mod owners;
 mod plans;
 mod pools;
 mod release;
+mod room;
 mod simulator;
 mod walks;
 mod warm;

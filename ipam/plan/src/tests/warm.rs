@@ -1,6 +1,7 @@
 //! Blocks that are known: what is given is what the operations that look would have given, whoever writes in between.
 
 use super::{World, cidr};
+use crate::make_room;
 use crate::request::AutoAssignRequest;
 use crate::warm::{Along, Part, Took, Warm, learn};
 use model::Kind;
@@ -174,6 +175,7 @@ enum Move {
     OtherAdd,
     OtherDel(usize),
     Relearn,
+    Room(usize),
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
@@ -185,6 +187,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::OtherAdd),
         1 => (0..8usize).prop_map(Move::OtherDel),
         1 => Just(Move::Relearn),
+        1 => (0..8usize).prop_map(Move::Room),
     ];
     proptest::collection::vec(one, 1..60)
 }
@@ -249,6 +252,18 @@ proptest! {
                 Move::GiveUp => {
                     if let Some(part) = waiting.pop() {
                         warm.give_up(&part);
+                    }
+                }
+                Move::Room(requests) => {
+                    let wanted = match requests {
+                        0 => warm.runs_short(&request("next")),
+                        _ => warm.lacks(&request("next"), requests),
+                    };
+                    if let Some(wanted) = wanted {
+                        let made = world.run(make_room(wanted, warm.spoken_for())).unwrap();
+                        relearn(&mut world, &mut warm);
+                        let lacks = warm.lacks(&request("next"), requests);
+                        prop_assert!(!made || lacks.is_none(), "{lacks:?}");
                     }
                 }
                 Move::OtherAdd => {

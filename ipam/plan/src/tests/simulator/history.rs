@@ -328,6 +328,7 @@ impl History {
                         self.release_one(handle)
                     }
                     16 | 17 if ours => self.assign_ip(node),
+                    18 if ours && self.random.once_in(2) => self.room(node),
                     18 if ours => self.whole_node(node),
                     19 if !ours => {
                         let own: Vec<Cidr> = self.affinities_of(node);
@@ -393,6 +394,16 @@ impl History {
             host_reserved: None,
         });
         (Errand::Add(handle), boxed(plan, |assigned| Ending::Got(vec![assigned.address])))
+    }
+
+    /// A block ahead of its need.
+    fn room(&mut self, node: usize) -> (Errand, Begin) {
+        let (v4, v6) = *self.random.pick(&[(1, 0), (2, 1), (5, 0), (0, 3)]).expect("some");
+        let request = AutoAssignRequest {
+            max_blocks: if self.random.once_in(6) { 1 } else { 0 },
+            ..AutoAssignRequest::for_workload(&format!("node-{node}"), v4, v6)
+        };
+        (Errand::Other, boxed(crate::make_room(request, BTreeSet::new()), |_| Ending::Done))
     }
 
     /// From here on the addresses are nobody's any more.
