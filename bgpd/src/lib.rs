@@ -19,7 +19,7 @@ pub mod source;
 pub mod speaker;
 pub mod transport;
 
-pub use bgp_config::RouterId;
+pub use bgp_config::{BadRouterId, RouterId};
 pub use secrets::DEFAULT_SECRETS;
 
 use datastore::directory::FileProblem;
@@ -98,7 +98,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
     let health = config.health.clone();
     let reporter = health.register(HEALTH, None);
     let metrics = Metrics::of_process();
-    let mut socket = LocalSocket::bind(&config.socket, health, metrics).await?;
+    let mut socket = LocalSocket::bind(&config.socket, health, metrics)?;
     let (questions, asked) = mpsc::channel(QUESTIONS);
     socket.routes().add_service(proto::bgp_server::BgpServer::new(service::Service(questions)));
     let server = tokio::spawn(socket.serve(shutdown.clone()));

@@ -13,9 +13,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Variable that says what the router ID is (`bgp.md` §2 of the contract).
-const ROUTER_ID: &str = "CALICO_ROUTER_ID";
-
 /// Runs the speaker until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -23,12 +20,8 @@ const ROUTER_ID: &str = "CALICO_ROUTER_ID";
 pub async fn run(args: &BgpdArgs, global: &Global, env: session::Environment<'_>) -> Result<(), Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Message(format!("ocicat bgpd: {error}"));
     let node = node_name(args, env)?;
-    let router_id = env(ROUTER_ID).unwrap_or_default();
-    let router_id = RouterId::parse(&router_id).ok_or_else(|| {
-        failed(&format!(
-            "{ROUTER_ID}={router_id:?}: expected an IPv4 address, \"hash\", or nothing for the node's address"
-        ))
-    })?;
+    let router_id = env(RouterId::VARIABLE).unwrap_or_default();
+    let router_id = RouterId::parse(&router_id).map_err(|error| failed(&error))?;
     let (store, source, problems) = open_store(args, global, env).await?;
     let kernel = SystemNamespaces.current().map_err(|error| failed(&error))?;
     let shutdown = Shutdown::default();

@@ -107,7 +107,7 @@ pub enum RunError {
 pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
     let health = config.health.clone();
     let metrics = Metrics::of_process();
-    let mut socket = LocalSocket::bind(&config.socket, health.clone(), metrics.clone()).await?;
+    let mut socket = LocalSocket::bind(&config.socket, health.clone(), metrics.clone())?;
     let (questions, asked) = mpsc::channel(QUESTIONS);
     socket.routes().add_service(proto::felix_server::FelixServer::new(service::Service(questions)));
     let server = tokio::spawn(socket.serve(shutdown.clone()));

@@ -29,7 +29,7 @@ pub use lock::LockError;
 pub use notify::{Notifier, NotifyError};
 pub use sockets::{Sockets, SocketsError};
 
-use bgpd::RouterId;
+use bgpd::{BadRouterId, RouterId};
 use datastore::ConnectError;
 use felix_config::settings::MAIN_LOOP;
 use kernel::{KernelError, Namespaces};
@@ -57,8 +57,6 @@ pub const NODENAME_FILE: &str = "/var/lib/calico/nodename";
 /// Where the embedded datastore is served: to this host alone.
 pub const EMBEDDED_LISTEN: &str = "http://127.0.0.1:2379";
 
-/// Variable that says what the BGP identifier is (`bgp.md` §2 of the contract).
-const ROUTER_ID: &str = "CALICO_ROUTER_ID";
 /// How long the datastore may take at a start before the parts are started without the node being registered.
 const FIRST_TRY: Duration = Duration::from_secs(5);
 /// How soon a registration that failed is tried again.
@@ -119,8 +117,8 @@ pub enum RunError {
     #[error(transparent)]
     Register(#[from] RegisterError),
     /// The BGP identifier.
-    #[error("CALICO_ROUTER_ID={0:?}: expected an IPv4 address, hash, or nothing for the node's address")]
-    RouterId(String),
+    #[error(transparent)]
+    RouterId(#[from] BadRouterId),
     /// A part has no thread.
     #[error("{0}")]
     Part(String),
@@ -140,8 +138,7 @@ pub enum RunError {
 /// What it cannot do without, or must not do: see [`RunError`].
 pub async fn run(mut config: Config, shutdown: Shutdown) -> Result<(), RunError> {
     let settings = Settings::read(&config.variables)?;
-    let router_id = config.variables.get(ROUTER_ID).unwrap_or_default();
-    let router_id = RouterId::parse(router_id).ok_or_else(|| RunError::RouterId(router_id.to_owned()))?;
+    let router_id = RouterId::parse(config.variables.get(RouterId::VARIABLE).unwrap_or_default())?;
     for (name, line) in config.variables.unknown() {
         tracing::warn!(name, line, "the file sets a variable that nobody reads");
     }

@@ -90,7 +90,7 @@ impl Sockets {
     pub fn bind(run: &Path, embedded: bool) -> Result<Self, SocketsError> {
         let words = |error: &dyn std::fmt::Display| SocketsError::Bind(error.to_string());
         let cni =
-            cni_host::server::bind(&run.join(crate::parts::CNI_SOCKET)).map_err(|error| words(&error))?;
+            observe::socket::listen(&run.join(crate::parts::CNI_SOCKET)).map_err(|error| words(&error))?;
         let datastore =
             embedded.then(crate::parts::bind_datastore).transpose().map_err(|error| words(&error))?;
         Ok(Self { cni: Some(cni), datastore })

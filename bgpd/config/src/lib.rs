@@ -36,6 +36,6 @@ pub use options::{ANNOTATION_PREFIX, OPTIONS, OptionInfo, Scope};
 pub use plan::{
     BGP_PORT, Listen, LogLevel, NodePlan, SecretRef, SessionKey, SessionPlan, SessionType, Signing,
 };
-pub use view::{RouterId, View};
+pub use view::{BadRouterId, RouterId, View};
 pub use warning::Warning;
 pub use workload::WorkloadStatus;

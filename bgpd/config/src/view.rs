@@ -33,13 +33,32 @@ pub enum RouterId {
     Given(Ipv4Addr),
 }
 
+/// A value that is no [`RouterId`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadRouterId(String);
+
+impl std::fmt::Display for BadRouterId {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (name, value) = (RouterId::VARIABLE, &self.0);
+        write!(to, "{name}={value:?}: expected an IPv4 address, hash, or nothing for the node's address")
+    }
+}
+
+impl std::error::Error for BadRouterId {}
+
 impl RouterId {
-    /// Reads the value of `CALICO_ROUTER_ID`; empty is the node's address. `None` for what is none of it.
-    pub fn parse(text: &str) -> Option<Self> {
+    /// The variable that says it.
+    pub const VARIABLE: &str = "CALICO_ROUTER_ID";
+
+    /// Reads the variable's value; empty is the node's address.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn parse(text: &str) -> Result<Self, BadRouterId> {
         match text {
-            "" => Some(RouterId::Address),
-            "hash" => Some(RouterId::Hash),
-            id => id.parse().ok().map(RouterId::Given),
+            "" => Ok(RouterId::Address),
+            "hash" => Ok(RouterId::Hash),
+            id => id.parse().map(RouterId::Given).map_err(|_| BadRouterId(id.to_owned())),
         }
     }
 }

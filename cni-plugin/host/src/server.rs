@@ -14,16 +14,11 @@ use cni_protocol::handover::{Answer, Message};
 use cni_protocol::{CniError, Program};
 use connection::Connection;
 use kernel::{Kernel, Namespaces, SystemNamespaces};
-use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use observe::health::Health;
 use observe::shutdown::Shutdown;
 use shared::{HandedOver, KeptStores, Remote};
 use std::collections::BTreeMap;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -35,43 +30,6 @@ const SAY: Duration = Duration::from_secs(5);
 
 /// How soon a call is taken that the system had no descriptor for.
 const SCARCE: Duration = Duration::from_millis(50);
-
-/// Why the socket cannot be served.
-#[derive(Debug, thiserror::Error)]
-#[error("{path}: {reason}; CNI plugins ask the agent there")]
-pub struct ServeError {
-    path: PathBuf,
-    reason: String,
-}
-
-/// Makes the socket, in the place of one that nobody serves. Whoever holds it for an agent that is away calls this too, so it
-/// needs no runtime; [`serve`] takes it over.
-///
-/// # Errors
-/// Somebody serves it; it cannot be made.
-pub fn bind(path: &Path) -> Result<UnixListener, ServeError> {
-    let failed = |reason: String| ServeError { path: path.to_owned(), reason };
-    if is_served(path) {
-        return Err(failed("another process listens there".to_owned()));
-    }
-    let words = |error: std::io::Error| failed(error.to_string());
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(words(error)),
-        _ => {}
-    }
-    path.parent().map_or(Ok(()), std::fs::create_dir_all).map_err(words)?;
-    let listener = UnixListener::bind(path).map_err(words)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(words)?;
-    Ok(listener)
-}
-
-/// Whether somebody listens there; one whose queue is full does too.
-fn is_served(path: &Path) -> bool {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let Ok(socket) = socket(AddressFamily::Unix, SockType::Stream, flags, None) else { return false };
-    let Ok(address) = UnixAddr::new(path) else { return false };
-    matches!(connect(socket.as_raw_fd(), &address), Ok(()) | Err(Errno::EAGAIN))
-}
 
 /// Answers calls with what `agent` knows until `shutdown` fires, and those that are under way to their end. What an agent before
 /// this one left is taken in hand before the first call is answered. Where there is a dataplane, it routes to workloads, and

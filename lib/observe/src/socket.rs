@@ -8,10 +8,14 @@ use crate::metrics::Metrics;
 use crate::proto::observe_server::{Observe, ObserveServer};
 use crate::proto::{HealthRequest, HealthResponse, MetricsRequest, MetricsResponse, Part};
 use crate::shutdown::Shutdown;
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::{Channel, Endpoint, Server};
@@ -55,32 +59,53 @@ pub enum SocketError {
     },
 }
 
+/// Makes a socket that only root can connect to, in the place of one that nobody serves. It needs no runtime, so that whoever
+/// holds it for a process that is away can make it.
+///
+/// # Errors
+/// When another process listens there or the file cannot be made.
+pub fn listen(path: &Path) -> Result<UnixListener, SocketError> {
+    if is_served(path) {
+        return Err(SocketError::InUse { path: path.to_owned() });
+    }
+    let make = || {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(listener)
+    };
+    make().map_err(|source| SocketError::Bind { path: path.to_owned(), source })
+}
+
+/// Whether somebody listens there; one whose queue is full does too.
+fn is_served(path: &Path) -> bool {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let Ok(socket) = socket(AddressFamily::Unix, SockType::Stream, flags, None) else { return false };
+    let Ok(address) = UnixAddr::new(path) else { return false };
+    matches!(connect(socket.as_raw_fd(), &address), Ok(()) | Err(Errno::EAGAIN))
+}
+
 /// A socket about to be served.
 pub struct LocalSocket {
     path: PathBuf,
-    listener: UnixListener,
+    listener: tokio::net::UnixListener,
     routes: RoutesBuilder,
 }
 
 impl LocalSocket {
-    /// Binds `path`, replacing a stale file, with health and metrics as its first service.
+    /// [`listen`]s at `path`, with health and metrics as its first service. Within a tokio runtime.
     ///
     /// # Errors
-    /// When another process answers there or the file cannot be made.
-    pub async fn bind(path: &Path, health: Health, metrics: Option<Metrics>) -> Result<Self, SocketError> {
+    /// Those of `listen`.
+    pub fn bind(path: &Path, health: Health, metrics: Option<Metrics>) -> Result<Self, SocketError> {
+        let listener = listen(path)?;
         let bind = |source| SocketError::Bind { path: path.to_owned(), source };
-        if UnixStream::connect(path).await.is_ok() {
-            return Err(SocketError::InUse { path: path.to_owned() });
-        }
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(bind(error)),
-            _ => {}
-        }
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(bind)?;
-        }
-        let listener = UnixListener::bind(path).map_err(bind)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(bind)?;
+        listener.set_nonblocking(true).map_err(bind)?;
+        let listener = tokio::net::UnixListener::from_std(listener).map_err(bind)?;
         let mut routes = Routes::builder();
         routes.add_service(ObserveServer::new(Service { health, metrics }));
         Ok(Self { path: path.to_owned(), listener, routes })
@@ -184,7 +209,7 @@ mod tests {
                 let part = health.register("felix", None);
                 part.report(Report::not_ready("resync"), Instant::now());
                 let shutdown = Shutdown::default();
-                let socket = LocalSocket::bind(&path, health, None).await.unwrap();
+                let socket = LocalSocket::bind(&path, health, None).unwrap();
                 assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
                 let server = tokio::spawn(socket.serve(shutdown.clone()));
 
@@ -195,7 +220,7 @@ mod tests {
                 let status = client.metrics(MetricsRequest {}).await.unwrap_err();
                 assert_eq!(status.code(), tonic::Code::Unavailable);
 
-                let second = LocalSocket::bind(&path, Health::default(), None).await;
+                let second = LocalSocket::bind(&path, Health::default(), None);
                 assert!(matches!(second, Err(SocketError::InUse { .. })));
 
                 // Neither who still holds a connection nor who never said a word keeps the process from ending.
@@ -207,7 +232,7 @@ mod tests {
 
                 drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
                 assert!(path.exists(), "a dead process left its file");
-                LocalSocket::bind(&path, Health::default(), None).await.unwrap();
+                LocalSocket::bind(&path, Health::default(), None).unwrap();
             });
             bounded.await.unwrap();
         });

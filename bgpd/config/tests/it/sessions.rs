@@ -249,8 +249,9 @@ fn router_ids() {
     let mut high = View::new("h2", RouterId::Hash);
     add(&mut high, &node("h2", "10.0.0.1", "", "", ""));
     assert_eq!(high.plan().router_id.unwrap().to_string(), "217.152.254.6");
-    assert_eq!(RouterId::parse("nobody"), None);
-    assert_eq!(RouterId::parse(""), Some(RouterId::Address));
+    let refused = RouterId::parse("nobody").unwrap_err().to_string();
+    assert!(refused.starts_with("CALICO_ROUTER_ID=\"nobody\": expected an IPv4 address"), "{refused}");
+    assert_eq!(RouterId::parse(""), Ok(RouterId::Address));
 }
 
 #[test]
