@@ -66,6 +66,19 @@ impl State {
     }
 }
 
+impl State {
+    /// What cannot be written is not kept beyond all bounds.
+    fn give_up_too_much(&mut self) {
+        if self.bytes > MOST
+            && let Some(trouble) = &mut self.trouble
+        {
+            trouble.push_str("; given up until the next start");
+            (self.given_up, self.bytes) = (true, 0);
+            self.changes.clear();
+        }
+    }
+}
+
 fn weight(key: &Bytes, change: Option<&KeyValue>) -> usize {
     key.len() + change.map_or(0, |pair| pair.value.len()) + size_of::<KeyValue>()
 }
@@ -93,6 +106,7 @@ impl Recorder {
                     Change::Delete { key, .. } => state.insert(key.clone(), None),
                 }
             }
+            state.give_up_too_much();
         }
         state.complete = complete;
         drop(state);
@@ -161,6 +175,8 @@ impl Keeper {
             let (took, now) = (begin.elapsed(), Instant::now());
             let mut state = self.shared.lock();
             match written {
+                // nothing has been kept of what came meanwhile
+                _ if state.given_up => {}
                 Ok(()) => {
                     state.trouble = None;
                     if complete.is_some() {
@@ -178,13 +194,8 @@ impl Keeper {
                             state.insert(key, change);
                         }
                     }
-                    let mut reason = format!("{path} cannot be written: {error}");
-                    if state.bytes > MOST {
-                        reason += "; given up until the next start";
-                        (state.given_up, state.bytes) = (true, 0);
-                        state.changes.clear();
-                    }
-                    state.trouble = Some(reason);
+                    state.trouble = Some(format!("{path} cannot be written: {error}"));
+                    state.give_up_too_much();
                     if state.closed {
                         state.given_up = true;
                     }
@@ -273,5 +284,61 @@ impl Keeper {
         let mut buffered = writer.end(End { revision: complete.unwrap_or_default(), written_ms })?;
         buffered.flush()?;
         Ok(buffered.into_inner().map_err(io::IntoInnerError::into_error)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    fn put(number: usize, size: usize) -> Change {
+        let kv = KeyValue {
+            key: format!("/{number}").into(),
+            value: vec![0; size].into(),
+            create_revision: 1,
+            mod_revision: 1,
+            version: 1,
+            lease: 0,
+        };
+        Change::Put(kv)
+    }
+
+    #[tokio::test]
+    async fn more_is_not_taken_while_much_waits_to_be_written() {
+        let recorder = Recorder { shared: Arc::default(), thread: None };
+        recorder.took(&[put(1, CHUNK / 2)], None);
+        assert!(recorder.room().now_or_never().is_some());
+        recorder.took(&[put(2, CHUNK / 2)], None);
+        let mut room = Box::pin(recorder.room());
+        assert!(room.as_mut().now_or_never().is_none());
+        // a newer value takes the place of the one that waits
+        recorder.took(&[put(2, 1)], None);
+        recorder.shared.room.notify_waiters();
+        room.await;
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_kept_up_to_a_bound_and_then_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("no-directory");
+        std::fs::write(&file, "").unwrap();
+        let recorder = Recorder::start(&file.join("snapshot"), Scope::new("test", []), None).unwrap();
+        let value = 1 << 20;
+        let mut given = 0;
+        let until = Instant::now() + Duration::from_secs(60);
+        while !recorder.trouble().is_some_and(|trouble| trouble.contains("given up")) {
+            assert!(Instant::now() < until, "{given} MiB: {:?}", recorder.trouble());
+            // no more than can be told from being kept for ever
+            if given < 2 * MOST / value && recorder.room().now_or_never().is_some() {
+                recorder.took(&[put(given, value)], Some(1));
+                given += 1;
+                assert!(recorder.shared.lock().bytes <= MOST + 2 * CHUNK, "{given} MiB");
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(given > MOST / value, "given up after {given} MiB already");
+        recorder.took(&[put(0, value)], Some(1));
+        assert_eq!(recorder.shared.lock().bytes, 0, "nothing is kept any more");
     }
 }
