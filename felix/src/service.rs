@@ -38,3 +38,29 @@ impl Felix for Service {
         self.ask(Question::Params).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::QUESTIONS;
+    use futures::FutureExt;
+
+    #[tokio::test]
+    async fn who_asks_when_too_many_wait_is_answered_later() {
+        let (questions, mut asked) = mpsc::channel(QUESTIONS);
+        let service = Service(questions);
+        let mut asking: Vec<_> =
+            (0..=QUESTIONS).map(|_| service.status(Request::new(StatusRequest {}))).collect();
+        asking.iter_mut().for_each(|asking| assert!(asking.as_mut().now_or_never().is_none()));
+        assert_eq!(asked.len(), QUESTIONS);
+        let mut answered = 0;
+        while answered <= QUESTIONS {
+            let Ok(Question::Status(answer)) = asked.try_recv() else { panic!("{answered} were asked") };
+            answer.send(StatusResponse::default()).unwrap();
+            // whoever had no place has one now
+            asking.retain_mut(|asking| asking.as_mut().now_or_never().is_none());
+            answered += 1;
+        }
+        assert!(asking.is_empty());
+    }
+}

@@ -1,18 +1,14 @@
 //! What ADD promises where an agent runs: policy is in force before the first packet, and is not waited for after it.
 
 use anyhow::Context;
-use nix::sys::signal::Signal;
 use ocicat_tests::binaries::{Build, programs};
-use ocicat_tests::node::{Container, NAME, Node, PLUGINS};
-use ocicat_tests::node_agent::uplink;
-use ocicat_tests::process::{Background, wait_for};
+use ocicat_tests::node::{Container, Node};
+use ocicat_tests::node_agent::{NodeAgent, enforces, log, uplink};
+use ocicat_tests::process::wait_for;
 use ocicat_tests::sandbox::{self, in_netns};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::Path;
-use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -20,8 +16,6 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Where the agent's words go.
-const LOG: &str = "/run/agent.log";
 /// Workloads that come and go.
 const WORKLOADS: u32 = 200;
 /// The port that policy allows, and one that it does not.
@@ -32,19 +26,6 @@ const BETWEEN: Duration = Duration::from_micros(250);
 
 /// Where policies are stored.
 const POLICIES: &str = "/calico/resources/v3/projectcalico.org/globalnetworkpolicies/";
-
-fn agent() -> anyhow::Result<Background> {
-    let mut command = Command::new(Path::new(PLUGINS).join("ocicat"));
-    command.args(["node", "run", "--name", NAME]).env("ETCD_ENDPOINTS", "http://127.0.0.1:2379");
-    let agent = Background::start_logging(command, Path::new(LOG))?;
-    wait_for("the agent", PATIENCE, || {
-        let status =
-            Command::new(Path::new(PLUGINS).join("ocicat")).args(["felix", "status", "-o", "json"]).output();
-        let status: Value = serde_json::from_slice(&status.ok()?.stdout).ok()?;
-        (status["waiting"] == "" && status["enforcedRevision"] != 0).then_some(())
-    })?;
-    Ok(agent)
-}
 
 /// Every workload may send to, and hear, the others on one port alone.
 const ONE_PORT: &str = "
@@ -120,7 +101,8 @@ fn policy_is_in_force_from_the_first_packet_and_is_not_waited_for_after_add() {
         uplink()?;
         let node = Node::start()?;
         node.apply(ONE_PORT)?;
-        let agent = agent()?;
+        let agent = NodeAgent::start(&node, None)?;
+        enforces(&node)?;
         let listener = Container::start("listener")?;
         let server = four(&node.add(&listener)?);
         let (allowed, denied) = (Arrived::default(), Arrived::default());
@@ -149,16 +131,12 @@ fn policy_is_in_force_from_the_first_packet_and_is_not_waited_for_after_add() {
         })?;
         let denied = denied.into_inner().unwrap();
         assert!(denied.is_empty(), "packets got past the policy, of these workloads: {:?}", denied.keys());
-        assert!(
-            !fs::read_to_string(LOG)?.contains("are not in force"),
-            "an ADD was not acknowledged in time"
-        );
+        assert!(!log().contains("are not in force"), "an ADD was not acknowledged in time");
         node.del(&listener)?;
         // links go a little later than DEL returns
         wait_for("the last link to go", PATIENCE, || node.loose().ok()?.is_empty().then_some(()))
             .with_context(|| format!("{:?}", node.loose()))?;
-        agent.signal(Signal::SIGTERM)?;
-        Ok(())
+        agent.kill()
     })
     .unwrap();
 }
@@ -197,7 +175,7 @@ fn one(node: &Node, number: u32, server: IpAddr, arrived: &Arrived) -> anyhow::R
         "{} of {} packets sent after ADD {number} are lost: {}",
         missing(),
         sent_after.len(),
-        fs::read_to_string(LOG)?
+        log()
     );
     node.del(&container)?;
     sandbox::del_netns(&container.netns)?;

@@ -28,6 +28,7 @@ mod node_process;
 mod node_sockets;
 mod node_storm;
 mod parallel_add;
+mod parts;
 mod policy;
 mod power_cut;
 mod requests;

@@ -3,12 +3,14 @@
 
 use crate::hitless::{PEER, hasty_neighbour, is_established, learnt, wire};
 use anyhow::{Context, Result, ensure};
+use datastore::{ConnectConfig, Datastore};
+use mvcc::{Op, PutRequest, Txn};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::node::{Container, NAME, Node, PATIENCE, PLUGINS};
 use ocicat_tests::node_agent::{NodeAgent, enforces, log, uplink};
-use ocicat_tests::process::{Background, wait_for};
+use ocicat_tests::process::{Background, tool, wait_for};
 use ocicat_tests::sandbox;
 use std::fs;
 use std::os::unix::net::UnixStream;
@@ -180,6 +182,135 @@ fn a_calculation_that_takes_long_delays_no_keepalive_and_no_del() {
             node.del(container)?;
         }
         ensure!(node.held()?.is_empty(), "{:?}", node.held()?);
+        agent.kill()
+    })
+    .unwrap();
+}
+
+/// Objects whose calculation takes long, and longer than all of them together take to be stored.
+const HEAVY: usize = 2000;
+
+/// Many objects that have to be calculated.
+fn heavy() -> String {
+    let set = |n: usize| {
+        let (high, low) = (n / 256, n % 256);
+        format!(
+            "---\n{{apiVersion: projectcalico.org/v3, kind: GlobalNetworkSet, metadata: {{name: s{n}}}, spec: {{nets: [198.{high}.{low}.0/24]}}}}\n"
+        )
+    };
+    (0..HEAVY).map(set).collect()
+}
+
+/// What the agent knows of the datastore, and what it enforces.
+fn revisions(node: &Node) -> Result<(i64, i64)> {
+    let status = node.ocicat(&["felix", "status", "-o", "json"], "")?.expect_ok("felix status")?;
+    let status: serde_json::Value = serde_json::from_str(&status)?;
+    let revision = |name: &str| status[name].as_i64().with_context(|| format!("{name}: {status}"));
+    Ok((revision("knownRevision")?, revision("enforcedRevision")?))
+}
+
+#[test]
+fn an_add_of_an_endpoint_already_known_does_not_wait_for_a_calculation() {
+    sandbox::within(NAME, programs(Build::Failpoints).unwrap(), || {
+        uplink()?;
+        let node = Node::start()?;
+        // between a few values and the next
+        let slow = format!("felix-calculation@{IS_SLOW}=100");
+        let agent = NodeAgent::start(&node, Some(&slow))?;
+        enforces(&node)?;
+        let [stays, again] = ["stays", "again"].map(Container::start);
+        let (stays, again) = (stays?, again?);
+        node.add(&stays)?;
+        let before = node.add(&again)?;
+        enforces(&node)?;
+        fs::write(IS_SLOW, "")?;
+        node.apply(&heavy())?;
+        let stored = node.server().client.revision()?;
+        wait_for("the agent to have read all that", PATIENCE, || {
+            revisions(&node).is_ok_and(|(known, _)| known >= stored).then_some(())
+        })
+        .with_context(log)?;
+        // recreated under its name
+        node.del(&again)?;
+        let after = node.add(&again)?;
+        let (_, enforced) = revisions(&node)?;
+        ensure!(enforced < stored, "the calculation was over before the ADD: it shows nothing");
+        ensure!(
+            after != before,
+            "another address: the old one is not given out again before its link is gone"
+        );
+        for address in &after {
+            let family = if address.is_ipv4() { "-4" } else { "-6" };
+            let route = tool("ip", &[family, "route", "show", &address.to_string()])?;
+            ensure!(route.contains(" dev cali") && route.contains("proto 80"), "{address}: {route}");
+        }
+        fs::remove_file(IS_SLOW)?;
+        enforces(&node)?;
+        node.assert_whole("when the calculation is over")?;
+        for container in [&stays, &again] {
+            node.del(container)?;
+        }
+        ensure!(node.held()?.is_empty(), "{:?}", node.held()?);
+        agent.kill()
+    })
+    .unwrap();
+}
+
+/// Values that may wait for felix's calculation (`felix::shell`).
+const AHEAD: usize = 1 << 14;
+/// Objects that one transaction stores.
+const AT_ONCE: usize = 100;
+
+/// Stores more objects than may wait, many in a transaction each; what none of them matters to.
+fn flood(node: &Node) -> Result<i64> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let transactions = 2 * AHEAD / AT_ONCE;
+    runtime.block_on(async {
+        let url = node.server().url();
+        let config = ConnectConfig::from_env(&|name| (name == "ETCD_ENDPOINTS").then(|| url.clone()));
+        let store = datastore::connect(&config)?;
+        for first in 0..transactions {
+            let put = |n: usize| {
+                let name = format!("s{}", first * AT_ONCE + n);
+                let key = format!("/calico/resources/v3/projectcalico.org/globalnetworksets/{name}");
+                let value = format!(r#"{{"kind":"GlobalNetworkSet","metadata":{{"name":"{name}"}},"spec":{{"nets":["198.18.0.0/24"]}}}}"#);
+                Op::Put(PutRequest::new(key, value))
+            };
+            store.txn(Txn { success: (0..AT_ONCE).map(put).collect(), ..Txn::default() }).await?;
+        }
+        anyhow::Ok(())
+    })?;
+    Ok(i64::try_from(transactions)?)
+}
+
+#[test]
+fn what_waits_to_be_calculated_is_bounded() {
+    sandbox::within(NAME, programs(Build::Failpoints).unwrap(), || {
+        uplink()?;
+        let node = Node::start()?;
+        let slow = format!("felix-calculation@{IS_SLOW}=50");
+        let agent = NodeAgent::start(&node, Some(&slow))?;
+        enforces(&node)?;
+        let before = node.server().client.revision()?;
+        fs::write(IS_SLOW, "")?;
+        let stored = flood(&node)?;
+        let most = i64::try_from(AHEAD / AT_ONCE)?;
+        wait_for("it to have read as much as may wait", PATIENCE, || {
+            revisions(&node).is_ok_and(|(known, _)| known >= before + most).then_some(())
+        })
+        .with_context(log)?;
+        // each answer is another round of its loop
+        for _ in 0..20 {
+            let (known, enforced) = revisions(&node)?;
+            ensure!(enforced <= before, "the calculation was over: it shows nothing");
+            ensure!(
+                known < before + (most + stored) / 2,
+                "{} of {stored} transactions are read",
+                known - before
+            );
+        }
+        fs::remove_file(IS_SLOW)?;
+        enforces(&node)?;
         agent.kill()
     })
     .unwrap();

@@ -100,10 +100,14 @@ async fn many_routes_go_in_batches_and_come_back_when_removed() {
     let (world, other, link) = world().await;
     let mut side = side(&world, true).await;
     settle(&mut side);
-    let count = 2 * BATCH + 7;
+    let count = 3 * BATCH + 7;
     for n in 0..count {
         let to = format!("10.{}.{}.{}/32", n >> 16, (n >> 8) & 255, n & 255);
         side.fib_mut().unwrap().set(prefix(&to), 1024, via("192.0.2.9", link));
+    }
+    for _ in 0..3 {
+        side.push();
+        assert_eq!(side.batches.len(), AT_ONCE, "the rest waits as wanted");
     }
     until(&mut side, "all are in", |side| side.batches.is_empty() && side.fib.is_in_sync()).await;
     assert_eq!(ours(&other).await.len(), count);

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame() {
+    fn what_is_no_frame_of_ours_is_refused() {
         let mut frame = encode(&Message::Answer(Answer::default())).unwrap();
         frame[5] = u8::try_from(NEWEST).unwrap();
         assert_eq!(length(header(&frame)), Ok(frame.len() - HEADER), "the next release's");
