@@ -41,8 +41,10 @@ impl Claimer {
                 let rests = answers.is_empty() && rests_until.is_some_and(|until| Instant::now() < until);
                 let there = rests || self.claim(&inner, &request, answers.len()).await;
                 rests_until = if there { rests_until } else { Some(Instant::now() + REST) };
-                // who waited may have gone
-                answers.into_iter().for_each(|answer| drop(answer.send(there)));
+                for answer in answers {
+                    // who waited may have gone
+                    let _ = answer.send(there);
+                }
             }
         }
     }

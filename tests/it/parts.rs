@@ -86,8 +86,8 @@ fn alone(part: &str, point: &str, provoke: impl FnOnce() -> Result<()>) -> Resul
     fs::remove_file(ARMED)?;
     all_are_well()?;
     ensure!(pid()? == before, "the process is another");
-    let of_part = |line: &String| line.contains(&format!("part=\"{part}\"")) && line.contains(&told);
-    ensure!(again().iter().all(of_part), "{:?}", again());
+    ensure!(again().iter().all(|line| line.contains(&format!("part=\"{part}\""))), "{:?}", again());
+    ensure!(log().contains(&told), "{}", log());
     Ok(())
 }
 
@@ -145,6 +145,12 @@ fn a_panic_of_felix_bgpd_or_the_cni_server_is_told_and_hurts_no_other() {
             }
             ensure!(node.held()?.is_empty(), "{:?}", node.held()?);
             sandbox::del_netns("comes")?;
+            // links go a little later than DEL returns, and the next round listens
+            wait_for("the last link to go", PATIENCE, || {
+                let loose = node.loose().ok()?;
+                loose.iter().all(|loose| loose.contains(" in far:")).then_some(())
+            })
+            .with_context(|| format!("{:?}", node.loose()))?;
             agent.kill()?;
         }
         Ok(())

@@ -14,6 +14,7 @@ use cni_protocol::handover::{Answer, Message};
 use cni_protocol::{CniError, Program};
 use connection::Connection;
 use kernel::{Kernel, Namespaces, SystemNamespaces};
+use nix::errno::Errno;
 use observe::health::Health;
 use observe::shutdown::Shutdown;
 use shared::{HandedOver, KeptStores, Remote};

@@ -196,6 +196,19 @@ mod tests {
     use crate::proto::observe_client::ObserveClient;
 
     #[test]
+    fn one_that_answers_nobody_is_served_however_many_wait() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run/cni.sock");
+        let held = listen(&path).unwrap();
+        nix::sys::socket::listen(&held, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+        let _waits = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let reason = listen(&path).unwrap_err().to_string();
+        assert!(reason.contains("another process is listening"), "{reason}");
+        drop(held);
+        listen(&path).unwrap();
+    }
+
+    #[test]
     fn a_socket_serves_health_refuses_a_second_server_and_replaces_a_stale_file() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
