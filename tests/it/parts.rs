@@ -112,8 +112,8 @@ fn a_panic_of_felix_bgpd_or_the_cni_server_is_told_and_hurts_no_other() {
             wait_for("its route", PATIENCE, || learnt().is_ok_and(|text| text.contains("proto 81")).then_some(()))
                 .with_context(log)?;
             let (links, rules) = (Monitor::of_links()?, Monitor::of_rules()?);
-            links.mark("a")?;
-            rules.mark("a")?;
+            links.mark("mark-begin")?;
+            rules.mark("mark-begin")?;
             let since = bird.query("show protocols node")?;
             alone(part, point, || match part {
                 "felix" => node.apply("{apiVersion: projectcalico.org/v3, kind: GlobalNetworkSet, metadata: {name: s}, spec: {nets: [198.18.9.0/24]}}"),
@@ -131,7 +131,7 @@ fn a_panic_of_felix_bgpd_or_the_cni_server_is_told_and_hurts_no_other() {
             } else {
                 ensure!(bird.query("show protocols node")? == since, "{part} panicked, and the session was another");
                 let said: Vec<String> =
-                    [links.said_between("a", "bb")?, rules.said_between("a", "bb")?].concat();
+                    [links.said_between("mark-begin", "mark-end")?, rules.said_between("mark-begin", "mark-end")?].concat();
                 ensure!(said.is_empty(), "{part} panicked, and the kernel was changed: {said:?}");
             }
             // and everything works
