@@ -1,7 +1,8 @@
 //! Endpoints that another part of this process has written, and waits for.
 //!
 //! The loop is told of the write at once, not only by the watch, and answers when the endpoint is in force together with
-//! everything that was written before it. The place where to ask outlives the loop: who asks while it is started again waits
+//! everything that was written before it; one that comes again under its name while much has to be calculated, when it is in
+//! force under the policies that were. The place where to ask outlives the loop: who asks while it is started again waits
 //! for the next one.
 
 use bytes::Bytes;
@@ -30,7 +31,8 @@ pub struct Acknowledger(Arc<Mutex<Option<mpsc::Sender<Asked>>>>);
 
 impl Acknowledger {
     /// Waits until the endpoint written at `written.kv.mod_revision` is in force on this node, and with it all that was
-    /// written before. Waits without an end while it cannot be, or no agent runs: the caller has the bound.
+    /// written before; where much of that has to be calculated, and the endpoint was known by its name, labels and profiles, under
+    /// the policies that were in force when it was written, or newer ones. Waits without an end while it cannot be, or no agent runs: the caller has the bound.
     pub async fn in_force(&self, written: Event) {
         loop {
             let (answer, told) = oneshot::channel();

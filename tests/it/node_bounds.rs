@@ -3,7 +3,7 @@
 
 use crate::hitless::{PEER, hasty_neighbour, is_established, learnt, wire};
 use anyhow::{Context, Result, ensure};
-use datastore::{ConnectConfig, Datastore};
+use datastore::ConnectConfig;
 use mvcc::{Op, PutRequest, Txn};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;

@@ -165,7 +165,7 @@ fn a_panic_of_the_embedded_datastore_is_told_and_hurts_no_other() {
         fs::create_dir_all("/var/lib/calico")?;
         let mut command = Command::new(Path::new(PLUGINS).join("ocicat"));
         command.args(["node", "run", "--datastore", "embedded", "--name", NAME]);
-        command.env("OCICAT_FAILPOINT", format!("datastore-batch@{ARMED}=panic"));
+        command.env("OCICAT_FAILPOINT", format!("datastore-commit@{ARMED}=panic"));
         command.env_remove("HOSTNAME").env_remove("NODENAME");
         let mut agent = Background::start_logging(command, Path::new(LOG))?;
         all_are_well()?;
@@ -175,7 +175,7 @@ fn a_panic_of_the_embedded_datastore_is_told_and_hurts_no_other() {
         ocicat(&["apply", "-f", "-"], &set("before"))?;
         // what is there for as long as it takes asks the store
         let asking = std::cell::Cell::new(None);
-        alone("datastore", "datastore-batch", || {
+        alone("datastore", "datastore-commit", || {
             let mut command = Command::new(Path::new(PLUGINS).join("ocicat"));
             command.args(["get", "nodes"]).env("ETCD_ENDPOINTS", "http://127.0.0.1:2379");
             asking.set(Some(Background::start(command)?));

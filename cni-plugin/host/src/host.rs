@@ -30,8 +30,8 @@ pub trait Dataplane: Send + Sync {
     /// The node whose workloads it looks after.
     fn node(&self) -> &str;
 
-    /// Waits until the endpoint that was written with this event is in force, and all that was written before it. The
-    /// caller has the bound.
+    /// Waits until the endpoint that was written with this event is in force, and all that was written before it; an endpoint
+    /// that is known already may be under the policies that were in force when it was written. The caller has the bound.
     fn in_force(&self, written: Event) -> BoxFuture<'_, ()>;
 }
 

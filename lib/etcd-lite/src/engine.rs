@@ -12,6 +12,7 @@ use crate::refusal::Refusal;
 use crate::rows;
 use crate::waking::Waking;
 use etcd_client::proto::PbResponseHeader;
+use failpoint::failpoint;
 use mvcc::{Forgotten, Limits, Revision, Store};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -231,6 +232,7 @@ impl Core {
 
     /// Makes durable what a batch of so many jobs did; the refusal for all of them if that fails.
     pub(crate) fn close(&mut self, jobs: usize) -> Option<Refusal> {
+        failpoint("datastore-commit");
         self.last = jobs;
         self.expire();
         self.settle(jobs == 0)

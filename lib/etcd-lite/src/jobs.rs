@@ -8,7 +8,6 @@ use crate::disk::{DiskError, Identity};
 use crate::engine::{Core, Later, Settings, Source};
 use crate::refusal::Refusal;
 use crate::waking::Waking;
-use failpoint::failpoint;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -213,7 +212,6 @@ fn run(shared: &Shared, queue: &Receiver<Job>) {
         };
         let Some(mut core) = shared.lock() else { return };
         let Some(core) = core.as_mut() else { return };
-        failpoint("datastore-batch");
         held = batch(core, next, queue);
         if core.is_ending() {
             break;
