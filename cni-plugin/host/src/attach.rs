@@ -74,16 +74,17 @@ async fn make(host: &Host, wanted: &Attachment, undo: &mut Undo) -> Result<Mac, 
     undo.push(Done::Link(Arc::clone(&here), wanted.host_interface.clone()));
     make_pair(&here, &container, wanted).await?;
     failpoint("cni-add-link");
+    let families = wanted.families();
+    sysctls::set_host(&*here, &wanted.host_interface, families, !wanted.host_routes).await?;
+    failpoint("cni-add-host-parameters");
+    // the first visit to the container, which opens sockets there too
+    sysctls::set_container(&*container, &wanted.ifname, families, wanted.forward).await?;
+    failpoint("cni-add-container-parameters");
     let (ours, theirs) =
         futures::try_join!(find(&here, &wanted.host_interface), find(&container, &wanted.ifname))?;
     let mac = theirs.mac.ok_or_else(|| {
         CniError::internal(format!("{} in {} has no hardware address", wanted.ifname, wanted.netns))
     })?;
-    let families = wanted.families();
-    sysctls::set_host(&*here, &wanted.host_interface, families, !wanted.host_routes).await?;
-    failpoint("cni-add-host-parameters");
-    sysctls::set_container(&*container, &wanted.ifname, families, wanted.forward).await?;
-    failpoint("cni-add-container-parameters");
     host_side(&*here, &ours, wanted).await?;
     failpoint("cni-add-host-side");
     let results = container.apply(container_ops(&theirs, wanted), false).await;

@@ -7,7 +7,7 @@ pub(crate) mod filter;
 
 use crate::api::KernelError;
 use crate::netns::Netns;
-use crate::spent;
+use crate::spent::{Kind, counted};
 use filter::Filter;
 use futures::stream::{Stream, poll_fn};
 use netlink_sys::{AsyncSocket, SocketAddr, TokioSocket};
@@ -88,7 +88,7 @@ impl<E> Follower<E> {
             // What waits is taken even where the runtime has not heard of it yet: who asks after a change of its own is told
             // of all that came before.
             let waiting =
-                spent::counted(|| self.socket.socket_ref().recv_from(&mut self.buffer, MSG_DONTWAIT));
+                counted(Kind::Answer, || self.socket.socket_ref().recv_from(&mut self.buffer, MSG_DONTWAIT));
             let received = match waiting {
                 Ok((_, sender)) => Poll::Ready(Ok(sender)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {

@@ -1,7 +1,7 @@
 //! The real kernel, over a route-family netlink socket.
 //!
-//! Two sockets a [`Netlink`], opened inside its namespace and used from any task afterwards: one for questions
-//! (`questions`), and one for changes, sent by the datagram (`batch`). One batch or dump is under way at a time,
+//! Two sockets a [`Netlink`], opened inside its namespace by the first visit there and used from any task afterwards: one for
+//! questions (`questions`), and one for changes, sent by the datagram (`batch`). One batch or dump is under way at a time,
 //! because the kernel runs one dump a socket and answers of several batches could overflow the receive buffer.
 
 mod batch;
@@ -28,7 +28,7 @@ use netlink_packet_core::{
 use netlink_packet_route::RouteNetlinkMessage;
 use nix::errno::Errno;
 use questions::Questions;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Messages a datagram: they must fit the send buffer, 208 KiB by default, and other tasks wait as long.
@@ -49,9 +49,23 @@ type Answer = Option<(i32, Option<String>)>;
 #[derive(Debug)]
 pub struct Netlink {
     netns: Netns,
+    sockets: OnceLock<Sockets>,
+}
+
+#[derive(Debug)]
+struct Sockets {
     sender: Sender,
     /// Held while replies are outstanding.
     turn: Mutex<Turn>,
+}
+
+impl Sockets {
+    /// Opens them in the namespace of the calling thread.
+    fn open() -> Result<Self, KernelError> {
+        let open = || -> std::io::Result<_> { Ok((Sender::open()?, Questions::open()?)) };
+        let (sender, questions) = open().map_err(|error| KernelError::Socket(error.to_string()))?;
+        Ok(Self { sender, turn: Mutex::new(Turn { sequence: 1, questions }) })
+    }
 }
 
 /// Who has it may ask, or change something.
@@ -65,10 +79,14 @@ struct Turn {
 impl Netlink {
     /// Opens the sockets inside `netns`. Takes the time of a thread's life, some 50 µs.
     pub fn open(netns: &Netns) -> Result<Self, KernelError> {
-        let (sender, questions) = netns
-            .run(|| -> std::io::Result<_> { Ok((Sender::open()?, Questions::open()?)) })?
-            .map_err(|error| KernelError::Socket(error.to_string()))?;
-        Ok(Self { netns: netns.clone(), sender, turn: Mutex::new(Turn { sequence: 1, questions }) })
+        let kernel = Self::of(netns);
+        kernel.sockets()?;
+        Ok(kernel)
+    }
+
+    /// Opens them with the first request, or along with parameters that are set before.
+    pub fn of(netns: &Netns) -> Self {
+        Self { netns: netns.clone(), sockets: OnceLock::new() }
     }
 
     /// Opens a socket in the namespace of the calling thread.
@@ -76,17 +94,28 @@ impl Netlink {
         Self::open(&Netns::current()?)
     }
 
-    async fn turn(&self) -> MutexGuard<'_, Turn> {
-        self.turn.lock().await
+    fn sockets(&self) -> Result<&Sockets, KernelError> {
+        match self.sockets.get() {
+            Some(sockets) => Ok(sockets),
+            None => {
+                let opened = self.netns.run(Sockets::open)??;
+                Ok(self.sockets.get_or_init(|| opened))
+            }
+        }
+    }
+
+    async fn turn(&self) -> Result<MutexGuard<'_, Turn>, KernelError> {
+        Ok(self.sockets()?.turn.lock().await)
     }
 
     /// Waits, asleep, until who changes links now is done: a change of nothing has its turn behind theirs.
     async fn wait_for_links(&self) {
         let nothing =
             Op::SetLink { link: LinkRef::Index(LOOPBACK), up: None, mac: None, mtu: None, alias: None };
-        let mut turn = self.turn().await;
-        // a refusal has waited too
-        let _ = self.send(&[nothing], &mut turn.sequence);
+        // a refusal has waited too, and who cannot ask does not wait
+        if let Ok(mut turn) = self.turn().await {
+            let _ = self.send(&[nothing], &mut turn.sequence);
+        }
     }
 
     /// One result for each of `ops`, which are sent as one datagram.
@@ -94,7 +123,8 @@ impl Netlink {
         let mut messages = Vec::with_capacity(ops.len());
         let unsayable: Vec<Option<KernelError>> =
             ops.iter().map(|op| encode::operation(op).map(|message| messages.push(message)).err()).collect();
-        let mut answers = match self.sender.exchange(messages, sequence) {
+        let exchanged = self.sockets().and_then(|sockets| sockets.sender.exchange(messages, sequence));
+        let mut answers = match exchanged {
             Ok(answers) => answers,
             Err(error) => return ops.iter().map(|_| Err(error.clone())).collect(),
         }
@@ -117,7 +147,7 @@ impl Netlink {
         request: RouteNetlinkMessage,
         what: &str,
     ) -> Result<Vec<RouteNetlinkMessage>, KernelError> {
-        let mut turn = self.turn().await;
+        let mut turn = self.turn().await?;
         // what is lost is asked for again: a look at everything is many questions
         let mut lost = 0;
         for _ in 0..DUMP_TRIES {
@@ -163,7 +193,10 @@ impl Kernel for Netlink {
 
     fn apply(&self, ops: Vec<Op>, stop_on_error: bool) -> BoxFuture<'_, Vec<Result<(), KernelError>>> {
         Box::pin(async move {
-            let mut turn = self.turn().await;
+            let mut turn = match self.turn().await {
+                Ok(turn) => turn,
+                Err(error) => return ops.iter().map(|_| Err(error.clone())).collect(),
+            };
             let mut results = Vec::with_capacity(ops.len());
             // The kernel goes on to the next message of a datagram after a failed one; where it must not,
             // each is sent only after the one before has been acknowledged.
@@ -185,7 +218,7 @@ impl Kernel for Netlink {
         let request = encode::get_link(name);
         let what = format!("look up link {name}");
         Box::pin(async move {
-            let mut turn = self.turn().await;
+            let mut turn = self.turn().await?;
             // The acknowledgement ends the answer even where the rest of it cannot be read.
             let answer = turn.questions.ask(framed(request?, NLM_F_REQUEST | NLM_F_ACK)).await?;
             let mut found = None;
@@ -269,14 +302,34 @@ impl Kernel for Netlink {
     fn set_sysctls(&self, values: Vec<(String, String)>) -> BoxFuture<'_, Vec<Result<(), KernelError>>> {
         Box::pin(async move {
             let count = values.len();
-            if values.iter().any(|(key, _)| sysctl::waits_for_links(key)) {
-                self.wait_for_links().await;
+            let without_sockets = self.sockets.get().is_none();
+            let visit = move || {
+                let sockets = without_sockets.then(Sockets::open);
+                let results = values.iter().map_while(|(key, value)| sysctl::write_at_once(key, value));
+                let results: Vec<Result<(), KernelError>> = results.collect();
+                (sockets, results, values)
+            };
+            let (mut results, mut rest) = match self.netns.run_async(visit).await {
+                Ok((sockets, results, mut values)) => {
+                    if let Some(Ok(sockets)) = sockets {
+                        self.sockets.get_or_init(|| sockets);
+                    }
+                    let rest = values.split_off(results.len());
+                    (results, rest)
+                }
+                Err(error) => return (0..count).map(|_| Err(error.clone())).collect(),
+            };
+            if rest.is_empty() {
+                return results;
             }
-            let write = move || values.iter().map(|(key, value)| sysctl::write(key, value)).collect();
+            self.wait_for_links().await;
+            let left = rest.len();
+            let write = move || rest.drain(..).map(|(key, value)| sysctl::write(&key, &value)).collect();
             match self.netns.run_async(write).await {
-                Ok(results) => results,
-                Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
+                Ok(more) => results.extend::<Vec<_>>(more),
+                Err(error) => results.extend((0..left).map(|_| Err(error.clone()))),
             }
+            results
         })
     }
 
@@ -284,7 +337,9 @@ impl Kernel for Netlink {
         &self,
         groups: EventGroups,
     ) -> BoxFuture<'_, Result<BoxStream<'static, KernelEvent>, KernelError>> {
-        Box::pin(async move { events::follow(&self.netns, groups, self.sender.port()).map(StreamExt::boxed) })
+        Box::pin(async move {
+            events::follow(&self.netns, groups, self.sockets()?.sender.port()).map(StreamExt::boxed)
+        })
     }
 }
 
@@ -298,7 +353,7 @@ impl Namespaces for SystemNamespaces {
     }
 
     fn open(&self, path: &str) -> Result<Arc<dyn Kernel>, KernelError> {
-        Ok(Arc::new(Netlink::open(&Netns::open(path)?)?))
+        Ok(Arc::new(Netlink::of(&Netns::open(path)?)))
     }
 }
 
@@ -310,4 +365,55 @@ fn framed(message: RouteNetlinkMessage, flags: u16) -> Message {
 
 fn refused(errno: i32, what: &str, detail: Option<String>) -> KernelError {
     KernelError::Refused { errno, what: what.to_string(), detail }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inside(work: impl AsyncFnOnce(Netlink)) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("own");
+        let netns = Netns::create_at(&path).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(work(Netlink::of(&netns)));
+        Netns::delete_at(&path).unwrap();
+    }
+
+    fn values(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn one_visit_sets_parameters_and_opens_the_sockets() {
+        inside(async |kernel| {
+            assert!(kernel.sockets.get().is_none());
+            let set = kernel.set_sysctls(values(&[("net/ipv4/conf/lo/route_localnet", "1")])).await;
+            assert!(set[0].is_ok(), "{set:?}");
+            assert!(kernel.sockets.get().is_some(), "they need another visit");
+            let links = kernel.links().await.unwrap();
+            assert_eq!(links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>(), ["lo"]);
+        });
+    }
+
+    #[test]
+    fn parameters_are_set_in_order_though_some_wait_for_links() {
+        inside(async |kernel| {
+            let wanted = values(&[
+                ("net/ipv4/conf/lo/route_localnet", "1"),
+                ("net/ipv4/ip_forward", "1"),
+                ("net/ipv4/conf/lo/none", "1"),
+                ("net/ipv4/conf/lo/proxy_arp", "1"),
+                // which the second has changed
+                ("net/ipv4/conf/lo/forwarding", "1"),
+            ]);
+            let set = kernel.set_sysctls(wanted.clone()).await;
+            let failed: Vec<bool> = set.iter().map(Result::is_err).collect();
+            assert_eq!(failed, [false, false, true, false, false], "{set:?}");
+            assert!(set[2].as_ref().unwrap_err().to_string().contains("conf/lo/none"), "{set:?}");
+            for (key, value) in wanted.iter().filter(|(key, _)| !key.ends_with("none")) {
+                assert_eq!(kernel.sysctl(key).await.as_deref().ok(), Some(value.as_str()), "{key}");
+            }
+        });
+    }
 }

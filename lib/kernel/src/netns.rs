@@ -4,7 +4,7 @@
 //! thread that enters, works and ends. A socket opened there stays there and can be used from anywhere.
 
 use crate::api::KernelError;
-use crate::spent::{Call, part};
+use crate::spent::{self, Call, part};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
@@ -152,7 +152,7 @@ impl Netns {
         }
         let (done, result) = tokio::sync::oneshot::channel();
         let namespace = self.clone();
-        let call = Call::begin();
+        let call = Call::begin(spent::Kind::Namespace);
         std::thread::Builder::new()
             .name("netns".to_string())
             .spawn(move || {
@@ -237,7 +237,7 @@ fn identity(fd: &OwnedFd) -> Option<(u64, u64)> {
 
 /// Runs `work` on a thread of its own, which may change what belongs to a thread.
 fn on_helper<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, String> {
-    let _call = Call::begin();
+    let _call = Call::begin(spent::Kind::Namespace);
     std::thread::scope(|scope| {
         let helper = std::thread::Builder::new()
             .name("netns".to_string())

@@ -2,7 +2,8 @@
 //! waits in the receive queue, so nothing here waits.
 
 use crate::api::KernelError;
-use crate::{multicast, spent};
+use crate::multicast;
+use crate::spent::{Kind, counted};
 use netfilter::wire::{Replies, Reply};
 use netlink_sys::{Socket, SocketAddr};
 use nix::libc::{ENOBUFS, MSG_DONTWAIT};
@@ -29,7 +30,7 @@ pub(crate) fn open(family: isize) -> std::io::Result<(Socket, u32)> {
 pub(crate) fn send(socket: &Socket, bytes: &[u8]) -> Result<(), KernelError> {
     let mut lost = 0;
     loop {
-        match spent::counted(|| socket.send_to(bytes, &SocketAddr::new(0, 0), 0)) {
+        match counted(Kind::Request, || socket.send_to(bytes, &SocketAddr::new(0, 0), 0)) {
             Ok(sent) if sent == bytes.len() => return Ok(()),
             Ok(sent) => {
                 return Err(KernelError::Socket(format!("{sent} of {} bytes were sent", bytes.len())));
@@ -59,7 +60,7 @@ pub(crate) fn clear(socket: &Socket) -> Result<(), KernelError> {
 pub(crate) fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> std::io::Result<bool> {
     loop {
         buffer.clear();
-        match spent::counted(|| socket.recv(buffer, MSG_DONTWAIT)) {
+        match counted(Kind::Answer, || socket.recv(buffer, MSG_DONTWAIT)) {
             Ok(_) => return Ok(true),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

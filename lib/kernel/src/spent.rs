@@ -1,6 +1,6 @@
 //! How long this process has worked in the kernel through this crate, as two metrics: `ocicat_kernel_calls` and
-//! `ocicat_kernel_nanoseconds`. The kernel works while it is called, so the time of a call is the time of its work, and of
-//! whatever it waits for, such as its lock on all links.
+//! `ocicat_kernel_nanoseconds`, by kind. The kernel works while it is called, so the time of a call is the time of its work, and
+//! of whatever it waits for, such as its lock on all links.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -10,28 +10,53 @@ thread_local! {
     static PART: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Kinds of calls.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    /// A netlink request.
+    Request,
+    /// A netlink answer or event that is read, or a look that finds none.
+    Answer,
+    /// What is done on a thread in a namespace.
+    Namespace,
+    /// A parameter read or set.
+    Parameter,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Request => "request",
+            Kind::Answer => "answer",
+            Kind::Namespace => "namespace",
+            Kind::Parameter => "parameter",
+        }
+    }
+}
+
 /// A call that has begun; it counts once it is dropped.
 #[derive(Debug)]
-pub(crate) struct Call(Instant);
+pub(crate) struct Call(Kind, Instant);
 
 impl Call {
     /// A call of one thread for which others work: see [`part`].
-    pub(crate) fn begin() -> Self {
-        Self(Instant::now())
+    pub(crate) fn begin(kind: Kind) -> Self {
+        Self(kind, Instant::now())
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let time = u64::try_from(self.0.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        metrics::counter!("ocicat_kernel_calls").increment(1);
-        metrics::counter!("ocicat_kernel_nanoseconds").increment(time);
+        let time = u64::try_from(self.1.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let kind = self.0.name();
+        metrics::counter!("ocicat_kernel_calls", "kind" => kind).increment(1);
+        metrics::counter!("ocicat_kernel_nanoseconds", "kind" => kind).increment(time);
     }
 }
 
 /// Counts what the kernel does in `work`.
-pub(crate) fn counted<T>(work: impl FnOnce() -> T) -> T {
-    let _call = (!PART.get()).then(Call::begin);
+pub(crate) fn counted<T>(kind: Kind, work: impl FnOnce() -> T) -> T {
+    let _call = (!PART.get()).then(|| Call::begin(kind));
     work()
 }
 
@@ -58,7 +83,8 @@ mod tests {
 
     impl Counts {
         fn get(&self, name: &str) -> u64 {
-            self.0.lock().unwrap().get(name).map_or(0, |count| count.load(Relaxed))
+            let all = self.0.lock().unwrap();
+            all.iter().filter(|(key, _)| key.starts_with(name)).map(|(_, count)| count.load(Relaxed)).sum()
         }
     }
 
@@ -67,9 +93,11 @@ mod tests {
         fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
         fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
         fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-            assert_eq!(key.labels().count(), 0, "{:?}", key.labels().map(Label::key).collect::<Vec<_>>());
+            let kind: Vec<&str> = key.labels().map(Label::value).collect();
             let mut all = self.0.lock().unwrap();
-            Counter::from_arc(Arc::clone(all.entry(key.name().to_owned()).or_default()))
+            Counter::from_arc(Arc::clone(
+                all.entry(format!("{} {}", key.name(), kind.join(" "))).or_default(),
+            ))
         }
         fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> metrics::Gauge {
             metrics::Gauge::noop()
@@ -85,9 +113,9 @@ mod tests {
         let slow = || thread::sleep(Duration::from_millis(20));
         let begun = Instant::now();
         metrics::with_local_recorder(&counts, || {
-            counted(slow);
-            let _call = Call::begin();
-            let helper = || metrics::with_local_recorder(&counts, || part(|| counted(slow)));
+            counted(Kind::Request, slow);
+            let _call = Call::begin(Kind::Namespace);
+            let helper = || metrics::with_local_recorder(&counts, || part(|| counted(Kind::Parameter, slow)));
             thread::scope(|scope| scope.spawn(helper).join().unwrap());
         });
         let took = begun.elapsed();
@@ -99,19 +127,20 @@ mod tests {
     #[test]
     fn what_is_asked_of_the_kernel_counts() {
         let counts = Counts::default();
-        let mut seen = 0;
-        let mut more = |what: &str, work: &dyn Fn()| {
+        let more = |kind: &str, work: &dyn Fn()| {
+            let name = format!("ocicat_kernel_calls {kind}");
+            let before = counts.get(&name);
             metrics::with_local_recorder(&counts, work);
-            let now = counts.get("ocicat_kernel_calls");
-            assert!(now > seen, "{what}");
-            seen = now;
+            assert!(counts.get(&name) > before, "{kind}");
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let here = crate::Netns::current().unwrap();
         let kernel = crate::Netlink::open(&here).unwrap();
         use crate::Kernel;
-        more("a namespace entered", &|| here.run(|| ()).unwrap());
-        more("a parameter read", &|| drop(runtime.block_on(kernel.sysctl("net/ipv4/ip_forward")).unwrap()));
-        more("links listed", &|| drop(runtime.block_on(kernel.links()).unwrap()));
+        more("namespace", &|| here.run(|| ()).unwrap());
+        more("parameter", &|| drop(runtime.block_on(kernel.sysctl("net/ipv4/ip_forward")).unwrap()));
+        for kind in ["request", "answer"] {
+            more(kind, &|| drop(runtime.block_on(kernel.links()).unwrap()));
+        }
     }
 }

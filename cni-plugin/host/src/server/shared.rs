@@ -65,7 +65,7 @@ impl Namespaces for HandedOver {
 
     fn open(&self, path: &str) -> Result<Arc<dyn Kernel>, KernelError> {
         match &self.container {
-            Some(Ok(netns)) => Ok(Arc::new(Netlink::open(netns)?)),
+            Some(Ok(netns)) => Ok(Arc::new(Netlink::of(netns))),
             Some(Err(error)) => Err(error.clone()),
             None => SystemNamespaces.open(path),
         }

@@ -1,50 +1,68 @@
 //! Kernel parameters under /proc/sys/net; which namespace's is decided by the thread that opens the file.
 
 use crate::api::KernelError;
-use crate::spent::counted;
+use crate::spent::{Kind, counted};
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const ROOT: &str = "/proc/sys";
 /// Longer values are not compared before they are written.
 const MOST: usize = 64;
 
-/// Whether a parameter can only be written while nobody changes links. The kernel does not have such a writer sleep: it sends it
-/// back to ask again, as fast as it can, until then.
-pub(super) fn waits_for_links(key: &str) -> bool {
-    const THESE: [&str; 4] = ["forwarding", "proxy_ndp", "disable_ipv6", "ip_forward"];
-    key.rsplit('/').next().is_some_and(|parameter| THESE.contains(&parameter))
-}
-
 /// Reads a parameter, without the line end.
 pub(super) fn read(key: &str) -> Result<String, KernelError> {
     let path = path(key)?;
-    let text = counted(|| std::fs::read_to_string(path)).map_err(|error| fail(key, &error.to_string()))?;
+    let text = counted(Kind::Parameter, || std::fs::read_to_string(path))
+        .map_err(|error| fail(key, &error.to_string()))?;
     Ok(text.trim_end_matches('\n').to_string())
 }
 
 /// Sets a parameter. One that has the value already is not written: a look never waits for anybody.
 pub(super) fn write(key: &str, value: &str) -> Result<(), KernelError> {
-    let path = path(key)?;
-    counted(|| set(key, &path, value))
+    counted(Kind::Parameter, || match differs(key, value)? {
+        Some(file) => set(&file, key, value),
+        None => Ok(()),
+    })
 }
 
-fn set(key: &str, path: &Path, value: &str) -> Result<(), KernelError> {
+/// The same; `None` where it would have to wait for others to be done with links.
+pub(super) fn write_at_once(key: &str, value: &str) -> Option<Result<(), KernelError>> {
+    counted(Kind::Parameter, || match differs(key, value) {
+        Ok(Some(_)) if waits_for_links(key) => None,
+        Ok(Some(file)) => Some(set(&file, key, value)),
+        Ok(None) => Some(Ok(())),
+        Err(error) => Some(Err(error)),
+    })
+}
+
+/// Whether a parameter can only be written while nobody changes links. The kernel does not have such a writer sleep: it sends it
+/// back to ask again, as fast as it can, until then.
+fn waits_for_links(key: &str) -> bool {
+    const THESE: [&str; 4] = ["forwarding", "proxy_ndp", "disable_ipv6", "ip_forward"];
+    key.rsplit('/').next().is_some_and(|parameter| THESE.contains(&parameter))
+}
+
+/// Opens a parameter that has another value.
+fn differs(key: &str, value: &str) -> Result<Option<File>, KernelError> {
+    let path = path(key)?;
     // Never created, never truncated.
-    let file = std::fs::OpenOptions::new().read(true).write(true).open(path);
-    let file = match file {
+    let file = match OpenOptions::new().read(true).write(true).open(&path) {
         // one that only takes
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            std::fs::OpenOptions::new().write(true).open(path)
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            OpenOptions::new().write(true).open(&path)
         }
         file => file,
     }
     .map_err(|error| fail(key, &error.to_string()))?;
     let mut now = [0; MOST];
     let has = file.read_at(&mut now, 0).ok().and_then(|length| now.get(..length));
-    if has.is_some_and(|has| has.trim_ascii_end() == value.as_bytes()) {
-        return Ok(());
-    }
+    let same = has.is_some_and(|has| has.trim_ascii_end() == value.as_bytes());
+    Ok((!same).then_some(file))
+}
+
+fn set(file: &File, key: &str, value: &str) -> Result<(), KernelError> {
     // One write call: the kernel takes each call as a complete value.
     file.write_all_at(value.as_bytes(), 0)
         .map_err(|error| fail(key, &format!("cannot be set to {value:?}: {error}")))
