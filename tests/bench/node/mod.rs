@@ -1,20 +1,25 @@
 //! The one agent of a node: `bench node [ROW…]`.
 //!
 //! * what it holds and does while nothing happens, with all its parts at work ([`idle`], [`peers`], [`workloads`]);
-//! * what the kernel's part of an ADD is, beside the least that gives a pod the same network ([`kernel`]).
+//! * what the kernel's part of an ADD is, beside the least that gives a pod the same network ([`kernel`], [`floor`], [`ruleset`]).
 
+mod floor;
 mod idle;
+mod kernel;
 mod peers;
+mod ruleset;
 mod workloads;
 
 use crate::report::{Goal, Report, Row};
 use crate::wanted::Wanted;
 use anyhow::Result;
 
-const ROWS: [Row; 1] = [("idle", idle::run)];
+const ROWS: [Row; 2] = [("kernel", kernel::run), ("idle", idle::run)];
 
 /// Those of the issue that asked for the agent. Of Calico's parts Felix alone was measured.
 const GOALS: &[Goal] = &[
+    ("kernel", "least ADD ÷ floor", 1.3, ""),
+    ("kernel", "median ADD ÷ floor", 1.3, ""),
     ("idle", "resident MB", 50.0, "110"),
     ("idle", "both, shared once MB", 50.0, ""),
     ("idle", "cpu %", 0.3, "1.5"),
