@@ -190,7 +190,8 @@ impl Dataplane {
         self.told = Some(revision);
     }
 
-    /// The revision of the store that the kernel enforces, as far as the kernel takes it.
+    /// The revision of the store that the kernel enforces, but for what [`Dataplane::refused`] tells: what is concerned by
+    /// that is closed, and its endpoints are down.
     pub fn enforced(&self) -> Option<i64> {
         self.enforced
     }
@@ -273,9 +274,7 @@ impl Dataplane {
             self.forget_flows();
         }
         self.check_statuses();
-        let refused = self.backends.refused().next().is_some();
-        if self.backends.is_in_sync() && !refused && self.routes.is_in_sync() && self.neighbours.is_in_sync()
-        {
+        if self.backends.is_in_force() && self.routes.is_in_sync() && self.neighbours.is_in_sync() {
             self.enforced = self.told;
         }
     }

@@ -2,7 +2,7 @@
 
 use super::traffic::{Kind, Traffic};
 use anyhow::{Context, Result};
-use ocicat_tests::agent::Agent;
+use ocicat_tests::agent::{Agent, backend};
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::node::{NAME, Node};
 use ocicat_tests::policy::cluster::{Cluster, key, resource};
@@ -73,8 +73,9 @@ pub fn traffic(cluster: &Cluster, kinds: Vec<Kind>) -> Result<Traffic> {
     Ok(Traffic::new([ear("client")?, ear("server")?], kinds))
 }
 
-/// Runs work in a sandbox with a cluster's node, its agent ready.
+/// Runs work in a sandbox with a cluster's node, its agent ready, on the backend with this number.
 pub fn with_agent(
+    number: usize,
     cluster: &Cluster,
     work: impl FnOnce(&Node, &mut Stage, Agent) -> Result<()> + Send,
 ) -> Result<()> {
@@ -82,7 +83,7 @@ pub fn with_agent(
         let node = Node::without_resources()?;
         store(&node, cluster)?;
         let mut stage = Stage::set(cluster)?;
-        let agent = Agent::start(NAME, &node.server().url(), &[])?;
+        let agent = Agent::start(NAME, &node.server().url(), &backend(number).1)?;
         work(&node, &mut stage, agent)
     })
 }

@@ -4,7 +4,8 @@
 //! * [`status`]: files, log lines, and the revision in force.
 //! * [`verdicts`]: real packets against the oracle, the agent doing everything.
 //! * [`pools`]: no path in clear where an encapsulation is not carried; whose cluster routes are.
-//! * [`around`]: what is around policy: known connections, ARP, what others do to our tables.
+//! * [`around`]: what is around policy: known connections, ARP.
+//! * [`repair`]: what others do to our tables, and what the kernel has not got.
 //! * [`exchange`]: another backend under traffic.
 //! * [`restart`]: a death and a start under traffic; any history ends where a fresh start ends.
 
@@ -12,6 +13,7 @@ mod around;
 mod exchange;
 mod four;
 mod pools;
+mod repair;
 mod restart;
 mod scenarios;
 mod status;

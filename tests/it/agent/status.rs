@@ -2,7 +2,7 @@
 //! log file where the settings say so.
 
 use anyhow::{Context, Result};
-use ocicat_tests::agent::Agent;
+use ocicat_tests::agent::{Agent, BACKENDS, backend};
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::node::{NAME, Node};
 use ocicat_tests::policy::stage::batch;
@@ -104,11 +104,17 @@ fn an_endpoints_file_names_its_peer_and_each_change_is_one_line_of_log() {
 /// says so soon, whatever else is written where.
 #[test]
 fn the_revision_told_is_in_force() {
-    sandbox::within(NAME, programs(Build::Plain).unwrap(), || {
+    for number in 0..BACKENDS.len() {
+        revisions(number).context(BACKENDS[number].0).unwrap();
+    }
+}
+
+fn revisions(number: usize) -> Result<()> {
+    sandbox::within(NAME, programs(Build::Plain)?, || {
         let node = Node::start()?;
         node.apply(CLUSTER)?;
         batch(None, "link add caliweb1 type veth peer name far\nlink set far up\nlink set caliweb1 up\n")?;
-        let agent = Agent::start(NAME, &node.server().url(), &[])?;
+        let agent = Agent::start(NAME, &node.server().url(), &backend(number).1)?;
         let revision_of = |key: &str| -> Result<i64> {
             Ok(node.server().client.snapshot()?.get(key).context("the key")?.revision)
         };
@@ -131,8 +137,13 @@ fn the_revision_told_is_in_force() {
             })?;
             wait_for("the revision is enforced", PATIENCE, || (enforced().ok()? >= written).then_some(()))
                 .with_context(|| agent.log())?;
-            let rules = tool("nft", &["list", "ruleset"])?;
-            assert!(rules.contains(&format!("dport {port} ")), "revision {written}: {rules}");
+            let rules = match BACKENDS[number].0 {
+                "nftables" => tool("nft", &["list", "ruleset"])?,
+                "iptables (legacy)" => tool("iptables-legacy-save", &[])?,
+                _ => tool("iptables-nft-save", &[])?,
+            };
+            let says = |word: &str| rules.contains(&format!("{word} {port} "));
+            assert!(says("dport") || says("--dports"), "revision {written}: {rules}");
             // what is written elsewhere is in force at once: it changes nothing
             node.server().client.put("/calico/ipam/v2/handle/none", "{}")?;
             let elsewhere = revision_of("/calico/ipam/v2/handle/none")?;
@@ -141,7 +152,6 @@ fn the_revision_told_is_in_force() {
         }
         Ok(())
     })
-    .unwrap();
 }
 
 /// A page of the agent's, as Prometheus or a kubelet asks for it.

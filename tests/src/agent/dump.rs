@@ -83,7 +83,7 @@ fn normal(section: &str, mut object: Value) -> Option<String> {
 }
 
 /// What an agent makes of the calling thread's namespace, without counters, handles and the order in which things came:
-/// rules of our tables, routes, neighbours, rules of routing, parameters of interfaces.
+/// rules of our tables and chains, IP sets, routes, neighbours, rules of routing, parameters of interfaces.
 ///
 /// # Errors
 /// `nft` or `ip` fails.
@@ -94,7 +94,8 @@ pub fn canonical() -> Result<BTreeSet<String>> {
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     for object in ruleset["nftables"].as_array().into_iter().flatten() {
         let Some((kind, body)) = object.as_object().and_then(|object| object.iter().next()) else { continue };
-        if body["table"] != "ocicat" && body["name"] != "ocicat" {
+        let is_ours = |name: &Value| name == "ocicat" || name == "calico-arp";
+        if !is_ours(&body["table"]) && !is_ours(&body["name"]) {
             continue;
         }
         let mut body = body.clone();
@@ -110,6 +111,7 @@ pub fn canonical() -> Result<BTreeSet<String>> {
         };
         all.insert(format!("{kind} {place} {body}"));
     }
+    all.extend(super::tables::canonical()?);
     for (section, lines) in here()? {
         all.extend(lines.into_iter().map(|line| format!("{section}: {line}")));
     }

@@ -2,11 +2,13 @@
 //! store, and what Calico's agent left there for the same input.
 //!
 //! * [`Agent`] starts the program and waits until it says it is ready.
+//! * [`between`]: what may stand between an agent and iptables' programs.
 //! * [`dump`] looks at the kernel with iproute2 and `nft`, in the form of the recordings; [`members`] reads sets,
 //!   [`tables`] those of the iptables backend.
 //! * [`scenario`] replays a recording of `tests/golden/felix` and says what differs; [`differences`] is the one list of
 //!   what differs on purpose.
 
+pub mod between;
 pub mod differences;
 pub mod dump;
 pub mod members;
@@ -30,6 +32,13 @@ pub const BACKENDS: [(&str, &[(&str, &str)]); 3] = [
     ("iptables (legacy)", &[("FELIX_NFTABLESMODE", "Disabled"), ("FELIX_IPTABLESBACKEND", "Legacy")]),
     ("iptables (nft)", &[("FELIX_NFTABLESMODE", "Disabled"), ("FELIX_IPTABLESBACKEND", "NFT")]),
 ];
+
+/// Our own tables, in [`BACKENDS`].
+pub const OWN: usize = 0;
+/// The nft variant of iptables.
+pub const NFT: usize = 2;
+/// Both variants of iptables.
+pub const VARIANTS: [usize; 2] = [1, NFT];
 
 /// The settings of the one with this number, counted round, and its name.
 pub fn backend(number: usize) -> (&'static str, Vec<(String, String)>) {

@@ -46,6 +46,56 @@ pub fn is_left(variant: &str) -> Result<bool> {
     Ok(texts.iter().any(|text| text.contains("cali")))
 }
 
+/// Of both variants and families what is Calico's, without counters: rules with their place among Calico's in their chain,
+/// sets with their members.
+///
+/// # Errors
+/// A program that shows it fails.
+pub fn canonical() -> Result<BTreeSet<String>> {
+    let mut all = BTreeSet::new();
+    for (program, variant) in ["iptables", "ip6tables"]
+        .into_iter()
+        .flat_map(|program| VARIANTS.map(|(_, variant)| (program, variant)))
+    {
+        for ((table, chain), rules) in chains(&tool(&format!("{program}-{variant}-save"), &[])?) {
+            let is_ours = is_ours(&chain);
+            if is_ours {
+                all.insert(format!("{program}-{variant} {table} {chain}"));
+            }
+            let ours = rules.iter().filter(|rule| is_ours || rule.contains("\"cali:"));
+            all.extend(
+                ours.enumerate()
+                    .map(|(place, rule)| format!("{program}-{variant} {table} {chain} {place} {rule}")),
+            );
+        }
+    }
+    all.extend(
+        sets(&tool("ipset", &["save"])?).lines().filter(|line| line.contains(" cali")).map(str::to_owned),
+    );
+    Ok(all)
+}
+
+/// What is not Calico's of a variant's tables, in their order, without counters.
+///
+/// # Errors
+/// A program that shows it fails.
+pub fn foreign(variant: &str) -> Result<String> {
+    let mut all = String::new();
+    for program in ["iptables", "ip6tables"] {
+        for ((table, chain), rules) in chains(&tool(&format!("{program}-{variant}-save"), &[])?) {
+            let theirs = rules.iter().filter(|rule| !rule.contains("\"cali:"));
+            if !is_ours(&chain) {
+                theirs.for_each(|rule| all += &format!("{program} {table} {chain} {rule}\n"));
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn is_ours(chain: &str) -> bool {
+    chain.starts_with("cali-")
+}
+
 fn chains(text: &str) -> Chains {
     let mut chains = Chains::new();
     let mut table = "";

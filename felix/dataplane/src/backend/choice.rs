@@ -47,6 +47,8 @@ pub struct FoundVariant {
     pub others: usize,
     /// There is something of ours.
     pub ours: bool,
+    /// Why its programs cannot work with what is there, in their own words.
+    pub broken: Option<String>,
 }
 
 impl FoundVariant {
@@ -66,6 +68,31 @@ impl FoundVariant {
         self.kube |= chain.starts_with("KUBE-");
         self.ours |= saved::is_ours(chain);
     }
+}
+
+/// The choice, why in words, and what was found. Whether the programs of the nft variant can show its tables is asked only
+/// where they would be needed: where others put into them what iptables has no words for, or there are no programs, nothing
+/// could ever be known of them.
+pub async fn decide(netfilter: &dyn Netfilter, wish: Wish) -> (Choice, String, Found) {
+    let mut found = look_round(netfilter).await;
+    let (mut choice, mut why) = choose(wish, &found);
+    if choice == Choice::Iptables(Variant::Nft) {
+        found.nft.broken = broken(netfilter).await;
+        (choice, why) = choose(wish, &found);
+    }
+    (choice, why, found)
+}
+
+async fn broken(netfilter: &dyn Netfilter) -> Option<String> {
+    let programs = netfilter.programs();
+    for family in [Family::V4, Family::V6] {
+        let saved = programs.save(family, Variant::Nft, None).await;
+        let read = saved.map_err(|error| error.to_string()).and_then(|text| saved::parse(&text));
+        if let Err(words) = read {
+            return Some(words);
+        }
+    }
+    None
 }
 
 /// Looks round. Tables of the nft variant are seen over netlink; a program is started only where the kernel has tables of
@@ -108,7 +135,7 @@ pub fn choose(wish: Wish, found: &Found) -> (Choice, String) {
     match wish.nftables {
         NftablesMode::Enabled => (Choice::Nftables, "NFTablesMode is Enabled".to_owned()),
         NftablesMode::Disabled => {
-            let (variant, why) = variant(wish.iptables, found);
+            let (variant, why) = variant(wish, found);
             (Choice::Iptables(variant), format!("NFTablesMode is Disabled, and {why}"))
         }
         NftablesMode::Auto => {
@@ -123,18 +150,25 @@ pub fn choose(wish: Wish, found: &Found) -> (Choice, String) {
                     return (Choice::Nftables, because("nothing on this node asks for iptables"));
                 }
             };
-            let (variant, why) = variant(wish.iptables, found);
+            let (variant, why) = variant(wish, found);
+            if let (Variant::Nft, Some(words)) = (variant, &found.nft.broken) {
+                let but = format!("{}, but iptables-nft cannot work here ({words})", because(iptables));
+                return (Choice::Nftables, but);
+            }
             (Choice::Iptables(variant), format!("{}; {why}", because(iptables)))
         }
     }
 }
 
-fn variant(wish: IptablesBackend, found: &Found) -> (Variant, &'static str) {
-    match wish {
+fn variant(wish: Wish, found: &Found) -> (Variant, &'static str) {
+    match wish.iptables {
         IptablesBackend::Legacy => (Variant::Legacy, "IptablesBackend is Legacy"),
         IptablesBackend::Nft => (Variant::Nft, "IptablesBackend is NFT"),
         IptablesBackend::Auto if !found.nf_tables => {
             (Variant::Legacy, "IptablesBackend is Auto: the kernel has no nf_tables")
+        }
+        IptablesBackend::Auto if found.nft.broken.is_some() && wish.nftables == NftablesMode::Disabled => {
+            (Variant::Legacy, "IptablesBackend is Auto: the nft variant cannot work here")
         }
         IptablesBackend::Auto if found.nft.kube => {
             (Variant::Nft, "IptablesBackend is Auto: Kubernetes' chains are in the nft variant")

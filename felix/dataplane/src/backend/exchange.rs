@@ -7,6 +7,7 @@ use super::choice::{self, Choice, Found};
 use super::{Backend, open};
 use crate::endpoints::Refused;
 use crate::nft::Step;
+use failpoint::failpoint;
 use felix_calc::Changes;
 use felix_calc::endpoint::EndpointKey;
 use felix_render::Settings;
@@ -51,8 +52,7 @@ impl Backends {
         settings: Settings,
         wish: Wish,
     ) -> Result<Self, KernelError> {
-        let found = choice::look_round(&*netfilter).await;
-        let (choice, why) = choice::choose(wish, &found);
+        let (choice, why, found) = choice::decide(&*netfilter, wish).await;
         tracing::info!("the backend is {choice}: {why}");
         let current = open(choice, &*netfilter, &settings)?;
         let leaving = left_over(choice, &*netfilter, &settings, &found)?;
@@ -75,8 +75,7 @@ impl Backends {
         if wish == self.wish {
             return;
         }
-        let found = choice::look_round(&*self.netfilter).await;
-        let (choice, why) = choice::choose(wish, &found);
+        let (choice, why, found) = choice::decide(&*self.netfilter, wish).await;
         tracing::info!("the backend is to be {choice}: {why}");
         (self.wish, self.why) = (wish, why);
         let begun = match self.fresh {
@@ -172,6 +171,7 @@ impl Backends {
             {
                 tracing::info!("the backend is {} now", incoming.choice);
                 self.choice = incoming.choice;
+                failpoint("felix-backend-comes");
                 let mut before = std::mem::replace(&mut self.current, incoming.backend);
                 before.unwant_all();
                 self.leaving = Some(before);
@@ -182,6 +182,7 @@ impl Backends {
         {
             drive(&mut **leaving, &now).await;
             if leaving.is_in_sync() {
+                failpoint("felix-backend-left");
                 self.leaving = None;
             }
         }
@@ -200,6 +201,12 @@ impl Backends {
     /// Whether all that is wanted is in the kernel, and nothing of other backends.
     pub fn is_in_sync(&self) -> bool {
         self.incoming.is_none() && self.leaving.is_none() && self.current.is_in_sync()
+    }
+
+    /// Whether what is wanted is in the kernel, but for what is refused, and packets are judged.
+    pub fn is_in_force(&self) -> bool {
+        let but_refused = self.is_settled() && self.refused().next().is_some();
+        self.guards() && (self.is_in_sync() || but_refused)
     }
 
     /// Whether all that is wanted is in the kernel, or is refused.

@@ -3,10 +3,11 @@
 //! A table's batch is one instant, however large: chains are written whole, rules in the kernel's chains are removed one by
 //! one and put where they belong, chains that go do so after nothing of ours names them.
 
-use super::objects::{ObjectId, Place};
+use super::objects::{ObjectId, Place, target};
 use super::saved::Entry;
-use super::table::{HookState, Receipt, TableState, marked};
+use super::table::{ChainState, HookState, Receipt, TableState, marked};
 use felix_render::iptables::{Rule, Table};
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -28,15 +29,23 @@ impl Batch {
     /// What has to change in a table, of that what `may` be tried; `None` for nothing.
     pub fn of(place: Place, table: &TableState, may: &dyn Fn(&ObjectId) -> bool) -> Option<Self> {
         let mut batch = Self::default();
+        // what rules that stay for now lead to keeps its rules too
+        let stays = |(name, state): (&Arc<str>, &ChainState)| {
+            state.wanted.is_some() && state.there.exists() && !may(&ObjectId::Chain(place, name.clone()))
+        };
+        let keeps = table.dirty_chains().any(stays);
         batch.line(None, format_args!("*{}", place.1.name()));
-        batch.chains(place, table, may);
+        batch.chains(place, table, keeps, may);
         for (name, hook) in table.dirty_hooks() {
             let id = ObjectId::Hook(place, name.clone());
-            if may(&id) {
+            let mut rules = hook.wanted.inserted.iter().chain(&hook.wanted.appended);
+            if may(&id) && !rules.any(|rule| leads_to_closed(place, table, rule, may)) {
                 batch.hook(&id, name, hook);
             }
         }
-        batch.leftovers(place, table, may);
+        if !keeps {
+            batch.leftovers(place, table, may);
+        }
         batch.line(None, format_args!("COMMIT"));
         (!batch.receipts.is_empty()).then_some(batch)
     }
@@ -44,6 +53,11 @@ impl Batch {
     /// Whose this line is, counted from 1.
     pub fn owner(&self, line: usize) -> Option<&ObjectId> {
         self.owners.get(line.checked_sub(1)?)?.as_ref()
+    }
+
+    /// All that it writes as it is wanted, each once.
+    pub fn objects(&self) -> BTreeSet<&ObjectId> {
+        self.all().filter(|object| !self.closes(object)).collect()
     }
 
     /// All that it changes.
@@ -75,7 +89,7 @@ impl Batch {
         self.owners.push(owner.cloned());
     }
 
-    fn chains(&mut self, place: Place, table: &TableState, may: &dyn Fn(&ObjectId) -> bool) {
+    fn chains(&mut self, place: Place, table: &TableState, keeps: bool, may: &dyn Fn(&ObjectId) -> bool) {
         let mut written: Vec<(ObjectId, Named<'_>)> = Vec::new();
         let mut closed = Vec::new();
         for (name, state) in table.dirty_chains() {
@@ -97,7 +111,7 @@ impl Batch {
                 }
                 Some(_) => {}
                 // what is to go loses its rules even where it cannot go itself
-                None if !state.there.is_empty() => {
+                None if !keeps && !state.there.is_empty() => {
                     self.declare(&id, name);
                     self.receipts.push(Receipt::Emptied(name.clone()));
                 }
@@ -145,4 +159,12 @@ impl Batch {
             }
         }
     }
+}
+
+/// A chain that every packet comes to is not closed in place of rules that are refused, which would shut out whoever looks
+/// after the node: nothing leads to it until it is as wanted.
+fn leads_to_closed(place: Place, table: &TableState, rule: &Rule, may: &dyn Fn(&ObjectId) -> bool) -> bool {
+    let Some((name, state)) = target(&rule.text).and_then(|name| table.chain(name)) else { return false };
+    let refused = state.wanted.is_some() && !may(&ObjectId::Chain(place, name.clone()));
+    place.1 != Table::Nat && refused && (!state.there.exists() || state.there.is_closed())
 }

@@ -9,6 +9,7 @@ use super::sets::Sets;
 use super::tables::Tables;
 use crate::nft::{Affected, Step};
 use delta::Retries;
+use failpoint::failpoint;
 use felix_render::iptables::{Table, Update};
 use futures::future::FutureExt;
 use futures::stream::{BoxStream, StreamExt};
@@ -183,7 +184,11 @@ impl IptablesDriver {
 
     /// Whether packets are judged: all is as wanted, or at most objects are missing without which packets are dropped.
     pub fn guards(&self) -> bool {
-        let opens = |object: &ObjectId| matches!(object, ObjectId::Table(_) | ObjectId::Hook(..));
+        let opens = |object: &ObjectId| match object {
+            ObjectId::Table(_) | ObjectId::Hook(..) => true,
+            ObjectId::Chain(place, chain) => self.tables.is_hooked(*place, chain),
+            ObjectId::Leftover(..) | ObjectId::Set(_) => false,
+        };
         self.is_settled() && !self.refusals.iter().any(|(object, _)| opens(object))
     }
 
@@ -273,6 +278,7 @@ impl IptablesDriver {
     /// Sets before rules that name them, rules before what nothing names any more goes.
     async fn change(&mut self, now: Duration) -> Result<bool, KernelError> {
         if self.sets.prepare(&mut self.refusals, now)? {
+            failpoint("felix-iptables-sets");
             return Ok(true);
         }
         let programs = &*self.programs;
@@ -295,7 +301,11 @@ impl IptablesDriver {
                 return Ok(true);
             }
         }
-        self.sets.clean(&mut self.refusals, now)
+        let cleaned = self.sets.clean(&mut self.refusals, now)?;
+        if cleaned {
+            failpoint("felix-iptables-sets-gone");
+        }
+        Ok(cleaned)
     }
 
     async fn look(&mut self, now: Duration) -> Step {

@@ -165,7 +165,7 @@ pub fn affected<'a>(
 }
 
 /// The chain or target that a rule leads to.
-fn target(text: &str) -> Option<&str> {
+pub fn target(text: &str) -> Option<&str> {
     ["--jump ", "--goto "]
         .iter()
         .find_map(|word| text.split(word).nth(1))

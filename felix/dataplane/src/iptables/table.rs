@@ -41,6 +41,11 @@ impl There {
         }
     }
 
+    /// Whether it was made to drop everything: that rule has no hash.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Read(hashes) if **hashes == [None])
+    }
+
     fn is(&self, rules: &[Rule]) -> bool {
         match self {
             Self::Nothing => false,
@@ -149,6 +154,11 @@ impl TableState {
     /// What we want in other chains.
     pub fn hooks(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Hook>)> {
         self.hooks.iter().map(|(name, hook)| (name, &hook.wanted))
+    }
+
+    /// A chain of ours.
+    pub fn chain(&self, name: &str) -> Option<(&Arc<str>, &ChainState)> {
+        self.chains.get_key_value(name)
     }
 
     /// Chains that are not as wanted.

@@ -1,10 +1,12 @@
 //! All tables of one variant of iptables, read and written.
 
 use super::batch::Batch;
-use super::objects::{ObjectId, Place, Refusals};
+use super::objects::{ObjectId, Place, Refusals, target};
 use super::saved::{self, Saved};
+use super::search::{Found, Search};
 use super::sets::of_kernel;
 use super::table::TableState;
+use failpoint::failpoint;
 use felix_render::iptables::{Table, Update};
 use futures::future::join_all;
 use kernel::{Variant, XTables, XTablesError};
@@ -22,6 +24,8 @@ pub struct Tables {
     tables: BTreeMap<Place, TableState>,
     /// What is there has to be read.
     unread: BTreeSet<Place>,
+    /// Where the kernel refused a batch and did not say what of it.
+    searches: BTreeMap<Place, Search>,
 }
 
 /// What one family's programs did, one batch after the other.
@@ -36,6 +40,7 @@ impl Tables {
             variant,
             tables: places.iter().map(|place| (*place, TableState::default())).collect(),
             unread: places.into_iter().collect(),
+            searches: BTreeMap::new(),
         }
     }
 
@@ -110,6 +115,12 @@ impl Tables {
     /// Nothing known is certain.
     pub fn doubt_all(&mut self) {
         self.unread.extend(self.tables.keys());
+    }
+
+    /// Whether every packet of a kind comes to this chain.
+    pub fn is_hooked(&self, place: Place, chain: &str) -> bool {
+        let mut rules = self.tables.get(&place).into_iter().flat_map(TableState::hooked);
+        rules.any(|rule| target(&rule.text) == Some(chain))
     }
 
     /// Whether a change of this chain by others may concern us.
@@ -198,14 +209,23 @@ impl Tables {
 
     /// What has to change, in the order of writing: a policy that moves from one table to another is judged by in the one
     /// before it leaves the other.
-    fn batches(&self, refusals: &Refusals, now: Duration) -> BTreeMap<Family, Vec<(Place, Batch)>> {
+    fn batches(&mut self, refusals: &Refusals, now: Duration) -> BTreeMap<Family, Vec<(Place, Batch)>> {
         let may = |object: &ObjectId| refusals.may(object, now);
         let mut batches: BTreeMap<Family, Vec<(Place, Batch)>> = BTreeMap::new();
         for (place, table) in &self.tables {
             if table.is_in_sync() || !may(&ObjectId::Table(*place)) {
                 continue;
             }
-            if let Some(batch) = Batch::of(*place, table, &may) {
+            let search = self.searches.entry(*place).or_default();
+            let batch = loop {
+                let part = search.part();
+                let now = |object: &ObjectId| may(object) && part.is_none_or(|part| part.contains(object));
+                match Batch::of(*place, table, &now) {
+                    None if part.is_some() => search.done(),
+                    batch => break batch,
+                }
+            };
+            if let Some(batch) = batch {
                 batches.entry(place.0).or_default().push((*place, batch));
             }
         }
@@ -224,6 +244,7 @@ impl Tables {
                 }
             }
         }
+        self.searches.entry(place).or_default().done();
         self.table(place).carried_out(batch.receipts);
     }
 
@@ -237,9 +258,21 @@ impl Tables {
     ) {
         let labels = [("ip_version", family_name(place.0)), ("table", place.1.name())];
         metrics::counter!("felix_iptables_restore_errors", &labels).increment(1);
-        let owner = match error {
-            XTablesError::Failed { line: Some(line), .. } => batch.owner(*line).cloned(),
+        let line = match error {
+            XTablesError::Failed { line, .. } => *line,
             _ => None,
+        };
+        let owner = match line {
+            // the kernel's word about all of it
+            Some(line) if line == batch.lines() => {
+                let search = self.searches.entry(place).or_default();
+                match search.refused(batch.objects().into_iter().cloned().collect()) {
+                    Found::Narrowed => return,
+                    Found::Object(object) => Some(object),
+                    Found::Everything => None,
+                }
+            }
+            line => line.and_then(|line| batch.owner(line)).cloned(),
         };
         let owner = owner.unwrap_or(ObjectId::Table(place));
         // what is known may be wrong: others may have changed it
@@ -263,6 +296,9 @@ async fn run(programs: &dyn XTables, family: Family, variant: Variant, batches: 
         metrics::counter!("felix_iptables_lines_executed", &labels).increment(lines);
         let result = programs.restore(of_kernel(family), variant, batch.text.clone()).await;
         let failed = result.is_err();
+        if failpoint::ENABLED && !failed {
+            failpoint(&format!("felix-iptables-{}", place.1.name()));
+        }
         done.push((place, batch, result));
         // what comes later may rely on it
         if failed {

@@ -29,7 +29,7 @@ fn what_is_said_is_done() {
 
 #[test]
 fn what_is_left_open_follows_what_others_use() {
-    let variant = |kube, others| FoundVariant { kube, others, ours: false };
+    let variant = |kube, others| FoundVariant { kube, others, ..FoundVariant::default() };
     let (legacy, nft) = (Choice::Iptables(Variant::Legacy), Choice::Iptables(Variant::Nft));
     let disabled = Wish { nftables: NftablesMode::Disabled, ..Wish::default() };
     let all = [
@@ -83,11 +83,37 @@ fn a_node_is_looked_at_without_changing_it() {
         let expected = Found {
             nf_tables: true,
             kube_nftables: false,
-            nft: FoundVariant { kube: false, others: 1, ours: true },
-            legacy: FoundVariant { kube: true, others: 1, ours: false },
+            nft: FoundVariant { others: 1, ours: true, ..FoundVariant::default() },
+            legacy: FoundVariant { kube: true, others: 1, ..FoundVariant::default() },
         };
         assert_eq!(look_round(&netfilter).await, expected);
         space.nft("add table ip6 kube-proxy");
         assert!(look_round(&netfilter).await.kube_nftables);
+    });
+}
+
+/// kube-proxy's chains of the nft variant, and beside them in the same table a rule that only `nft` could have made: the
+/// programs of iptables do not show that table any more.
+#[test]
+fn where_the_nft_variant_cannot_be_read_it_is_not_chosen() {
+    as_root(async {
+        let space = Space::new();
+        let netfilter = NetfilterOf(space.netns.clone());
+        space.run("iptables-nft", &["-t", "nat", "-N", "KUBE-SERVICES"]);
+        let (choice, why, _) = decide(&netfilter, auto()).await;
+        assert_eq!(choice, Choice::Iptables(Variant::Nft), "{why}");
+        space.nft("add rule ip nat KUBE-SERVICES numgen random mod 2 0 accept");
+        let disabled = Wish { nftables: NftablesMode::Disabled, ..Wish::default() };
+        let said = Wish { iptables: IptablesBackend::Nft, ..disabled };
+        let all = [
+            (auto(), Choice::Nftables, "Table `nat' is incompatible, use 'nft' tool."),
+            (Wish { iptables: IptablesBackend::Nft, ..auto() }, Choice::Nftables, "is incompatible"),
+            (disabled, Choice::Iptables(Variant::Legacy), "the nft variant cannot work here"),
+            (said, Choice::Iptables(Variant::Nft), "IptablesBackend is NFT"),
+        ];
+        for (wish, expected, because) in all {
+            let (choice, why, _) = decide(&netfilter, wish).await;
+            assert!(choice == expected && why.contains(because), "{wish:?}: {choice} because {why}");
+        }
     });
 }

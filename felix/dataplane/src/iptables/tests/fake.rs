@@ -45,6 +45,8 @@ pub struct Inner {
     pub fault: Option<(usize, Fault)>,
     /// Lines with this text are refused.
     pub refuses: Option<String>,
+    /// Rules with this text are refused by the kernel: at the line with COMMIT.
+    pub kernel_refuses: Option<String>,
     /// States after each change.
     pub history: Option<Vec<State>>,
 }
@@ -222,7 +224,12 @@ impl XTables for World {
             return ready(Err(failed("planned".to_owned(), None))).boxed();
         }
         let refuses = inner.refuses.clone();
-        let result = match restored(&inner.state, family, variant, &input, refuses.as_deref()) {
+        let by_kernel = inner.kernel_refuses.as_ref().is_some_and(|text| input.contains(text));
+        let restored = match by_kernel {
+            true => Err((input.lines().count(), "line failed".to_owned())),
+            false => restored(&inner.state, family, variant, &input, refuses.as_deref()),
+        };
+        let result = match restored {
             Ok((key, chains)) => {
                 inner.state.tables.insert(key, chains);
                 Self::note(&mut inner);

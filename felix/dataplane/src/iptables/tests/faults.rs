@@ -210,6 +210,113 @@ fn a_refused_rule_closes_its_chain_alone_and_names_whom_it_concerns() {
     });
 }
 
+const FILTER: Key = (ipset::Family::V4, Variant::Legacy, "filter");
+
+/// The kernel takes a table of the legacy variant as a whole, and does not say what of it it does not take.
+#[test]
+fn what_the_kernel_refuses_is_found_and_holds_nothing_else_back() {
+    block_on(async {
+        let world = World::default();
+        let mut driver = open(&world, Variant::Legacy);
+        let mut now = Duration::ZERO;
+        let mut wanted = two_policies();
+        let place = (Family::V4, Table::Filter);
+        for more in 0..100 {
+            let name = format!("cali-pi-{more}");
+            wanted.chains.insert((place, name), vec![rule(&format!("-p tcp --dport {more} --jump ACCEPT"))]);
+        }
+        apply(&mut driver, &Wanted::default(), &wanted, &mut now).await;
+        // everything changes, and the kernel dislikes one of the changes, one of what comes, and knows no reason
+        let mut other = wanted.clone();
+        for ((_, name), rules) in &mut other.chains {
+            if name.starts_with("cali-pi-") {
+                rules.push(rule(&format!("--jump LOG --log-prefix {name}-")));
+            }
+        }
+        other.chains.insert((place, "cali-pi-new".into()), vec![rule("--jump LOG --log-prefix cali-pi-7-")]);
+        other.chains.insert((place, "cali-fw-cali1".into()), vec![rule("--jump cali-pi-new")]);
+        // and something is to go that others still lead to where their change is refused
+        other.chains.remove(&(place, "cali-po-a".into()));
+        world.lock().kernel_refuses = Some("cali-pi-7-".to_owned());
+        let programs = world.lock().programs;
+        driver.update(updates(&wanted, &other));
+        while driver.step(now).await == Step::More {}
+        let told: Vec<String> = driver.refused().map(|(what, words)| format!("{what}: {words}")).collect();
+        let refused = ["cali-pi-7", "cali-pi-new"];
+        assert_eq!(told.len(), refused.len(), "{told:?}");
+        for (told, name) in told.iter().zip(refused) {
+            let object = format!("chain {name} of iptables table filter: iptables-restore: line failed");
+            assert!(told.starts_with(&object), "{told}");
+        }
+        assert!(driver.is_settled() && driver.guards() && !driver.is_in_sync());
+        assert_eq!(
+            driver.affected().chains.iter().map(|name| &**name).collect::<Vec<_>>(),
+            ["cali-fw-cali1", "cali-pi-7", "cali-pi-new"]
+        );
+        let tries = world.lock().programs - programs;
+        assert!(tries < 40, "{tries} programs");
+        world.table(FILTER, |chains| {
+            assert_eq!(chains["cali-pi-7"].len(), 1, "it keeps its rules");
+            assert_eq!(chains["cali-pi-new"], ["--jump DROP"]);
+            assert_eq!(chains["cali-pi-8"].len(), 2);
+            assert_eq!(chains["cali-po-a"].len(), 1, "what goes keeps its rules too");
+        });
+        world.lock().kernel_refuses = None;
+        settle(&mut driver, &mut now).await;
+        assert!(driver.is_in_sync() && driver.refused().next().is_none());
+        world.table(FILTER, |chains| {
+            assert!(chains["cali-pi-7"].len() == 2 && !chains.contains_key("cali-po-a"));
+        });
+    });
+}
+
+/// Where the kernel refuses whatever it is given, that is found out soon, and tried again with pauses.
+#[test]
+fn a_kernel_that_refuses_everything_is_not_asked_without_end() {
+    block_on(async {
+        let world = World::default();
+        world.lock().kernel_refuses = Some("COMMIT".to_owned());
+        let mut driver = open(&world, Variant::Legacy);
+        let mut now = Duration::ZERO;
+        let mut wanted = two_policies();
+        let place = (Family::V4, Table::Filter);
+        (0..1000).for_each(|more| drop(wanted.chains.insert((place, format!("cali-pi-{more}")), Vec::new())));
+        driver.update(updates(&Wanted::default(), &wanted));
+        while driver.step(now).await == Step::More {}
+        assert!(!driver.guards());
+        assert!(world.lock().programs < 200, "{} programs", world.lock().programs);
+        assert!(
+            driver.refused().any(|(what, _)| what == "iptables table filter"),
+            "{:?}",
+            driver.refused().collect::<Vec<_>>()
+        );
+        assert!(driver.next_try().is_some_and(|at| at > now));
+        world.lock().kernel_refuses = None;
+        settle(&mut driver, &mut now).await;
+        assert!(driver.is_in_sync() && driver.guards());
+    });
+}
+
+/// Nobody is shut out of the node by a rule that the program does not know.
+#[test]
+fn a_refused_chain_that_every_packet_comes_to_is_led_to_by_nothing() {
+    block_on(async {
+        let world = World::default();
+        world.lock().refuses = Some("-A cali-FORWARD -m comment".to_owned());
+        let mut driver = open(&world, Variant::Legacy);
+        let mut now = Duration::ZERO;
+        let wanted = two_policies();
+        driver.update(updates(&Wanted::default(), &wanted));
+        while driver.step(now).await == Step::More {}
+        assert!(driver.is_settled() && !driver.guards() && driver.affected().all);
+        world.table(FILTER, |chains| assert!(chains["FORWARD"].is_empty(), "{chains:?}"));
+        world.lock().refuses = None;
+        settle(&mut driver, &mut now).await;
+        assert!(driver.is_in_sync() && driver.guards());
+        world.table(FILTER, |chains| assert_eq!(chains["FORWARD"].len(), 1));
+    });
+}
+
 #[test]
 fn a_full_set_is_told_with_its_endpoints_and_filled_when_there_is_room() {
     block_on(async {

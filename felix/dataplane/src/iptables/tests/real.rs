@@ -241,6 +241,37 @@ fn a_rule_that_the_program_refuses_holds_no_other_back() {
     });
 }
 
+/// What is allowed in one table alone is refused by the kernel, whose words say nothing of which rule it is.
+#[test]
+fn a_rule_that_the_kernel_refuses_holds_no_other_back() {
+    as_root(async {
+        for variant in VARIANTS {
+            let space = Space::new();
+            let (mut driver, _) = open(&space, variant);
+            let now = Duration::ZERO;
+            let mut bad = wanted();
+            let place = (Family::V4, Table::Filter);
+            let rules =
+                [("cali-bad", "-p tcp --jump TPROXY --on-port 80"), ("cali-good", "-p tcp --jump REJECT")];
+            for (name, text) in rules {
+                bad.chains.insert((place, name.into()), vec![rule(text)]);
+                let base = bad.chains.get_mut(&(place, "cali-fw".to_owned())).unwrap();
+                base.push(rule(&format!("--jump {name}")));
+            }
+            driver.update(updates(&Wanted::default(), &bad));
+            while driver.step(now).await == Step::More {}
+            let told: Vec<String> =
+                driver.refused().map(|(what, words)| format!("{what}: {words}")).collect();
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].starts_with("chain cali-bad of iptables table filter: iptables-"), "{told:?}");
+            assert!(driver.is_settled() && driver.guards());
+            let there = saved(&space, variant);
+            assert!(there.contains("-A cali-bad -j DROP\n") && there.contains("-j cali-FORWARD"), "{there}");
+            assert!(there.contains("-j REJECT --reject-with"), "{there}");
+        }
+    });
+}
+
 #[test]
 fn the_variants_are_exchanged() {
     as_root(async {
