@@ -1,10 +1,12 @@
 //! An agent may die after every effect that felix and bgpd have on the kernel, the disk and the datastore: what is left has an
 //! owner as soon as there is a next one, and what was asked is answered. (The rows of the CNI part: `agent_calls`, `leaks`.)
 
+use crate::agent::four::put;
+use crate::agent::wish;
 use crate::hitless::{FAR, PEER, is_established, wire};
 
 use anyhow::{Context, Result, ensure};
-use ocicat_tests::agent::dump;
+use ocicat_tests::agent::{BACKENDS, dump};
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::failpoints::named_in;
 use ocicat_tests::node::{Container, NAME, Node, PATIENCE};
@@ -27,8 +29,12 @@ const LATER: Duration = Duration::from_secs(4);
 const REPORTING: [(&str, &str); 2] =
     [("FELIX_ENDPOINTREPORTINGENABLED", "true"), ("FELIX_ENDPOINTREPORTINGDELAYSECS", "1")];
 
+/// What only comes with another backend than our own tables.
+const OF_BACKENDS: [&str; 2] = ["felix-iptables-", "felix-backend-"];
+
 fn points_of_felix() -> Vec<String> {
     let mut all = named_in("felix/dataplane/DESIGN.md", &["felix-"]);
+    all.retain(|point| !OF_BACKENDS.iter().any(|prefix| point.starts_with(prefix)));
     all.extend(named_in("felix/DESIGN.md", &["felix-status-"]));
     all
 }
@@ -64,6 +70,89 @@ fn felix_may_die_at_every_step() {
     .unwrap();
     let missed: Vec<&String> = all.iter().filter(|point| !reached.contains(*point)).collect();
     assert!(missed.is_empty(), "no execution came by {missed:?}");
+}
+
+/// From each backend to another, by a start and while it runs: all is written, and all of the other one goes. Where the agent
+/// dies on the way, the next one ends where one does that never died.
+#[test]
+fn felix_may_die_at_every_step_from_one_backend_to_another() {
+    let all = named_in("felix/dataplane/DESIGN.md", &OF_BACKENDS);
+    assert!(all.len() >= 8, "the step table names only {all:?}");
+    let mut reached: BTreeSet<(String, usize)> = BTreeSet::new();
+    sandbox::within(NAME, programs(Build::Failpoints).unwrap(), || {
+        uplink()?;
+        let node = Node::start()?;
+        let stays = Container::start("stays")?;
+        let agent = NodeAgent::start(&node, None)?;
+        node.add(&stays)?;
+        agent.kill()?;
+        let ends = |number: usize| -> Result<BTreeSet<String>> {
+            put(&node, &wish(BACKENDS[number].0))?;
+            let agent = NodeAgent::start(&node, None)?;
+            enforces(&node)?;
+            let there = dump::canonical()?;
+            agent.kill()?;
+            Ok(there)
+        };
+        let whole = [ends(0)?, ends(1)?, ends(2)?];
+        // our own tables after those of the nft variant, and so on
+        ends(0)?;
+        for point in &all {
+            for number in [1, 2, 0] {
+                // by a start where that comes by the point, or by a change of settings
+                let live = point == "felix-backend-comes";
+                let agent = match live {
+                    true => {
+                        let armed = format!("{point}@{ARMED}");
+                        let agent = NodeAgent::start(&node, Some(&armed))?;
+                        enforces(&node)?;
+                        fs::write(ARMED, "")?;
+                        put(&node, &wish(BACKENDS[number].0))?;
+                        agent
+                    }
+                    false => {
+                        put(&node, &wish(BACKENDS[number].0))?;
+                        NodeAgent::start(&node, Some(point))?
+                    }
+                };
+                let stored = node.server().client.revision()?;
+                let died = wait_for("its end, or all in force", PATIENCE, || {
+                    let died = log().contains(&format!("died at failpoint {point}\n"));
+                    (died || enforced(&node).is_some_and(|revision| revision >= stored)).then_some(died)
+                })?;
+                agent.kill()?;
+                fs::write("/run/agent.log", "")?;
+                let _ = fs::remove_file(ARMED);
+                if died {
+                    reached.insert((point.clone(), number));
+                }
+                let there = ends(number)?;
+                let wrong: Vec<&String> = there.symmetric_difference(&whole[number]).collect();
+                ensure!(wrong.is_empty(), "{point}, to {}: {wrong:#?}\n{}", BACKENDS[number].0, log());
+            }
+        }
+        Ok(())
+    })
+    .unwrap();
+    let is_reached = |point: &&String| {
+        // each variant writes all tables; sets come with the first one, and go with the last
+        let by: &[usize] = match point.as_str() {
+            "felix-iptables-sets" => &[1],
+            "felix-iptables-sets-gone" => &[0],
+            "felix-backend-comes" => &[1, 0],
+            "felix-backend-left" => &[1, 2, 0],
+            _ => &[1, 2],
+        };
+        by.iter().all(|number| reached.contains(&((**point).clone(), *number)))
+    };
+    let missed: Vec<&String> = all.iter().filter(|point| !is_reached(point)).collect();
+    assert!(missed.is_empty(), "no execution came by {missed:?}: {reached:?}");
+}
+
+fn enforced(node: &Node) -> Option<i64> {
+    let text = node.ocicat(&["felix", "status", "-o", "json"], "").ok()?.stdout;
+    let status: serde_json::Value = serde_json::from_str(&text).ok()?;
+    (status["waiting"] == "").then(|| status["enforcedRevision"].as_i64()).flatten()
 }
 
 /// What there is when nobody but the workload that stays is attached.

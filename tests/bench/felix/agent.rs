@@ -134,15 +134,39 @@ impl<'a> Agent<'a> {
         self.process.pid()
     }
 
-    /// Whether it has had child processes that have ended: their page faults are added to its own.
+    /// Whether it has had child processes that have ended.
     ///
     /// # Errors
     /// It has ended.
     pub fn had_children(&self) -> Result<bool> {
+        Ok(self.faults_of_children()? != 0)
+    }
+
+    /// Page faults of child processes that have ended: each has some, so with each that ends there are more.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn faults_of_children(&self) -> Result<u64> {
+        // `cminflt` of proc(5)
+        self.stat(11)
+    }
+
+    /// Processor time of child processes that have ended, in seconds.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn cpu_of_children(&self) -> Result<f64> {
+        // `cutime` and `cstime`, in ticks
+        let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.context("no clock")?;
+        Ok((self.stat(16)? + self.stat(17)?) as f64 / ticks as f64)
+    }
+
+    /// A field of `/proc/PID/stat`, by its number in proc(5).
+    fn stat(&self, number: usize) -> Result<u64> {
         let stat = usage::proc(self.process.pid(), "stat")?;
         let fields = stat.rsplit(')').next().unwrap_or_default();
-        // `cminflt`, field 11 of proc(5), the ninth behind the name.
-        Ok(fields.split_whitespace().nth(8).context("a cut stat")? != "0")
+        // the third is the first behind the name
+        Ok(fields.split_whitespace().nth(number - 3).context("a cut stat")?.parse()?)
     }
 
     fn log(&self) -> String {

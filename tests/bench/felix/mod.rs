@@ -8,7 +8,8 @@
 //! * how long until a policy that is written is in force, by packets ([`verdict`]), at rest and while endpoints change
 //!   ([`policy`]), and what one change brings into the kernel ([`label`], [`netset`], by its own events: [`kernel`]);
 //! * what the rules cost a connection and a packet, beside a host with conntrack alone ([`flows`], [`traffic`]);
-//! * what the agent costs while nothing happens ([`idle`]).
+//! * what the agent costs while nothing happens ([`idle`]);
+//! * how long until what others do to iptables' chains is undone, and what looking for it costs ([`repair`]).
 
 pub mod agent;
 mod calculation;
@@ -20,6 +21,7 @@ mod label;
 mod netset;
 mod policy;
 mod realtime;
+mod repair;
 mod restart;
 mod start;
 pub mod state;
@@ -33,7 +35,7 @@ use anyhow::Result;
 use std::time::Duration;
 
 /// Rows in the order of the goals.
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 15] = [
     ("calculation", calculation::run),
     ("start", start::run),
     ("label", label::run),
@@ -47,6 +49,8 @@ const ROWS: [Row; 13] = [
     ("backends", policy::backends),
     ("iptables-connect", traffic::iptables_connections),
     ("iptables-request", traffic::iptables_requests),
+    ("repair-legacy", repair::legacy),
+    ("repair-nft", repair::nft),
 ];
 
 /// Those of the issue that asked for felix.
@@ -84,6 +88,10 @@ const GOALS: &[Goal] = &[
     ("iptables-connect", "iptables (nft), 1,000 policies elsewhere ÷ iptables (nft)", 1.053, ""),
     ("iptables-request", "iptables (legacy), 1,000 policies elsewhere ÷ iptables (legacy)", 1.053, ""),
     ("iptables-request", "iptables (nft), 1,000 policies elsewhere ÷ iptables (nft)", 1.053, ""),
+    ("repair-legacy", "slowest ms", 35_000.0, ""),
+    ("repair-legacy", "idle: cpu % with its programs", 1.0, ""),
+    ("repair-nft", "slowest ms", 1000.0, ""),
+    ("repair-nft", "idle: looks that started programs", 0.0, ""),
 ];
 
 /// No single step takes longer.

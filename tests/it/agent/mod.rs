@@ -11,7 +11,7 @@
 
 mod around;
 mod exchange;
-mod four;
+pub(crate) mod four;
 mod pools;
 mod repair;
 mod restart;
@@ -19,3 +19,5 @@ mod scenarios;
 mod status;
 mod traffic;
 mod verdicts;
+
+pub(crate) use exchange::wish;

@@ -66,7 +66,8 @@ const TO_LEGACY: [Damage; 5] = [
 ];
 
 /// And IP sets, with both variants.
-const TO_SETS: [Damage; 1] = [("a set is emptied", "ipset flush cali40all-hosts-net")];
+const TO_SETS: [Damage; 1] =
+    [("a member of a set too many", "ipset add cali40network-ip-pools 198.51.100.0/24")];
 
 fn does(line: &str) -> Result<()> {
     if let Some(script) = line.strip_prefix("nft:") {
@@ -90,6 +91,12 @@ fn ours(number: usize) -> Result<Option<BTreeSet<String>>> {
     dump::canonical().map(Some)
 }
 
+/// What is not as wanted.
+fn other(number: usize, wanted: &Option<BTreeSet<String>>) -> Option<BTreeSet<String>> {
+    let (now, wanted) = (ours(number).ok()??, wanted.as_ref()?);
+    Some(now.symmetric_difference(wanted).cloned().collect())
+}
+
 /// Whatever others do to what tells of it is undone within a second.
 #[test]
 fn what_others_change_of_ours_is_repaired_within_a_second() {
@@ -104,7 +111,8 @@ fn what_others_change_of_ours_is_repaired_within_a_second() {
                     does(damage).with_context(|| what.to_owned())?;
                     let begun = Instant::now();
                     let whole = || (ours(number).ok()? == wanted).then_some(());
-                    wait_for(what, PATIENCE, whole).with_context(|| agent.log())?;
+                    wait_for(what, PATIENCE, whole)
+                        .with_context(|| format!("{:#?}\n{}", other(number, &wanted), agent.log()))?;
                     times.push(begun.elapsed());
                     if times.last().is_some_and(|time| *time < SOON) {
                         break;
@@ -141,7 +149,8 @@ fn what_nobody_tells_of_is_repaired_within_thirty_five_seconds() {
             ensure!(ours(number)? != wanted, "no damage was done");
             // a little more for what a busy machine takes
             let whole = || (ours(number).ok()? == wanted).then_some(());
-            wait_for("the repair", LATER + SOON * 5, whole).with_context(|| agent.log())?;
+            wait_for("the repair", LATER + SOON * 5, whole)
+                .with_context(|| format!("{:#?}\n{}", other(number, &wanted), agent.log()))?;
             let calls = between.calls().split_off(before);
             println!("{}: repaired after {:?} by {calls:?}", BACKENDS[number].0, begun.elapsed());
             // sets are looked at without a program; tables by one for each family's, and written by one a table

@@ -35,10 +35,12 @@ pub const BACKENDS: [(&str, &[(&str, &str)]); 3] = [
 
 /// Our own tables, in [`BACKENDS`].
 pub const OWN: usize = 0;
+/// The legacy variant of iptables.
+pub const LEGACY: usize = 1;
 /// The nft variant of iptables.
 pub const NFT: usize = 2;
 /// Both variants of iptables.
-pub const VARIANTS: [usize; 2] = [1, NFT];
+pub const VARIANTS: [usize; 2] = [LEGACY, NFT];
 
 /// The settings of the one with this number, counted round, and its name.
 pub fn backend(number: usize) -> (&'static str, Vec<(String, String)>) {

@@ -223,6 +223,9 @@ impl IptablesDriver {
     /// Waits until somebody else changes something of ours; for ever while a look is due anyway, of whose time
     /// [`IptablesDriver::next_try`] knows. Nothing is lost when the returned future is dropped.
     pub async fn changed(&mut self) {
+        if self.wants_look() {
+            return std::future::pending().await;
+        }
         while !self.wants_look() {
             match &mut self.events {
                 Some(events) => match events.next().await {
@@ -230,10 +233,9 @@ impl IptablesDriver {
                     None => self.lost_events(),
                 },
                 // opened again by the look that is asked for
-                None => return std::future::pending().await,
+                None => std::future::pending().await,
             }
         }
-        std::future::pending().await
     }
 
     /// Does the next thing.

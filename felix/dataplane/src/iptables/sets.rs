@@ -15,6 +15,9 @@ use std::time::Duration;
 
 /// Members of one step: some ten milliseconds of the kernel's time.
 const BATCH: usize = 16 << 10;
+/// Times that a set is asked about, where the answer is lost: what many sets are asked about must not begin with the first of
+/// them for each answer that is.
+const QUESTIONS: usize = 4;
 /// Sets that go in one step.
 const REMOVALS: usize = 64;
 /// Prefixes of names that are ours, with the digit of the address family, and whole names of Calico's older versions
@@ -36,6 +39,8 @@ struct SetState {
     wanted: Option<SetShape>,
     /// `None` when it is not there.
     there: Option<Shape>,
+    /// The members that are there were read, or written.
+    known: bool,
     members: DeltaMap<Member, ()>,
 }
 
@@ -86,6 +91,9 @@ impl Sets {
             state.members.replace_desired([]);
         }
         state.wanted = shape;
+        // one that was left, and of which nothing was asked while it was to go
+        let unread = shape.is_some() && state.there.is_some() && !state.known;
+        self.unread |= unread;
         self.check(name);
     }
 
@@ -129,15 +137,16 @@ impl Sets {
     /// # Errors
     /// The kernel's.
     pub fn read(&mut self) -> Result<(), KernelError> {
-        let headers = self.kernel.list()?;
+        let headers = asked(|| self.kernel.list())?;
         let mut found = BTreeSet::new();
         for header in headers.into_iter().filter(|header| is_ours(&header.name)) {
             let name: Arc<str> = header.name.into();
             // the family matters for those that are wanted alone
             let state = self.state(Family::V4, &name);
             state.there = Some(Shape { kind: header.kind, family: header.family, max: header.max });
-            if state.wanted.is_some() {
-                let members = self.kernel.members(&name)?;
+            state.known = state.wanted.is_some();
+            if state.known {
+                let members = asked(|| self.kernel.members(&name))?;
                 let state = self.state(Family::V4, &name);
                 state.members.replace_actual(members.into_iter().map(|member| (member, ())));
             }
@@ -243,6 +252,7 @@ impl Sets {
         let Some(state) = self.sets.get_mut(name) else { return Ok(()) };
         self.kernel.create(name, shape.kind, of_kernel(state.family), shape.max)?;
         state.there = Some(Shape::of(state.family, shape));
+        state.known = true;
         state.members.replace_actual([]);
         Ok(())
     }
@@ -264,6 +274,7 @@ impl Sets {
         let taken = members.into_iter().enumerate().filter(|(place, _)| !refused.contains(place));
         state.members.replace_actual(taken.map(|(_, member)| (member, ())));
         state.there = Some(wanted);
+        state.known = true;
         destroyed
     }
 
@@ -300,7 +311,7 @@ impl Sets {
     }
 
     fn state(&mut self, family: Family, name: &Arc<str>) -> &mut SetState {
-        let new = || SetState { family, wanted: None, there: None, members: DeltaMap::new() };
+        let new = || SetState { family, wanted: None, there: None, known: false, members: DeltaMap::new() };
         self.sets.entry(name.clone()).or_insert_with(new)
     }
 
@@ -316,6 +327,17 @@ impl Sets {
             self.sets.remove(name);
         }
     }
+}
+
+/// The answer to a question, asked again where it was lost.
+fn asked<T>(mut question: impl FnMut() -> Result<T, KernelError>) -> Result<T, KernelError> {
+    for _ in 1..QUESTIONS {
+        match question() {
+            Err(error) if error.errno().is_none() => tracing::debug!(%error, "asked again"),
+            answer => return answer,
+        }
+    }
+    question()
 }
 
 /// The first refused member with the kernel's words, and how many there are.

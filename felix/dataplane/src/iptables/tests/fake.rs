@@ -43,6 +43,8 @@ pub struct Inner {
     pub programs: usize,
     /// Which call fails, and how.
     pub fault: Option<(usize, Fault)>,
+    /// One of so many calls fails too: nothing happens.
+    pub lost_each: Option<usize>,
     /// Lines with this text are refused.
     pub refuses: Option<String>,
     /// Rules with this text are refused by the kernel: at the line with COMMIT.
@@ -96,6 +98,9 @@ impl World {
 
     fn strikes(inner: &mut Inner) -> Option<Fault> {
         inner.calls += 1;
+        if inner.lost_each.is_some_and(|each| inner.calls % each == 0) {
+            return Some(Fault::Lost);
+        }
         inner.fault.filter(|(at, _)| *at == inner.calls - 1).map(|(_, fault)| fault)
     }
 

@@ -342,6 +342,51 @@ fn a_full_set_is_told_with_its_endpoints_and_filled_when_there_is_room() {
     });
 }
 
+/// A set of a life before, which a rule of others keeps in the kernel, with members that nobody wants.
+#[test]
+fn a_set_that_was_to_go_and_is_wanted_again_has_no_members_of_its_life_before() {
+    block_on(async {
+        let world = World::default();
+        let name = set_name(Family::V4, 1);
+        let old = Set {
+            kind: SetKind::Net,
+            family: ipset::Family::V4,
+            max: SHAPE.max,
+            members: [member(Family::V4, 99)].into(),
+        };
+        world.lock().state.sets.insert(name.clone(), old);
+        world.table(FILTER, |chains| {
+            chains.get_mut("OUTPUT").unwrap().push(format!("-m set --match-set {name} src -j ACCEPT"));
+        });
+        let mut driver = open(&world, Variant::Legacy);
+        let mut now = Duration::ZERO;
+        while driver.step(now).await == Step::More {}
+        assert_eq!(driver.refused().count(), 1, "it is in use");
+        apply(&mut driver, &Wanted::default(), &two_policies(), &mut now).await;
+        assert_eq!(world.lock().state.sets[&name].members.len(), 3);
+        assert!(now < Duration::from_secs(20), "before a look would find it: {now:?}");
+    });
+}
+
+/// Answers about sets that are lost do not let all be asked again, without an end where there are many.
+#[test]
+fn lost_answers_about_many_sets_are_asked_for_again() {
+    block_on(async {
+        let world = World::default();
+        let mut wanted = Wanted::default();
+        for number in 0..100 {
+            wanted
+                .sets
+                .insert((Family::V4, set_name(Family::V4, number)), (SHAPE, [member(Family::V4, 1)].into()));
+        }
+        let mut now = Duration::ZERO;
+        apply(&mut open(&world, Variant::Nft), &Wanted::default(), &wanted, &mut now).await;
+        world.lock().lost_each = Some(17);
+        let mut driver = open(&world, Variant::Nft);
+        apply(&mut driver, &Wanted::default(), &wanted, &mut now).await;
+    });
+}
+
 #[test]
 fn a_chain_that_another_rule_names_stays_empty_and_holds_nothing_back() {
     block_on(async {

@@ -202,6 +202,8 @@ fn an_event_tells_of_others_in_the_nft_variant() {
         space.run("iptables-nft", &["-X", "OTHER"]);
         for harm in [["-F", "cali-fw"], ["-F", "FORWARD"]] {
             space.run("iptables-nft", &harm);
+            // who waits is told, and not only by the next look
+            tokio::time::timeout(Duration::from_secs(10), driver.changed()).await.unwrap();
             while driver.step(now).await == Step::More {}
             assert!(driver.is_in_sync());
             assert_eq!(saved(&space, Variant::Nft), there);
