@@ -7,6 +7,7 @@ use ocicat_tests::agent::between::{Between, Faults};
 use ocicat_tests::agent::{Agent, BACKENDS, NFT, OWN, VARIANTS, backend, dump, tables};
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::node::{NAME, Node};
+use ocicat_tests::policy::cluster::Cluster;
 use ocicat_tests::policy::stage::Stage;
 use ocicat_tests::process::{run, tool, wait_for};
 use ocicat_tests::sandbox;
@@ -127,18 +128,31 @@ fn what_others_change_of_ours_is_repaired_within_a_second() {
     }
 }
 
+/// A node with an agent that was just begun, between which and iptables' programs others stand.
+fn beside(
+    number: usize,
+    cluster: &Cluster,
+    faults: Faults,
+    work: impl FnOnce(&Node, &Between, Agent) -> Result<()> + Send,
+) -> Result<()> {
+    sandbox::within(NAME, programs(Build::Plain)?, || {
+        let node = Node::without_resources()?;
+        store(&node, cluster)?;
+        let _stage = Stage::set(cluster)?;
+        let between = Between::make(faults)?;
+        fs::write(Between::MISSING, "")?;
+        let settings: Vec<_> = backend(number).1.into_iter().chain([between.path()]).collect();
+        work(&node, &between, Agent::begin(NAME, &node.server().url(), &settings)?)
+    })
+}
+
 /// What nobody tells of is found by a look within 35 seconds, all at once; and between two looks no program is started.
 #[test]
 fn what_nobody_tells_of_is_repaired_within_thirty_five_seconds() {
     for number in VARIANTS {
         let cluster = four(&[53]);
-        sandbox::within(NAME, programs(Build::Plain).unwrap(), || {
-            let node = Node::without_resources()?;
-            store(&node, &cluster)?;
-            let _stage = Stage::set(&cluster)?;
-            let between = Between::make(Faults::None)?;
-            let settings: Vec<_> = backend(number).1.into_iter().chain([between.path()]).collect();
-            let agent = Agent::start(NAME, &node.server().url(), &settings)?;
+        beside(number, &cluster, Faults::None, |_node, between, agent| {
+            let agent = agent.ready()?;
             let wanted = ours(number)?;
             let before = between.calls().len();
             let legacy = if number == NFT { &[][..] } else { &TO_LEGACY[..] };
@@ -176,28 +190,21 @@ fn refused(node: &Node) -> Option<Vec<String>> {
 fn a_table_that_the_kernel_has_not_got_is_told_in_the_programs_words_and_opens_nothing() {
     for number in VARIANTS {
         let cluster = four(&[53]);
-        sandbox::within(NAME, programs(Build::Plain).unwrap(), || {
-            let node = Node::without_resources()?;
-            store(&node, &cluster)?;
-            let _stage = Stage::set(&cluster)?;
-            let between = Between::make(Faults::Missing)?;
-            fs::write(Between::MISSING, "")?;
-            let settings: Vec<_> = backend(number).1.into_iter().chain([between.path()]).collect();
-            let agent = Agent::begin(NAME, &node.server().url(), &settings)?;
+        beside(number, &cluster, Faults::Missing, |node, _between, agent| {
             let told = |node: &Node| {
                 let all = refused(node)?;
                 let table = |one: &&String| one.contains("table nat: ") && one.contains(Between::WORDS);
                 (all.iter().filter(table).count() == 2 && all.len() == 2).then_some(())
             };
-            wait_for("the refusal", PATIENCE, || told(&node))
-                .with_context(|| format!("{:?}\n{}", refused(&node), agent.log()))?;
+            wait_for("the refusal", PATIENCE, || told(node))
+                .with_context(|| format!("{:?}\n{}", refused(node), agent.log()))?;
             let mut ends = Ends::open(&cluster)?;
             let to = |port: u16| udp(CLIENT, SERVER, (40000, port));
             ensure!(!ends.passes(&to(53))? && !ends.passes(&to(54))?, "it is open: {}", agent.log());
             ensure!(tool("ip", &["route", "show", SERVER])?.is_empty(), "it is routed to");
             fs::remove_file(Between::MISSING)?;
             let agent = agent.ready()?;
-            ensure!(refused(&node).is_some_and(|all| all.is_empty()), "{:?}", refused(&node));
+            ensure!(refused(node).is_some_and(|all| all.is_empty()), "{:?}", refused(node));
             ends.until(&to(53), true, &agent)?;
             ensure!(!ends.passes(&to(54))?);
             // it goes while the agent runs, and what was in it
@@ -209,13 +216,13 @@ fn a_table_that_the_kernel_has_not_got_is_told_in_the_programs_words_and_opens_n
             }
             if number == NFT {
                 // nobody tells of the other variant's
-                wait_for("the refusal", PATIENCE, || told(&node))
-                    .with_context(|| format!("{:?}\n{}", refused(&node), agent.log()))?;
+                wait_for("the refusal", PATIENCE, || told(node))
+                    .with_context(|| format!("{:?}\n{}", refused(node), agent.log()))?;
             }
-            put(&node, &opened(&[54]))?;
+            put(node, &opened(&[54]))?;
             ends.until(&to(54), true, &agent)?;
             ends.until(&udp(CLIENT, SERVER, (40001, 53)), false, &agent)?;
-            put(&node, &opened(&[53]))?;
+            put(node, &opened(&[53]))?;
             fs::remove_file(Between::MISSING)?;
             wait_for("the repair", LATER + PATIENCE, || (dump::canonical().ok()? == whole).then_some(()))
                 .with_context(|| agent.log())?;

@@ -217,48 +217,23 @@ fn an_event_tells_of_others_in_the_nft_variant() {
     });
 }
 
+/// By the program, which names the line; and by the kernel, whose words say nothing of which rule it is.
 #[test]
-fn a_rule_that_the_program_refuses_holds_no_other_back() {
+fn a_rule_that_is_refused_holds_no_other_back() {
     as_root(async {
-        for variant in VARIANTS {
+        let all =
+            [("-m nonsense --jump ACCEPT", "nonsense"), ("-p tcp --jump TPROXY --on-port 80", "failed")];
+        for (variant, (text, words)) in VARIANTS.into_iter().flat_map(|variant| all.map(|one| (variant, one)))
+        {
             let space = Space::new();
             let (mut driver, _) = open(&space, variant);
             let now = Duration::ZERO;
             let mut bad = wanted();
             let place = (Family::V4, Table::Filter);
-            bad.chains.insert((place, "cali-bad".into()), vec![rule("-m nonsense --jump ACCEPT")]);
-            let rules = bad.chains.get_mut(&(place, "cali-FORWARD".to_owned())).unwrap();
-            rules.push(rule("--jump cali-bad"));
-            driver.update(updates(&Wanted::default(), &bad));
-            while driver.step(now).await == Step::More {}
-            let told: Vec<String> =
-                driver.refused().map(|(what, words)| format!("{what}: {words}")).collect();
-            assert_eq!(told.len(), 1, "{told:?}");
-            assert!(told[0].starts_with("chain cali-bad of iptables table filter: iptables-"), "{told:?}");
-            assert!(told[0].contains("nonsense"), "{told:?}");
-            assert!(driver.is_settled() && driver.guards());
-            let there = saved(&space, variant);
-            assert!(there.contains("-A cali-bad -j DROP\n") && there.contains("-j cali-FORWARD"), "{there}");
-        }
-    });
-}
-
-/// What is allowed in one table alone is refused by the kernel, whose words say nothing of which rule it is.
-#[test]
-fn a_rule_that_the_kernel_refuses_holds_no_other_back() {
-    as_root(async {
-        for variant in VARIANTS {
-            let space = Space::new();
-            let (mut driver, _) = open(&space, variant);
-            let now = Duration::ZERO;
-            let mut bad = wanted();
-            let place = (Family::V4, Table::Filter);
-            let rules =
-                [("cali-bad", "-p tcp --jump TPROXY --on-port 80"), ("cali-good", "-p tcp --jump REJECT")];
-            for (name, text) in rules {
+            for (name, text) in [("cali-bad", text), ("cali-good", "-p tcp --jump REJECT")] {
                 bad.chains.insert((place, name.into()), vec![rule(text)]);
-                let base = bad.chains.get_mut(&(place, "cali-fw".to_owned())).unwrap();
-                base.push(rule(&format!("--jump {name}")));
+                let calling = bad.chains.get_mut(&(place, "cali-fw".to_owned())).unwrap();
+                calling.push(rule(&format!("--jump {name}")));
             }
             driver.update(updates(&Wanted::default(), &bad));
             while driver.step(now).await == Step::More {}
@@ -266,6 +241,7 @@ fn a_rule_that_the_kernel_refuses_holds_no_other_back() {
                 driver.refused().map(|(what, words)| format!("{what}: {words}")).collect();
             assert_eq!(told.len(), 1, "{told:?}");
             assert!(told[0].starts_with("chain cali-bad of iptables table filter: iptables-"), "{told:?}");
+            assert!(told[0].contains(words), "{told:?}");
             assert!(driver.is_settled() && driver.guards());
             let there = saved(&space, variant);
             assert!(there.contains("-A cali-bad -j DROP\n") && there.contains("-j cali-FORWARD"), "{there}");
