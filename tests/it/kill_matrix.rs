@@ -2,7 +2,7 @@
 //! owner as soon as there is a next one, and what was asked is answered. (The rows of the CNI part: `agent_calls`, `leaks`.)
 
 use crate::agent::four::put;
-use crate::agent::wish;
+use crate::agent::{status, wish};
 use crate::hitless::{FAR, PEER, is_established, wire};
 
 use anyhow::{Context, Result, ensure};
@@ -87,9 +87,11 @@ fn felix_may_die_at_every_step_from_one_backend_to_another() {
         node.add(&stays)?;
         agent.kill()?;
         let ends = |number: usize| -> Result<BTreeSet<String>> {
-            put(&node, &wish(BACKENDS[number].0))?;
+            put(&node, &own_wish(number))?;
             let agent = NodeAgent::start(&node, None)?;
             enforces(&node)?;
+            let told = status(&node).map(|status| status["dataplane"]["backend"].clone());
+            ensure!(told.as_ref().is_some_and(|told| told == BACKENDS[number].0), "{told:?}: {}", log());
             let there = dump::canonical()?;
             agent.kill()?;
             Ok(there)
@@ -107,11 +109,11 @@ fn felix_may_die_at_every_step_from_one_backend_to_another() {
                         let agent = NodeAgent::start(&node, Some(&armed))?;
                         enforces(&node)?;
                         fs::write(ARMED, "")?;
-                        put(&node, &wish(BACKENDS[number].0))?;
+                        put(&node, &own_wish(number))?;
                         agent
                     }
                     false => {
-                        put(&node, &wish(BACKENDS[number].0))?;
+                        put(&node, &own_wish(number))?;
                         NodeAgent::start(&node, Some(point))?
                     }
                 };
@@ -147,6 +149,13 @@ fn felix_may_die_at_every_step_from_one_backend_to_another() {
     };
     let missed: Vec<&String> = all.iter().filter(|point| !is_reached(point)).collect();
     assert!(missed.is_empty(), "no execution came by {missed:?}: {reached:?}");
+}
+
+/// The node's own FelixConfiguration: the one that is made for it at its first start says `Auto`, as Calico's client does.
+fn own_wish(number: usize) -> serde_json::Value {
+    let mut wish = wish(BACKENDS[number].0);
+    wish["metadata"]["name"] = format!("node.{NAME}").into();
+    wish
 }
 
 fn enforced(node: &Node) -> Option<i64> {

@@ -43,7 +43,7 @@ pub fn wish(backend: &str) -> Value {
     )
 }
 
-fn status(node: &Node) -> Option<Value> {
+pub fn status(node: &Node) -> Option<Value> {
     let text = node.ocicat(&["status", "-o", "json"], "").ok()?.expect_ok("ocicat status").ok()?;
     serde_json::from_str(&text).ok()
 }

@@ -20,4 +20,4 @@ mod status;
 mod traffic;
 mod verdicts;
 
-pub(crate) use exchange::wish;
+pub(crate) use exchange::{status, wish};

@@ -260,6 +260,8 @@ impl IptablesDriver {
                     // a refusal asks for a look, and has a pause of its own
                     self.next_look = now;
                 }
+                // pauses become longer while nothing is done between two failures
+                self.failing.forget(&());
                 Step::More
             }
             Ok(false) => {
@@ -270,10 +272,7 @@ impl IptablesDriver {
                 self.failed = None;
                 Step::Idle
             }
-            Err(error) => {
-                self.sets.doubt();
-                self.fail(error.to_string(), now)
-            }
+            Err(error) => self.fail(error.to_string(), now),
         }
     }
 

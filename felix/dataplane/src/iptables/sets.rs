@@ -72,8 +72,10 @@ pub struct Sets {
     sets: BTreeMap<Arc<str>, SetState>,
     /// Those that are not as wanted.
     dirty: BTreeSet<Arc<str>>,
-    /// What is there has to be read.
-    unread: bool,
+    /// Which sets are there has to be read.
+    unlisted: bool,
+    /// Those whose members have to be read.
+    unread: BTreeSet<Arc<str>>,
     /// Number of the last set that was filled beside another.
     temporary: u64,
 }
@@ -81,7 +83,14 @@ pub struct Sets {
 impl Sets {
     /// Nothing known yet.
     pub fn new(kernel: Box<dyn IpSets>) -> Self {
-        Self { kernel, sets: BTreeMap::new(), dirty: BTreeSet::new(), unread: true, temporary: 0 }
+        Self {
+            kernel,
+            sets: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            unlisted: true,
+            unread: BTreeSet::new(),
+            temporary: 0,
+        }
     }
 
     /// A set should be so.
@@ -92,8 +101,9 @@ impl Sets {
         }
         state.wanted = shape;
         // one that was left, and of which nothing was asked while it was to go
-        let unread = shape.is_some() && state.there.is_some() && !state.known;
-        self.unread |= unread;
+        if shape.is_some() && state.there.is_some() && !state.known {
+            self.unread.insert(name.clone());
+        }
         self.check(name);
     }
 
@@ -114,7 +124,7 @@ impl Sets {
 
     /// Whether all is as wanted, as far as is known.
     pub fn is_in_sync(&self) -> bool {
-        !self.unread && self.dirty.is_empty()
+        !self.is_unread() && self.dirty.is_empty()
     }
 
     /// Whether any is wanted.
@@ -124,19 +134,45 @@ impl Sets {
 
     /// Whether what is there has to be read.
     pub fn is_unread(&self) -> bool {
-        self.unread
+        self.unlisted || !self.unread.is_empty()
     }
 
     /// What is known may be wrong.
     pub fn doubt(&mut self) {
-        self.unread = true;
+        self.unlisted = true;
+        self.unread.extend(self.sets.keys().cloned());
     }
 
-    /// Reads what is there.
+    /// What is known of one may be wrong, and what was to be beside it may be there.
+    fn doubt_one(&mut self, name: &Arc<str>) {
+        self.unlisted = true;
+        self.unread.insert(name.clone());
+    }
+
+    /// Reads what is there. What was read before an answer is lost is not read again.
     ///
     /// # Errors
     /// The kernel's.
     pub fn read(&mut self) -> Result<(), KernelError> {
+        if self.unlisted {
+            self.list()?;
+            self.unlisted = false;
+        }
+        while let Some(name) = self.unread.first().cloned() {
+            if let Some(state) = self.sets.get_mut(&name).filter(|state| state.wanted.is_some()) {
+                if state.there.is_some() {
+                    let members = asked(|| self.kernel.members(&name))?;
+                    state.members.replace_actual(members.into_iter().map(|member| (member, ())));
+                    state.known = true;
+                }
+                self.check(&name);
+            }
+            self.unread.remove(&name);
+        }
+        Ok(())
+    }
+
+    fn list(&mut self) -> Result<(), KernelError> {
         let headers = asked(|| self.kernel.list())?;
         let mut found = BTreeSet::new();
         for header in headers.into_iter().filter(|header| is_ours(&header.name)) {
@@ -144,11 +180,9 @@ impl Sets {
             // the family matters for those that are wanted alone
             let state = self.state(Family::V4, &name);
             state.there = Some(Shape { kind: header.kind, family: header.family, max: header.max });
-            state.known = state.wanted.is_some();
-            if state.known {
-                let members = asked(|| self.kernel.members(&name))?;
-                let state = self.state(Family::V4, &name);
-                state.members.replace_actual(members.into_iter().map(|member| (member, ())));
+            state.known &= state.wanted.is_some();
+            if !state.known {
+                self.unread.insert(name.clone());
             }
             found.insert(name);
         }
@@ -157,12 +191,11 @@ impl Sets {
             if !found.contains(&name)
                 && let Some(state) = self.sets.get_mut(&name)
             {
-                state.there = None;
+                (state.there, state.known) = (None, false);
                 state.members.replace_actual([]);
             }
             self.check(&name);
         }
-        self.unread = false;
         Ok(())
     }
 
@@ -237,12 +270,16 @@ impl Sets {
             }
             Ok(words) => words,
             Err(error) if error.errno().is_some() => Some(error.to_string()),
-            Err(error) => return Err(error),
+            Err(error) => {
+                self.doubt_one(name);
+                return Err(error);
+            }
         };
         if let Some(words) = words {
             metrics::counter!("felix_ipset_errors").increment(1);
-            // what is known of it may be wrong
-            self.unread |= refusals.refused(id, &words, now);
+            if refusals.refused(id, &words, now) {
+                self.doubt_one(name);
+            }
         }
         self.check(name);
         Ok(())
