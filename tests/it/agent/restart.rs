@@ -107,12 +107,9 @@ fn errors_of_the_kernel_open_nothing_and_drop_nothing() {
 
 #[test]
 fn errors_of_the_kernel_with_iptables_open_nothing_and_drop_nothing() {
-    for number in VARIANTS {
-        errors_of_the_kernel(
-            number,
-            &[("sendto,sendmsg", "ENOBUFS", 11), ("recvfrom,recvmsg", "ENOBUFS", 17)],
-        );
-    }
+    // the kernel's list of IP sets is a message a set, and of use only as a whole
+    let all = [("sendto,sendmsg", "ENOBUFS", 11), ("recvfrom,recvmsg", "ENOBUFS", 41)];
+    VARIANTS.into_iter().for_each(|number| errors_of_the_kernel(number, &all));
 }
 
 fn errors_of_the_kernel(number: usize, errors: &[(&str, &str, usize)]) {
@@ -122,7 +119,7 @@ fn errors_of_the_kernel(number: usize, errors: &[(&str, &str, usize)]) {
         let inject = format!("inject={calls}:error={error}:when={often}+{often}");
         let trace = format!("trace={calls}");
         // iptables' programs fail in ways of their own
-        let strace = ["strace", "-f", "-b", "execve", "--seccomp-bpf", "-qq", "-o", "/run/injected"];
+        let strace = ["strace", "-f", "-b", "execve", "-qq", "-o", "/run/injected"];
         let strace: Vec<&str> = strace.into_iter().chain(["-e", &trace, "-e", &inject]).collect();
         let (backend, settings) = backend(number);
         changes_under_traffic(&strace, &settings, None, 6, Duration::from_secs(60), seed)
