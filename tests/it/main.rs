@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod agent;
+mod agent_absent;
 mod agent_calls;
 mod attached;
 mod bad_input;

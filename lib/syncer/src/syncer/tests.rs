@@ -155,6 +155,60 @@ fn own_writes_are_never_undone_by_late_events() {
     assert_eq!(syncer.wrote([put("/elsewhere", 11)]), Output::default(), "no root's business");
 }
 
+/// All ways in which two streams come, each in its own order.
+fn merges<T: Copy>(a: &[T], b: &[T]) -> Vec<Vec<T>> {
+    let (Some((first_a, rest_a)), Some((first_b, rest_b))) = (a.split_first(), b.split_first()) else {
+        return vec![[a, b].concat()];
+    };
+    let begin = |first: T, rest: Vec<Vec<T>>| -> Vec<Vec<T>> {
+        rest.into_iter().map(|rest| [&[first], rest.as_slice()].concat()).collect()
+    };
+    [begin(*first_a, merges(rest_a, b)), begin(*first_b, merges(a, rest_b))].concat()
+}
+
+/// A pod is recreated under its name: the endpoint of the one before was written at 4, deleted at 7, and written anew at 9.
+#[test]
+fn an_endpoint_written_under_an_old_name_stays_in_every_order() {
+    #[derive(Debug, Clone, Copy)]
+    enum Come {
+        Watched(Revision),
+        Wrote(Revision),
+        /// A list between the two, of nothing.
+        Listed,
+    }
+    use Come::{Listed, Watched, Wrote};
+    let event = |revision| match revision {
+        7 => delete("/a/w", 7),
+        _ => put("/a/w", revision),
+    };
+    let watches: [&[Come]; 3] =
+        [&[Watched(7), Watched(9)], &[Listed, Watched(9)], &[Watched(7), Listed, Watched(9)]];
+    let writes: [&[Come]; 3] = [&[Wrote(9)], &[Wrote(7), Wrote(9)], &[Wrote(4), Wrote(7), Wrote(9)]];
+    let mut orders = 0;
+    for steps in watches.iter().flat_map(|watch| writes.iter().flat_map(|wrote| merges(watch, wrote))) {
+        let mut syncer = syncer();
+        syncer.listed(A, whole(5, vec![kv("/a/w", 4)])).unwrap();
+        let mut all = Vec::new();
+        for step in &steps {
+            let output = match *step {
+                Watched(revision) => syncer.watched(A, message(revision, vec![event(revision)])),
+                Wrote(revision) => syncer.wrote([event(revision)]),
+                Listed => {
+                    syncer.lost(A);
+                    syncer.listed(A, whole(8, vec![])).unwrap()
+                }
+            };
+            all.extend(told(&output));
+            let written = all.iter().any(|told| told == "+/a/w@9");
+            assert_eq!(syncer.revision_of(b"/a/w") == Some(9), written, "{steps:?} {all:?}");
+        }
+        assert_eq!(all.last().map(String::as_str), Some("+/a/w@9"), "{steps:?} {all:?}");
+        assert_eq!(all.iter().filter(|told| told.starts_with('+')).count(), 1, "{steps:?} {all:?}");
+        orders += 1;
+    }
+    assert_eq!(orders, 72);
+}
+
 #[test]
 fn a_list_that_own_writes_overtook() {
     let mut syncer = syncer();
