@@ -259,8 +259,8 @@ impl Graph {
             _ => Vec::new(),
         };
         let local = Arc::new(LocalEndpoint { endpoint: is.clone(), tiers: told.tiers.clone() });
+        // it has changed since the last `take`, so that the next one tells it anew
         self.known.told(key, Some(&local));
-        self.dirty_endpoints.insert(key.clone());
         Some(Changes { sets, endpoints: vec![(key.clone(), Some(local))], ..Changes::default() })
     }
 
