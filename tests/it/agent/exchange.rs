@@ -67,7 +67,7 @@ fn backends_are_exchanged_under_traffic_and_nothing_of_the_other_is_left() {
         (to_server(54), Some(false)),
         (to_server(55), None),
     ];
-    exchanged(&four(&[53]), kinds, |cluster, kinds| traffic(cluster, kinds)).unwrap();
+    exchanged(&four(&[53]), kinds, traffic).unwrap();
 }
 
 /// Policies that are judged before connections are tracked and before destinations are translated say something to those
