@@ -22,8 +22,9 @@ use std::time::{Duration, Instant};
 
 /// Between two looks at what nobody tells of; a tenth less by chance, so that nodes do not look all at once.
 const VERIFY: Duration = Duration::from_secs(30);
-/// A look takes at most this part of the time.
-const SHARE: u32 = 100;
+/// A look takes at most this part of the time by the clock: on a busy machine that is many times what the processor does for it,
+/// and must not make looks rare.
+const SHARE: u32 = 10;
 /// Between two looks at what an event told of, at least, and as a multiple of what a look takes.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 const LOOK_SHARE: u32 = 10;
