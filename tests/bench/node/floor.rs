@@ -216,7 +216,7 @@ fn set(netns: &str, link: &str, values: &[(String, String)]) -> Result<Duration>
         }
         Ok(begun.elapsed())
     };
-    Ok(inside(Some(netns), write)?)
+    inside(Some(netns), write)
 }
 
 /// Every parameter of a link that can be read.

@@ -50,8 +50,8 @@ impl Ends {
 /// A connection that was allowed once goes on when policy changes, in both directions, and no longer than its endpoint is there.
 #[test]
 fn a_known_connection_goes_on_until_its_endpoint_leaves() {
-    for number in 0..BACKENDS.len() {
-        known_connections(number).context(BACKENDS[number].0).unwrap();
+    for (number, (name, _)) in BACKENDS.iter().enumerate() {
+        known_connections(number).context(*name).unwrap();
     }
 }
 

@@ -446,8 +446,8 @@ fn command(program: &str, arguments: &[&str]) -> Command {
 /// Nothing is executed by a running agent but iptables' programs where they are the backend, whatever changes.
 #[test]
 fn an_agent_starts_no_process() {
-    for number in 0..BACKENDS.len() {
-        executes_nothing_else(number).context(BACKENDS[number].0).unwrap();
+    for (number, (name, _)) in BACKENDS.iter().enumerate() {
+        executes_nothing_else(number).context(*name).unwrap();
     }
 }
 

@@ -104,8 +104,8 @@ fn an_endpoints_file_names_its_peer_and_each_change_is_one_line_of_log() {
 /// says so soon, whatever else is written where.
 #[test]
 fn the_revision_told_is_in_force() {
-    for number in 0..BACKENDS.len() {
-        revisions(number).context(BACKENDS[number].0).unwrap();
+    for (number, (name, _)) in BACKENDS.iter().enumerate() {
+        revisions(number).context(*name).unwrap();
     }
 }
 
