@@ -98,7 +98,7 @@ impl World {
 
     fn strikes(inner: &mut Inner) -> Option<Fault> {
         inner.calls += 1;
-        if inner.lost_each.is_some_and(|each| inner.calls % each == 0) {
+        if inner.lost_each.is_some_and(|each| inner.calls.is_multiple_of(each)) {
             return Some(Fault::Lost);
         }
         inner.fault.filter(|(at, _)| *at == inner.calls - 1).map(|(_, fault)| fault)
