@@ -83,7 +83,8 @@ fn lay_out(build: Build) -> Result<PathBuf> {
 
 /// A hard link where the file system allows it, else a copy. Never a symbolic link: inside a sandbox its target may be hidden.
 fn place(source: &Path, to: &Path) -> Result<()> {
-    let staged = to.with_extension("new");
+    // nobody else's: what another process links there is the source itself, which a copy onto it would empty
+    let staged = to.with_extension(format!("{}.new", std::process::id()));
     let _ = fs::remove_file(&staged);
     if fs::hard_link(source, &staged).is_err() {
         fs::copy(source, &staged).with_context(|| format!("copy {}", source.display()))?;
