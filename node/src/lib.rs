@@ -11,12 +11,14 @@
 //! * `register`: what `calico/node` writes when a node starts.
 //! * [`supervise`]: parts beside each other; one that panics or ends is reported and started again, the others go on.
 //! * [`parent`], [`Sockets`]: sockets that outlive the agent. [`Notifier`]: what a service manager is told.
-//! * `parts`: which there are, and how each is started. `inventory`: what the host has. `lock`: one agent a node.
+//! * `parts`: which there are, and how each is started. `inventory`: what the host has. `lock`: one agent a node. `memory`: one place for
+//!   all threads to have theirs from.
 
 mod backoff;
 mod explain;
 mod inventory;
 mod lock;
+mod memory;
 mod notify;
 pub mod parent;
 mod parts;
@@ -137,6 +139,7 @@ pub enum RunError {
 /// # Errors
 /// What it cannot do without, or must not do: see [`RunError`].
 pub async fn run(mut config: Config, shutdown: Shutdown) -> Result<(), RunError> {
+    memory::share();
     let settings = Settings::read(&config.variables)?;
     let router_id = RouterId::parse(config.variables.get(RouterId::VARIABLE).unwrap_or_default())?;
     for (name, line) in config.variables.unknown() {

@@ -296,7 +296,7 @@ impl Kernel for Netlink {
 
     fn sysctl(&self, key: &str) -> BoxFuture<'_, Result<String, KernelError>> {
         let key = key.to_string();
-        Box::pin(async move { self.netns.run_async(move || sysctl::read(&key)).await? })
+        Box::pin(async move { self.netns.run(|| sysctl::read(&key))? })
     }
 
     fn set_sysctls(&self, values: Vec<(String, String)>) -> BoxFuture<'_, Vec<Result<(), KernelError>>> {
@@ -309,7 +309,7 @@ impl Kernel for Netlink {
                 let results: Vec<Result<(), KernelError>> = results.collect();
                 (sockets, results, values)
             };
-            let (mut results, mut rest) = match self.netns.run_async(visit).await {
+            let (mut results, mut rest) = match self.netns.run(visit) {
                 Ok((sockets, results, mut values)) => {
                     if let Some(Ok(sockets)) = sockets {
                         self.sockets.get_or_init(|| sockets);
@@ -325,7 +325,7 @@ impl Kernel for Netlink {
             self.wait_for_links().await;
             let left = rest.len();
             let write = move || rest.drain(..).map(|(key, value)| sysctl::write(&key, &value)).collect();
-            match self.netns.run_async(write).await {
+            match self.netns.run(write) {
                 Ok(more) => results.extend::<Vec<_>>(more),
                 Err(error) => results.extend((0..left).map(|_| Err(error.clone()))),
             }

@@ -1,7 +1,7 @@
-//! Network namespaces: held by descriptor, entered only by threads made for it.
+//! Network namespaces: held by descriptor, and visited.
 //!
-//! No runtime thread ever changes its namespace: whatever must happen inside one is done by a fresh helper
-//! thread that enters, works and ends. A socket opened there stays there and can be used from anywhere.
+//! Short work inside one is done by the thread that asks, which enters, works and is back before it does anything else; what takes
+//! longer, by a thread made for it. A socket opened there stays there and can be used from anywhere.
 
 use crate::api::KernelError;
 use crate::spent::{self, Call, part};
@@ -136,13 +136,19 @@ impl Netns {
         }
     }
 
-    /// Runs `work` on a fresh thread inside the namespace and waits for it. Meant for short work: the calling
-    /// thread is blocked meanwhile.
-    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, KernelError> {
-        on_helper(|| self.enter().map(|()| work())).unwrap_or_else(|reason| Err(fail(&self.0.path, reason)))
+    /// Runs `work` on the calling thread inside the namespace. Meant for short work.
+    pub fn run<T>(&self, work: impl FnOnce() -> T) -> Result<T, KernelError> {
+        if self.is_here() {
+            return Ok(work());
+        }
+        spent::whole(spent::Kind::Namespace, || {
+            let _visit = Visit::begin(self)?;
+            Ok(work())
+        })
     }
 
-    /// As [`Netns::run`], without blocking the calling task; on the calling thread where that is in the namespace already.
+    /// Runs `work`, which may take long, on a thread made for it inside the namespace, without blocking the calling task; on the
+    /// calling thread where that is in the namespace already.
     pub async fn run_async<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
@@ -219,6 +225,30 @@ impl Netns {
 impl AsFd for Netns {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.fd.as_fd()
+    }
+}
+
+/// A stay of the calling thread in another namespace, until this is dropped, by a panic too.
+struct Visit {
+    home: File,
+}
+
+impl Visit {
+    fn begin(netns: &Netns) -> Result<Self, KernelError> {
+        let home = File::open(SELF)
+            .map_err(|error| fail(SELF, format!("there is no way back from another: {error}")))?;
+        netns.enter()?;
+        Ok(Self { home })
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if let Err(errno) = setns(&self.home, CloneFlags::CLONE_NEWNET) {
+            // what this thread does next would be done to a container; whoever starts this process again begins at home
+            tracing::error!(error = errno.desc(), "no way back to the process's network namespace");
+            std::process::abort();
+        }
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) enum Kind {
     Request,
     /// A netlink answer or event that is read, or a look that finds none.
     Answer,
-    /// What is done on a thread in a namespace.
+    /// What is done in another namespace.
     Namespace,
     /// A parameter read or set.
     Parameter,
@@ -58,6 +58,20 @@ impl Drop for Call {
 pub(crate) fn counted<T>(kind: Kind, work: impl FnOnce() -> T) -> T {
     let _call = (!PART.get()).then(|| Call::begin(kind));
     work()
+}
+
+/// Counts `work` as one call, and nothing inside by itself.
+pub(crate) fn whole<T>(kind: Kind, work: impl FnOnce() -> T) -> T {
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            PART.set(self.0);
+        }
+    }
+    counted(kind, || {
+        let _before = Before(PART.replace(true));
+        work()
+    })
 }
 
 /// Carries out on a thread made for it what somebody's [`Call`] counts, its thread included.
@@ -137,7 +151,11 @@ mod tests {
         let here = crate::Netns::current().unwrap();
         let kernel = crate::Netlink::open(&here).unwrap();
         use crate::Kernel;
-        more("namespace", &|| here.run(|| ()).unwrap());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("there");
+        let there = crate::Netns::create_at(&path).unwrap();
+        more("namespace", &|| there.run(|| ()).unwrap());
+        crate::Netns::delete_at(&path).unwrap();
         more("parameter", &|| drop(runtime.block_on(kernel.sysctl("net/ipv4/ip_forward")).unwrap()));
         for kind in ["request", "answer"] {
             more(kind, &|| drop(runtime.block_on(kernel.links()).unwrap()));

@@ -49,8 +49,8 @@ fn helpers_enter_and_the_caller_stays() {
     let copy =
         Netns::from_fd(std::os::fd::AsFd::as_fd(&blue).try_clone_to_owned().unwrap(), "passed").unwrap();
     assert!(copy.is_same(&blue));
-    let panicked = blue.run(|| panic!("in the helper"));
-    assert!(panicked.is_err());
+    let panicked = std::panic::catch_unwind(|| blue.run(|| panic!("in there")));
+    assert!(panicked.is_err() && Netns::current().unwrap().is_same(&here), "a panic comes home too");
     Netns::delete_at(&path).unwrap();
     assert!(!path.exists());
     Netns::delete_at(&path).unwrap();
