@@ -82,6 +82,8 @@ impl Look<'_> {
         if ours {
             self.workspace.load([Key::Affinity(owner.clone(), *cidr)]).await?;
             self.workspace.confirm(owner, cidr);
+            // where no address is taken from it, nothing else ties the commit to its being the owner's
+            self.workspace.guard(&Key::Block(*cidr));
             self.deed = self.deed.max(Deed::Resume);
         }
         Ok(ours)

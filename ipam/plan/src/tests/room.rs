@@ -5,6 +5,8 @@ use crate::make_room;
 use crate::plan::Purpose;
 use crate::request::AutoAssignRequest;
 use crate::warm::{Warm, learn};
+use model::ipam::AllocationBlock;
+use model::key::{Key, Owner};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -88,6 +90,26 @@ fn a_race_for_the_block_is_lost_by_one() {
     assert!(room(&mut world, 4));
     let owners = blocks(&world).len();
     assert_eq!(owners, 3, "{:?}", world.keys());
+}
+
+#[test]
+fn a_block_whose_affinity_was_lost_is_the_owners_again_only_while_it_says_so() {
+    let affinity = Key::Affinity(Owner::Host("node-1".to_owned()), cidr("10.80.0.0/30"));
+    for released in [false, true] {
+        let mut world = World::bare();
+        world.pool("p", json!({"cidr": "10.80.0.0/30", "blockSize": 30}));
+        world.add("node-1", "first").unwrap();
+        world.delete(&affinity);
+        if released {
+            world.interference.push(Box::new(|world: &mut World| {
+                let block = world.block("10.80.0.0/30").unwrap();
+                world.put_block(&AllocationBlock { affinity: None, ..block });
+            }));
+        }
+        assert_eq!(room(&mut world, 2), !released);
+        let confirmed = (!released).then_some("confirmed");
+        assert_eq!(world.affinity("node-1", "10.80.0.0/30").as_deref(), confirmed);
+    }
 }
 
 fn known(world: &mut World) -> Warm {
