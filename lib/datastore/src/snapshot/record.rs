@@ -64,9 +64,7 @@ impl State {
             self.bytes = self.bytes.saturating_sub(weight(&key, old.as_ref()));
         }
     }
-}
 
-impl State {
     /// What cannot be written is not kept beyond all bounds.
     fn give_up_too_much(&mut self) {
         if self.bytes > MOST
