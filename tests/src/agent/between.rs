@@ -14,8 +14,8 @@ const FOLDER: &str = "/run/between";
 pub enum Faults {
     /// None does.
     None,
-    /// Of ten calls one finds the lock held, one is killed before it did anything, one behind it, and one is given a table
-    /// that the kernel does not have.
+    /// Of ten calls one is answered by a program of another version, which does not know what it is asked, one finds the lock held,
+    /// one is killed before it did anything, one behind it, and one is given a table that the kernel does not have.
     Some,
     /// Those of one family and table find that the kernel does not have it, while the file [`Between::MISSING`] is there.
     Missing,
@@ -72,6 +72,7 @@ fn script(name: &str, real: &str, faults: Faults) -> String {
         Faults::None => String::new(),
         Faults::Some => format!(
             "case $(wc -l <{FOLDER}/calls) in\n\
+             *0) echo \"{name}: unrecognized option '--wait'\" >&2; exit 2;;\n\
              *2) echo 'Another app is currently holding the xtables lock; still -9s 0us time ahead' >&2; exit 4;;\n\
              *4) kill -9 $$;;\n\
              *6) {real} \"$@\"; kill -9 $$;;\n\
