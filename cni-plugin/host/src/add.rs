@@ -4,7 +4,7 @@ mod offered;
 
 use crate::address::{Own, Source, is_own};
 use crate::agent::{self, add::Noted};
-use crate::attach::{Attachment, attach};
+use crate::attach::{Attachment, attach, random_mac};
 use crate::azure::{AZURE_IPAM, Azure};
 use crate::delegate::{self, Delegate};
 use crate::detach::remove_host_end;
@@ -77,10 +77,10 @@ pub(crate) async fn add(host: &Host, request: &Request) -> Result<CniResult, Cni
     match existing {
         Some(existing) if job.id.pod.is_none() => job.join(existing).await,
         existing => {
-            let noted = agent::add::begin(host, request, &job.id, existing.as_ref().map(Existing::key))?;
+            let mut noted = agent::add::begin(host, request, &job.id, existing.as_ref().map(Existing::key))?;
             let mut undo = Undo::default();
             let shared = host.agent.as_ref().and_then(|agent| agent.shared(&job.store, &job.id.node));
-            let result = job.attach(existing, &mut undo, &noted).await;
+            let result = job.attach(existing, &mut undo, &mut noted).await;
             let whole = match &result {
                 Ok(_) => {
                     // the next one need not ask
@@ -203,7 +203,7 @@ impl Job<'_> {
         mut self,
         existing: Option<Existing>,
         undo: &mut Undo,
-        noted: &Noted,
+        noted: &mut Noted,
     ) -> Result<CniResult, CniError> {
         let interface =
             self.id.host_interface(&self.host.variable("FELIX_INTERFACEPREFIX").unwrap_or_default());
@@ -220,8 +220,10 @@ impl Job<'_> {
         let dataplane = acknowledge::dataplane(self.host, self.request, &self.id);
         let addresses: Vec<IpAddr> = given.ips.iter().map(|ip| ip.address.addr).collect();
         noted.wait_until_free(&addresses).await?;
-        let attachment = self.attachment(&interface, &given, dataplane.is_none(), None);
-        let mac = attach(self.host, &attachment, undo).await?.to_string();
+        let mac = random_mac();
+        let attachment = self.attachment(&interface, &given, dataplane.is_none(), mac);
+        noted.made(attach(self.host, &attachment, undo).await?);
+        let mac = mac.to_string();
         let profile = self.profile.take();
         let wanted = self.wanted(&interface, &given, &mac);
         let written = endpoint::write(&self.store, &wanted, existing.as_ref(), profile, undo).await?;
@@ -233,13 +235,7 @@ impl Job<'_> {
     }
 
     /// What is to be made for a workload that was given these addresses.
-    fn attachment(
-        &self,
-        interface: &str,
-        given: &CniResult,
-        host_routes: bool,
-        mac: Option<Mac>,
-    ) -> Attachment {
+    fn attachment(&self, interface: &str, given: &CniResult, host_routes: bool, mac: Mac) -> Attachment {
         Attachment {
             netns: self.request.environment.netns.clone(),
             netkit: self.request.conf.device_type == DeviceType::Netkit,

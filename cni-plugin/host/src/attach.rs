@@ -36,8 +36,8 @@ pub(crate) struct Attachment {
     pub(crate) host_interface: String,
     /// MTU of both ends; 0 for the kernel's.
     pub(crate) mtu: u32,
-    /// Hardware address of the container's end; none: the kernel chooses one.
-    pub(crate) mac: Option<Mac>,
+    /// Hardware address of the container's end.
+    pub(crate) mac: Mac,
     /// Queues of both ends.
     pub(crate) queues: u32,
     /// The workload's addresses.
@@ -59,15 +59,21 @@ impl Attachment {
     }
 }
 
-/// Makes it, and returns the container's hardware address.
+/// A hardware address for a container's end: locally administered, of one station (IEEE 802, 8.2).
+pub(crate) fn random_mac() -> Mac {
+    let [first, b, c, d, e, f, ..] = uuid::Uuid::new_v4().into_bytes();
+    Mac([first & 0xfc | 0x02, b, c, d, e, f])
+}
+
+/// Makes it, and returns the index of the host's end.
 ///
 /// # Errors
 /// In words that name link, address or parameter; what was made is in `undo`.
-pub(crate) async fn attach(host: &Host, wanted: &Attachment, undo: &mut Undo) -> Result<Mac, CniError> {
+pub(crate) async fn attach(host: &Host, wanted: &Attachment, undo: &mut Undo) -> Result<u32, CniError> {
     within(bounded::KERNEL, "setting up the network namespace", make(host, wanted, undo)).await
 }
 
-async fn make(host: &Host, wanted: &Attachment, undo: &mut Undo) -> Result<Mac, CniError> {
+async fn make(host: &Host, wanted: &Attachment, undo: &mut Undo) -> Result<u32, CniError> {
     let container = open(host, &wanted.netns)?;
     let here = host.namespaces.current().map_err(CniError::internal)?;
     // Before the request: of two that go together the second may succeed where the first fails.
@@ -77,20 +83,16 @@ async fn make(host: &Host, wanted: &Attachment, undo: &mut Undo) -> Result<Mac, 
     let families = wanted.families();
     sysctls::set_host(&*here, &wanted.host_interface, families, !wanted.host_routes).await?;
     failpoint("cni-add-host-parameters");
-    // the first visit to the container, which opens sockets there too
+    // the first visit to the container, which opens a socket there too
     sysctls::set_container(&*container, &wanted.ifname, families, wanted.forward).await?;
     failpoint("cni-add-container-parameters");
-    let (ours, theirs) =
-        futures::try_join!(find(&here, &wanted.host_interface), find(&container, &wanted.ifname))?;
-    let mac = theirs.mac.ok_or_else(|| {
-        CniError::internal(format!("{} in {} has no hardware address", wanted.ifname, wanted.netns))
-    })?;
-    host_side(&*here, &ours, wanted).await?;
+    let (ours, theirs) = indices(&*here, &wanted.host_interface).await?;
+    host_side(&*here, ours, wanted).await?;
     failpoint("cni-add-host-side");
-    let results = container.apply(container_ops(&theirs, wanted), false).await;
+    let results = container.apply(container_ops(theirs, wanted), false).await;
     results.into_iter().collect::<Result<Vec<()>, _>>().map_err(CniError::internal)?;
     failpoint("cni-add-container-side");
-    Ok(mac)
+    Ok(ours)
 }
 
 /// The container's kernel.
@@ -119,7 +121,7 @@ async fn make_pair(
         name: wanted.host_interface.clone(),
         mac: Some(HOST_MAC),
         peer_name: wanted.ifname.clone(),
-        peer_mac: wanted.mac,
+        peer_mac: Some(wanted.mac),
         peer_netns: Some(container.netns().clone()),
         mtu: wanted.mtu,
         queues: wanted.queues,
@@ -150,18 +152,17 @@ async fn make_pair(
     }
 }
 
-async fn find(kernel: &Arc<dyn Kernel>, name: &str) -> Result<Link, CniError> {
-    match kernel.link(name).await {
-        Ok(Some(link)) => Ok(link),
-        Ok(None) => Err(CniError::internal(format!("link {name} vanished while it was set up"))),
-        Err(error) => Err(CniError::internal(error)),
-    }
+/// The indices of a pair's ends, which each end knows of the other: ours, whose name it is, and the container's in its namespace.
+async fn indices(here: &dyn Kernel, name: &str) -> Result<(u32, u32), CniError> {
+    let link = here.link(name).await.map_err(CniError::internal)?;
+    let ends = link.and_then(|Link { index, peer, .. }| Some((index, peer?)));
+    ends.ok_or_else(|| CniError::internal(format!("link {name} vanished while it was set up")))
 }
 
 /// Brings the host's end up and routes the workload's addresses to it.
-async fn host_side(here: &dyn Kernel, link: &Link, wanted: &Attachment) -> Result<(), CniError> {
+async fn host_side(here: &dyn Kernel, link: u32, wanted: &Attachment) -> Result<(), CniError> {
     let routed = if wanted.host_routes { wanted.addresses.as_slice() } else { &[] };
-    let routes: Vec<Route> = routed.iter().map(|address| to_workload(*address, link.index)).collect();
+    let routes: Vec<Route> = routed.iter().map(|address| to_workload(*address, link)).collect();
     let mut ops = vec![set_up(link)];
     ops.extend(routes.iter().cloned().map(Op::AddRoute));
     let mut results = here.apply(ops, false).await.into_iter();
@@ -172,7 +173,7 @@ async fn host_side(here: &dyn Kernel, link: &Link, wanted: &Attachment) -> Resul
         match result {
             Ok(()) => {}
             Err(error) if error.errno() == Some(Errno::EEXIST as i32) => {
-                check_same(here, route, link).await?;
+                check_same(here, route, &wanted.host_interface, link).await?;
             }
             Err(error) => return Err(CniError::internal(error)),
         }
@@ -181,13 +182,13 @@ async fn host_side(here: &dyn Kernel, link: &Link, wanted: &Attachment) -> Resul
 }
 
 /// A route that exists is fine when it is the very same.
-async fn check_same(here: &dyn Kernel, route: &Route, link: &Link) -> Result<(), CniError> {
+async fn check_same(here: &dyn Kernel, route: &Route, name: &str, link: u32) -> Result<(), CniError> {
     let family = if route.dst.addr.is_ipv4() { 4 } else { 6 };
     let filter = RouteFilter { family: Some(family), table: Some(TABLE_MAIN), ..RouteFilter::default() };
     let routes = here.routes(filter).await.map_err(CniError::internal)?;
     let existing: Vec<&Route> = routes.iter().filter(|existing| existing.dst == route.dst).collect();
     let leads_here = |existing: &&&Route| {
-        existing.next_hops.iter().any(|hop| hop.link == Some(link.index) && hop.gateway.is_none())
+        existing.next_hops.iter().any(|hop| hop.link == Some(link) && hop.gateway.is_none())
     };
     if existing.iter().any(|existing| leads_here(&existing) && (family == 6 || existing.scope == route.scope))
     {
@@ -198,39 +199,39 @@ async fn check_same(here: &dyn Kernel, route: &Route, link: &Link) -> Result<(),
         format!(": route (Ifindex: {}, Dst: {}) is there", index(existing), existing.dst)
     });
     Err(CniError::internal(format!(
-        "route (Ifindex: {}, Dst: {}) already exists for an interface other than '{}'{other}",
-        link.index, route.dst, link.name
+        "route (Ifindex: {link}, Dst: {}) already exists for an interface other than '{name}'{other}",
+        route.dst
     )))
 }
 
-fn set_up(link: &Link) -> Op {
-    Op::SetLink { link: LinkRef::Index(link.index), up: Some(true), mac: None, mtu: None, alias: None }
+fn set_up(link: u32) -> Op {
+    Op::SetLink { link: LinkRef::Index(link), up: Some(true), mac: None, mtu: None, alias: None }
 }
 
 /// Everything inside the container, in the order in which the kernel takes it.
-fn container_ops(link: &Link, wanted: &Attachment) -> Vec<Op> {
+fn container_ops(link: u32, wanted: &Attachment) -> Vec<Op> {
     let families = wanted.families();
     let gateway_v6 = IpAddr::V6(HOST_MAC.link_local());
     let mut ops = vec![set_up(link)];
     let gateways = [(families.v4, GATEWAY_V4), (families.v6, gateway_v6)];
     if families.v4 {
         // The kernel takes no route through a gateway that it cannot reach.
-        ops.push(Op::AddRoute(to_workload(GATEWAY_V4, link.index)));
+        ops.push(Op::AddRoute(to_workload(GATEWAY_V4, link)));
     }
     for (_, gateway) in gateways.into_iter().filter(|(there, _)| *there) {
         // Known for good: no ARP and no neighbour discovery, and nothing to wait for.
         ops.push(Op::SetNeighbour(Neighbour {
-            link: link.index,
+            link,
             addr: gateway,
             mac: Some(HOST_MAC),
             permanent: true,
             proxy: false,
         }));
         let routes = wanted.routes.iter().filter(|dst| dst.addr.is_ipv4() == gateway.is_ipv4());
-        ops.extend(routes.map(|dst| Op::AddRoute(through(*dst, gateway, link.index))));
+        ops.extend(routes.map(|dst| Op::AddRoute(through(*dst, gateway, link))));
     }
     ops.extend(wanted.addresses.iter().map(|address| Op::AddAddress {
-        link: link.index,
+        link,
         net: IpNet::host(*address),
         // `accept_dad` is off already, as Calico has it.
         nodad: false,

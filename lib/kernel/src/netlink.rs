@@ -1,8 +1,8 @@
 //! The real kernel, over a route-family netlink socket.
 //!
-//! Two sockets a [`Netlink`], opened inside its namespace by the first visit there and used from any task afterwards: one for
-//! questions (`questions`), and one for changes, sent by the datagram (`batch`). One batch or dump is under way at a time,
-//! because the kernel runs one dump a socket and answers of several batches could overflow the receive buffer.
+//! Two sockets a [`Netlink`], opened inside its namespace and used from any task afterwards: one for changes, sent by the datagram
+//! (`batch`), opened by the first visit there; and one for questions (`questions`), opened with the first of them. One batch or dump
+//! is under way at a time, because the kernel runs one dump a socket and answers of several batches could overflow the receive buffer.
 
 mod batch;
 mod decode;
@@ -29,7 +29,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use nix::errno::Errno;
 use questions::Questions;
 use std::sync::{Arc, OnceLock};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 
 /// Messages a datagram: they must fit the send buffer, 208 KiB by default, and other tasks wait as long.
 const BATCH: usize = 512;
@@ -49,23 +49,9 @@ type Answer = Option<(i32, Option<String>)>;
 #[derive(Debug)]
 pub struct Netlink {
     netns: Netns,
-    sockets: OnceLock<Sockets>,
-}
-
-#[derive(Debug)]
-struct Sockets {
-    sender: Sender,
+    sender: OnceLock<Sender>,
     /// Held while replies are outstanding.
     turn: Mutex<Turn>,
-}
-
-impl Sockets {
-    /// Opens them in the namespace of the calling thread.
-    fn open() -> Result<Self, KernelError> {
-        let open = || -> std::io::Result<_> { Ok((Sender::open()?, Questions::open()?)) };
-        let (sender, questions) = open().map_err(|error| KernelError::Socket(error.to_string()))?;
-        Ok(Self { sender, turn: Mutex::new(Turn { sequence: 1, questions }) })
-    }
 }
 
 /// Who has it may ask, or change something.
@@ -73,20 +59,31 @@ impl Sockets {
 struct Turn {
     /// The sequence number of the next change.
     sequence: u32,
-    questions: Questions,
+    questions: Option<Questions>,
+}
+
+impl Turn {
+    /// The socket for questions to `netns`.
+    fn questions(&mut self, netns: &Netns) -> Result<&mut Questions, KernelError> {
+        match &mut self.questions {
+            Some(questions) => Ok(questions),
+            none => Ok(none.insert(netns.run(Questions::open)?.map_err(not_opened)?)),
+        }
+    }
 }
 
 impl Netlink {
-    /// Opens the sockets inside `netns`.
+    /// Opens the socket for changes inside `netns`.
     pub fn open(netns: &Netns) -> Result<Self, KernelError> {
         let kernel = Self::of(netns);
-        kernel.sockets()?;
+        kernel.sender()?;
         Ok(kernel)
     }
 
-    /// Opens them with the first request, or along with parameters that are set before.
+    /// Opens it with the first change, or along with parameters that are set before.
     pub fn of(netns: &Netns) -> Self {
-        Self { netns: netns.clone(), sockets: OnceLock::new() }
+        let turn = Mutex::new(Turn { sequence: 1, questions: None });
+        Self { netns: netns.clone(), sender: OnceLock::new(), turn }
     }
 
     /// Opens a socket in the namespace of the calling thread.
@@ -94,18 +91,14 @@ impl Netlink {
         Self::open(&Netns::current()?)
     }
 
-    fn sockets(&self) -> Result<&Sockets, KernelError> {
-        match self.sockets.get() {
-            Some(sockets) => Ok(sockets),
+    fn sender(&self) -> Result<&Sender, KernelError> {
+        match self.sender.get() {
+            Some(sender) => Ok(sender),
             None => {
-                let opened = self.netns.run(Sockets::open)??;
-                Ok(self.sockets.get_or_init(|| opened))
+                let opened = self.netns.run(Sender::open)?.map_err(not_opened)?;
+                Ok(self.sender.get_or_init(|| opened))
             }
         }
-    }
-
-    async fn turn(&self) -> Result<MutexGuard<'_, Turn>, KernelError> {
-        Ok(self.sockets()?.turn.lock().await)
     }
 
     /// Waits, asleep, until who changes links now is done: a change of nothing has its turn behind theirs.
@@ -113,9 +106,8 @@ impl Netlink {
         let nothing =
             Op::SetLink { link: LinkRef::Index(LOOPBACK), up: None, mac: None, mtu: None, alias: None };
         // a refusal has waited too, and who cannot ask does not wait
-        if let Ok(mut turn) = self.turn().await {
-            let _ = self.send(&[nothing], &mut turn.sequence);
-        }
+        let mut turn = self.turn.lock().await;
+        let _ = self.send(&[nothing], &mut turn.sequence);
     }
 
     /// One result for each of `ops`, which are sent as one datagram.
@@ -123,7 +115,7 @@ impl Netlink {
         let mut messages = Vec::with_capacity(ops.len());
         let unsayable: Vec<Option<KernelError>> =
             ops.iter().map(|op| encode::operation(op).map(|message| messages.push(message)).err()).collect();
-        let exchanged = self.sockets().and_then(|sockets| sockets.sender.exchange(messages, sequence));
+        let exchanged = self.sender().and_then(|sender| sender.exchange(messages, sequence));
         let mut answers = match exchanged {
             Ok(answers) => answers,
             Err(error) => return ops.iter().map(|_| Err(error.clone())).collect(),
@@ -147,12 +139,13 @@ impl Netlink {
         request: RouteNetlinkMessage,
         what: &str,
     ) -> Result<Vec<RouteNetlinkMessage>, KernelError> {
-        let mut turn = self.turn().await?;
+        let mut turn = self.turn.lock().await;
+        let questions = turn.questions(&self.netns)?;
         // what is lost is asked for again: a look at everything is many questions
         let mut lost = 0;
         for _ in 0..DUMP_TRIES {
             let message = framed(request.clone(), NLM_F_REQUEST | NLM_F_DUMP);
-            let answer = match turn.questions.ask(message).await {
+            let answer = match questions.ask(message).await {
                 Ok(answer) => answer,
                 Err(error) if error.is_lost() && lost < LOST_TRIES => {
                     lost += 1;
@@ -193,10 +186,7 @@ impl Kernel for Netlink {
 
     fn apply(&self, ops: Vec<Op>, stop_on_error: bool) -> BoxFuture<'_, Vec<Result<(), KernelError>>> {
         Box::pin(async move {
-            let mut turn = match self.turn().await {
-                Ok(turn) => turn,
-                Err(error) => return ops.iter().map(|_| Err(error.clone())).collect(),
-            };
+            let mut turn = self.turn.lock().await;
             let mut results = Vec::with_capacity(ops.len());
             // The kernel goes on to the next message of a datagram after a failed one; where it must not,
             // each is sent only after the one before has been acknowledged.
@@ -218,9 +208,10 @@ impl Kernel for Netlink {
         let request = encode::get_link(name);
         let what = format!("look up link {name}");
         Box::pin(async move {
-            let mut turn = self.turn().await?;
+            let mut turn = self.turn.lock().await;
             // The acknowledgement ends the answer even where the rest of it cannot be read.
-            let answer = turn.questions.ask(framed(request?, NLM_F_REQUEST | NLM_F_ACK)).await?;
+            let answer =
+                turn.questions(&self.netns)?.ask(framed(request?, NLM_F_REQUEST | NLM_F_ACK)).await?;
             let mut found = None;
             for reply in answer.messages {
                 match reply.payload {
@@ -302,10 +293,10 @@ impl Kernel for Netlink {
     fn set_sysctls(&self, values: Vec<(String, String)>) -> BoxFuture<'_, Vec<Result<(), KernelError>>> {
         Box::pin(async move {
             let visited = self.netns.run(|| {
-                if self.sockets.get().is_none()
-                    && let Ok(sockets) = Sockets::open()
+                if self.sender.get().is_none()
+                    && let Ok(sender) = Sender::open()
                 {
-                    self.sockets.get_or_init(|| sockets);
+                    self.sender.get_or_init(|| sender);
                 }
                 let at_once = values.iter().map_while(|(key, value)| sysctl::write_at_once(key, value));
                 at_once.collect::<Vec<_>>()
@@ -332,9 +323,9 @@ impl Kernel for Netlink {
         &self,
         groups: EventGroups,
     ) -> BoxFuture<'_, Result<BoxStream<'static, KernelEvent>, KernelError>> {
-        Box::pin(async move {
-            events::follow(&self.netns, groups, self.sockets()?.sender.port()).map(StreamExt::boxed)
-        })
+        Box::pin(
+            async move { events::follow(&self.netns, groups, self.sender()?.port()).map(StreamExt::boxed) },
+        )
     }
 }
 
@@ -350,6 +341,10 @@ impl Namespaces for SystemNamespaces {
     fn open(&self, path: &str) -> Result<Arc<dyn Kernel>, KernelError> {
         Ok(Arc::new(Netlink::of(&Netns::open(path)?)))
     }
+}
+
+fn not_opened(error: std::io::Error) -> KernelError {
+    KernelError::Socket(error.to_string())
 }
 
 fn framed(message: RouteNetlinkMessage, flags: u16) -> Message {
@@ -380,12 +375,13 @@ mod tests {
     }
 
     #[test]
-    fn one_visit_sets_parameters_and_opens_the_sockets() {
+    fn one_visit_sets_parameters_and_opens_the_socket_for_changes() {
         inside(async |kernel| {
-            assert!(kernel.sockets.get().is_none());
+            assert!(kernel.sender.get().is_none());
             let set = kernel.set_sysctls(values(&[("net/ipv4/conf/lo/route_localnet", "1")])).await;
             assert!(set[0].is_ok(), "{set:?}");
-            assert!(kernel.sockets.get().is_some(), "they need another visit");
+            assert!(kernel.sender.get().is_some(), "it needs another visit");
+            assert!(kernel.turn.lock().await.questions.is_none(), "nothing was asked");
             let links = kernel.links().await.unwrap();
             assert_eq!(links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>(), ["lo"]);
         });

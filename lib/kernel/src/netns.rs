@@ -28,6 +28,8 @@ struct Inner {
     fd: OwnedFd,
     path: String,
     kind: Kind,
+    /// Device and inode, by which a namespace is known.
+    identity: (u64, u64),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -48,15 +50,12 @@ impl Netns {
             .custom_flags(nix::libc::O_NONBLOCK)
             .open(path)
             .map_err(|error| fail(&shown, open_reason(&error)))?;
-        Self::check(&file).map_err(|reason| fail(&shown, reason))?;
-        Ok(Self::real(OwnedFd::from(file), shown))
+        Self::real(file, shown)
     }
 
     /// A namespace received as a descriptor, such as over a unix socket; `name` is used in messages.
     pub fn from_fd(fd: OwnedFd, name: &str) -> Result<Self, KernelError> {
-        let file = File::from(fd);
-        Self::check(&file).map_err(|reason| fail(name, reason))?;
-        Ok(Self::real(OwnedFd::from(file), name.to_string()))
+        Self::real(File::from(fd), name.to_string())
     }
 
     /// The namespace of the calling thread.
@@ -127,13 +126,7 @@ impl Netns {
 
     /// Whether both are the same namespace, however they were opened.
     pub fn is_same(&self, other: &Netns) -> bool {
-        match (&self.0.kind, &other.0.kind) {
-            (Kind::Real, Kind::Real) => match (identity(&self.0.fd), identity(&other.0.fd)) {
-                (Some(a), Some(b)) => a == b,
-                _ => false,
-            },
-            (a, b) => a == b,
-        }
+        self.0.kind == other.0.kind && (self.0.kind != Kind::Real || self.0.identity == other.0.identity)
     }
 
     /// Runs `work` on the calling thread inside the namespace. Meant for short work.
@@ -174,7 +167,7 @@ impl Netns {
     /// Whether the calling thread is in this namespace.
     fn is_here(&self) -> bool {
         let here = std::fs::metadata(SELF).ok().map(|meta| (meta.dev(), meta.ino()));
-        self.0.kind == Kind::Real && here.is_some() && here == identity(&self.0.fd)
+        self.0.kind == Kind::Real && here == Some(self.0.identity)
     }
 
     /// Moves the **calling thread** into the namespace for good. For threads made for the purpose, and for a
@@ -196,8 +189,8 @@ impl Netns {
     /// One of the in-memory kernel's namespaces.
     pub(crate) fn memory(number: u64, name: &str) -> Result<Self, KernelError> {
         let file = File::open("/dev/null").map_err(|error| fail(name, error.to_string()))?;
-        let inner = Inner { fd: OwnedFd::from(file), path: name.to_string(), kind: Kind::Memory(number) };
-        Ok(Self(Arc::new(inner)))
+        let kind = Kind::Memory(number);
+        Ok(Self(Arc::new(Inner { fd: OwnedFd::from(file), path: name.to_string(), kind, identity: (0, 0) })))
     }
 
     /// The number of an in-memory namespace; `None` for a real one.
@@ -208,17 +201,16 @@ impl Netns {
         }
     }
 
-    fn real(fd: OwnedFd, path: String) -> Self {
-        Self(Arc::new(Inner { fd, path, kind: Kind::Real }))
-    }
-
-    fn check(file: &File) -> Result<(), String> {
-        match fstatfs(file) {
-            Ok(status) if status.filesystem_type() == NSFS_MAGIC => Ok(()),
-            Ok(_) => Err("is not a namespace; if it was one, it has been deleted and only the file is left"
-                .to_string()),
-            Err(errno) => Err(format!("cannot be examined: {}", errno.desc())),
+    fn real(file: File, path: String) -> Result<Self, KernelError> {
+        let examined = |error: String| fail(&path, format!("cannot be examined: {error}"));
+        let status = fstatfs(&file).map_err(|errno| examined(errno.desc().to_owned()))?;
+        if status.filesystem_type() != NSFS_MAGIC {
+            let deleted = "is not a namespace; if it was one, it has been deleted and only the file is left";
+            return Err(fail(&path, deleted.to_owned()));
         }
+        let meta = file.metadata().map_err(|error| examined(error.to_string()))?;
+        let identity = (meta.dev(), meta.ino());
+        Ok(Self(Arc::new(Inner { fd: OwnedFd::from(file), path, kind: Kind::Real, identity })))
     }
 }
 
@@ -257,12 +249,6 @@ fn named(name: &str) -> Result<PathBuf, KernelError> {
         return Err(fail(name, "is no name for a namespace".to_string()));
     }
     Ok(Path::new(NETNS_DIR).join(name))
-}
-
-fn identity(fd: &OwnedFd) -> Option<(u64, u64)> {
-    let copy = fd.try_clone().ok()?;
-    let meta = File::from(copy).metadata().ok()?;
-    Some((meta.dev(), meta.ino()))
 }
 
 /// Runs `work` on a thread of its own, which may change what belongs to a thread.

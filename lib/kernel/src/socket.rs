@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 pub(crate) const LOST_TRIES: usize = 2;
 
 /// No answer is longer: dumps come in pages of at most 32 KiB.
-const DATAGRAM: usize = 64 << 10;
+pub(crate) const DATAGRAM: usize = 64 << 10;
 
 /// Opens a socket of a netlink family in the namespace of the calling thread, and tells its port, by which events
 /// say whose changes they are. Errors explain themselves and do not repeat the request.

@@ -5,7 +5,7 @@
 use super::{Job, asked, pool_names};
 use crate::address::{Own, is_own, prefixed, result};
 use crate::agent::{self, Agent};
-use crate::attach::attach;
+use crate::attach::{attach, random_mac};
 use crate::bounded::{self, store_failed, within};
 use crate::endpoint::{self, Fresh};
 use crate::failpoint::failpoint;
@@ -19,7 +19,6 @@ use cni_protocol::result::CniResult;
 use cni_protocol::{CniError, Request};
 use datastore::Datastore;
 use ipam::{Ipam, Offer};
-use kernel::Mac;
 use model::net::Cidr;
 use model::{Key, Kind};
 use mvcc::{Compare, CompareResult, CompareTarget, KeyRange};
@@ -104,9 +103,9 @@ impl Job<'_> {
     /// # Errors
     /// As [`super::add`].
     pub(super) async fn take(&self, offered: Offered) -> Result<Option<CniResult>, CniError> {
-        let noted = agent::add::begin(self.host, self.request, &self.id, None)?;
+        let mut noted = agent::add::begin(self.host, self.request, &self.id, None)?;
         let mut undo = Undo::default();
-        let result = self.attach_offered(offered, &mut undo, &noted).await;
+        let result = self.attach_offered(offered, &mut undo, &mut noted).await;
         let result = match result {
             Ok(Some(result)) => Ok(result),
             Ok(None) => match undo.run().await {
@@ -132,7 +131,7 @@ impl Job<'_> {
         &self,
         Offered { offer, conditions, .. }: Offered,
         undo: &mut Undo,
-        noted: &agent::add::Noted,
+        noted: &mut agent::add::Noted,
     ) -> Result<Option<CniResult>, CniError> {
         let interface =
             self.id.host_interface(&self.host.variable("FELIX_INTERFACEPREFIX").unwrap_or_default());
@@ -140,7 +139,7 @@ impl Job<'_> {
         let addresses: Vec<IpAddr> = given.ips.iter().map(|ip| ip.address.addr).collect();
         let dataplane = acknowledge::dataplane(self.host, self.request, &self.id);
         let mac = random_mac();
-        let attachment = self.attachment(&interface, &given, dataplane.is_none(), Some(mac));
+        let attachment = self.attachment(&interface, &given, dataplane.is_none(), mac);
         let Fresh { key, value, mut along } =
             endpoint::fresh(&self.wanted(&interface, &given, &mac.to_string()))?;
         along.compare.extend(conditions);
@@ -150,7 +149,8 @@ impl Job<'_> {
         written.push(Done::Endpoint { store, key: key.clone(), ours: value.clone(), before: None });
         let making = async {
             noted.wait_until_free(&addresses).await?;
-            attach(self.host, &attachment, undo).await
+            noted.made(attach(self.host, &attachment, undo).await?);
+            Ok(())
         };
         let writing = within(bounded::IPAM, "writing addresses and endpoint", async {
             offer.take(along).await.map_err(|error| store_failed(&error, &error))
@@ -174,10 +174,4 @@ impl Job<'_> {
         self.wait_for_policy(None).await;
         Ok(Some(self.result(interface, given, mac.to_string())))
     }
-}
-
-/// A hardware address for the container's end: locally administered, of one station (IEEE 802, 8.2).
-fn random_mac() -> Mac {
-    let [first, b, c, d, e, f, ..] = uuid::Uuid::new_v4().into_bytes();
-    Mac([first & 0xfc | 0x02, b, c, d, e, f])
 }

@@ -81,6 +81,12 @@ impl Noted {
         within(bounded::KERNEL, "deleting the link that had the address before", waiting).await
     }
 
+    /// Notes the index of the host's end.
+    pub(crate) fn made(&mut self, index: u32) {
+        let end = self.0.as_mut().and_then(|(_, record)| record.host_end.as_mut());
+        end.into_iter().for_each(|end| end.index = Some(index));
+    }
+
     /// Notes how it ended; `whole` says whether everything of an ADD that failed is taken back.
     ///
     /// # Errors
@@ -94,8 +100,7 @@ impl Noted {
         let Some((agent, record)) = self.0 else { return Ok(()) };
         match result {
             Ok(result) => {
-                let record = attached(host, record, result).await?;
-                agent.put(record)?;
+                agent.put(attached(record, result))?;
                 failpoint("agent-add-attached");
             }
             Err(_) if whole => {
@@ -113,16 +118,11 @@ impl Noted {
 }
 
 /// What is known after an ADD.
-async fn attached(host: &Host, record: Record, result: &CniResult) -> Result<Record, CniError> {
-    let mut record = Record { state: State::Attached, ..record };
-    record.addresses = result.ips.iter().map(|ip| ip.address.addr).collect();
-    record.mac = result.interfaces.get(1).map(|interface| interface.mac.clone()).unwrap_or_default();
-    if let Some(end) = &mut record.host_end {
-        let here = host.namespaces.current().map_err(CniError::internal)?;
-        let found = within(bounded::KERNEL, "looking for the link", async {
-            here.link(&end.name).await.map_err(CniError::internal)
-        });
-        end.index = found.await?.map(|link| link.index);
+fn attached(record: Record, result: &CniResult) -> Record {
+    Record {
+        state: State::Attached,
+        addresses: result.ips.iter().map(|ip| ip.address.addr).collect(),
+        mac: result.interfaces.get(1).map(|interface| interface.mac.clone()).unwrap_or_default(),
+        ..record
     }
-    Ok(record)
 }

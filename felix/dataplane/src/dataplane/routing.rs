@@ -6,7 +6,7 @@ use failpoint::failpoint;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Routes and neighbours in one batch: how long others may have to wait for it.
+/// Routes in one batch: how long others may have to wait for it.
 const BATCH: usize = 2048;
 
 /// Between two looks at the connections of the host: at least this, and [`SHARE`] times what the last one took, which is some
@@ -27,33 +27,28 @@ impl Dataplane {
     pub(super) async fn apply_routes(&mut self) {
         loop {
             let now = self.now();
-            let (ops, sent) = self.routes.batch(BATCH, now);
+            let (mut ops, routes) = self.routes.batch(BATCH, now);
+            let (more, neighbours) = self.neighbours.batch(now);
+            ops.extend(more);
             if ops.is_empty() {
                 self.routes.forget_due(now);
-                break;
+                self.neighbours.forget_due(now);
+                return;
             }
-            let results = self.kernel.apply(ops, false).await;
+            let mut results = self.kernel.apply(ops, false).await.into_iter();
             failpoint("felix-routes");
-            let refused = self.routes.done(sent, results, now);
+            let count = routes.len();
+            let refused = self.routes.done(routes, results.by_ref().take(count), now);
             if let Some(first) = refused.first() {
-                let count = refused.len();
                 tracing::warn!(
-                    refused = count,
+                    refused = refused.len(),
                     error = first,
                     "the kernel refuses routes, which are tried again"
                 );
             }
-        }
-        let now = self.now();
-        let (ops, sent) = self.neighbours.batch(now);
-        if ops.is_empty() {
-            self.neighbours.forget_due(now);
-            return;
-        }
-        let results = self.kernel.apply(ops, false).await;
-        failpoint("felix-neighbours");
-        if let Some(error) = self.neighbours.done(sent, results, now) {
-            tracing::warn!(error, "the kernel refuses a neighbour, which is tried again");
+            if let Some(error) = self.neighbours.done(neighbours, results, now) {
+                tracing::warn!(error, "the kernel refuses a neighbour, which is tried again");
+            }
         }
     }
 

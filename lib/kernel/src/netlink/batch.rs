@@ -6,10 +6,9 @@
 use super::{Answer, Message};
 use crate::api::KernelError;
 use crate::socket;
-use netfilter::wire::Reply;
+use netfilter::wire::{Replies, Reply};
 use netlink_packet_core::NLM_F_ACK;
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
-use std::collections::HashMap;
 
 /// A socket for changes.
 #[derive(Debug)]
@@ -57,26 +56,34 @@ impl Sender {
             return Ok(Vec::new());
         }
         socket::send(&self.socket, &bytes)?;
-        let mut told = self.receive(first)?;
-        let silent = || KernelError::Socket("the kernel did not answer a batch".to_string());
-        let place = |place: usize| u32::try_from(place).ok();
-        // Without the last one's answer the silence about the others means nothing.
-        if !place(last).is_some_and(|last| told.contains_key(&last)) {
-            return Err(silent());
-        }
-        Ok((0..messages.len()).map(|at| place(at).and_then(|at| told.remove(&at)).flatten()).collect())
+        self.receive(first, messages.len())
     }
 
-    /// Takes every answer that waits: by the message's place in the datagram.
-    fn receive(&self, first: u32) -> Result<HashMap<u32, Answer>, KernelError> {
-        let mut answers = HashMap::new();
-        socket::drain(&self.socket, |reply| {
-            if let Reply::Ack { sequence, errno, words, .. } = reply {
-                let refusal = (errno != 0).then(|| (errno, words.map(str::to_owned)));
-                answers.insert(sequence.wrapping_sub(first), refusal);
+    /// Takes the answers to so many messages, each in its place, until the last one's: the kernel answers in order, and without
+    /// that one the silence about the others means nothing.
+    fn receive(&self, first: u32, count: usize) -> Result<Vec<Answer>, KernelError> {
+        let mut answers = vec![None; count];
+        let mut page: Vec<u8> = Vec::with_capacity(socket::DATAGRAM);
+        let mut whole = false;
+        while !whole {
+            match socket::receive(&self.socket, &mut page) {
+                Ok(true) => {}
+                Ok(false) => {
+                    return Err(KernelError::Socket("the kernel did not answer a batch".to_string()));
+                }
+                Err(error) => return Err(KernelError::Socket(error.to_string())),
             }
-            Ok::<(), KernelError>(())
-        })?;
+            for reply in Replies::new(&page) {
+                let Reply::Ack { sequence, errno, words, .. } = reply else { continue };
+                // what is left of a batch before has no place here
+                let place = usize::try_from(sequence.wrapping_sub(first)).ok();
+                let Some((place, answer)) = place.and_then(|at| Some((at, answers.get_mut(at)?))) else {
+                    continue;
+                };
+                *answer = (errno != 0).then(|| (errno, words.map(str::to_owned)));
+                whole = place + 1 == count;
+            }
+        }
         Ok(answers)
     }
 }

@@ -9,9 +9,6 @@ use crate::socket;
 use netlink_packet_core::{NLM_F_DUMP_INTR, NetlinkHeader, NetlinkPayload};
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 
-/// No answer is longer: lists come in pages of at most 32 KiB.
-const DATAGRAM: usize = 64 << 10;
-
 /// A socket for questions.
 #[derive(Debug)]
 pub(super) struct Questions {
@@ -76,7 +73,7 @@ impl Questions {
 
     /// The next datagram that waits.
     fn page(&self) -> Result<Option<Vec<u8>>, KernelError> {
-        let mut page: Vec<u8> = Vec::with_capacity(DATAGRAM);
+        let mut page: Vec<u8> = Vec::with_capacity(socket::DATAGRAM);
         match socket::receive(&self.socket, &mut page) {
             Ok(waits) => Ok(waits.then_some(page)),
             Err(error) => Err(KernelError::Socket(error.to_string())),
