@@ -292,28 +292,35 @@ impl Kernel for Netlink {
 
     fn set_sysctls(&self, values: Vec<(String, String)>) -> BoxFuture<'_, Vec<Result<(), KernelError>>> {
         Box::pin(async move {
+            let mut results = Vec::with_capacity(values.len());
+            let mut rest = values.iter();
             let visited = self.netns.run(|| {
                 if self.sender.get().is_none()
                     && let Ok(sender) = Sender::open()
                 {
                     self.sender.get_or_init(|| sender);
                 }
-                let at_once = values.iter().map_while(|(key, value)| sysctl::write_at_once(key, value));
-                at_once.collect::<Vec<_>>()
+                rest.find_map(|(key, value)| match sysctl::write_at_once(key, value) {
+                    Ok(result) => {
+                        results.push(result);
+                        None
+                    }
+                    Err(file) => Some((file, key, value)),
+                })
             });
-            let mut results = match visited {
-                Ok(results) => results,
-                Err(error) => return values.iter().map(|_| Err(error.clone())).collect(),
+            let done = match visited {
+                Ok(None) => Ok(()),
+                Ok(Some((file, key, value))) => {
+                    self.wait_for_links().await;
+                    self.netns.run(|| {
+                        results.push(sysctl::write_opened(&file, key, value));
+                        results.extend(rest.map(|(key, value)| sysctl::write(key, value)));
+                    })
+                }
+                Err(error) => Err(error),
             };
-            let rest = values.get(results.len()..).unwrap_or_default();
-            if rest.is_empty() {
-                return results;
-            }
-            self.wait_for_links().await;
-            let write = || rest.iter().map(|(key, value)| sysctl::write(key, value)).collect::<Vec<_>>();
-            match self.netns.run(write) {
-                Ok(more) => results.extend(more),
-                Err(error) => results.extend(rest.iter().map(|_| Err(error.clone()))),
+            if let Err(error) = done {
+                results.resize_with(values.len(), || Err(error.clone()));
             }
             results
         })

@@ -27,14 +27,19 @@ pub(super) fn write(key: &str, value: &str) -> Result<(), KernelError> {
     })
 }
 
-/// The same; `None` where it would have to wait for others to be done with links.
-pub(super) fn write_at_once(key: &str, value: &str) -> Option<Result<(), KernelError>> {
+/// The same, unless it has to wait for others to be done with links: that one is given back open, for [`write_opened`].
+pub(super) fn write_at_once(key: &str, value: &str) -> Result<Result<(), KernelError>, File> {
     counted(Kind::Parameter, || match differs(key, value) {
-        Ok(Some(_)) if waits_for_links(key) => None,
-        Ok(Some(file)) => Some(set(&file, key, value)),
-        Ok(None) => Some(Ok(())),
-        Err(error) => Some(Err(error)),
+        Ok(Some(file)) if waits_for_links(key) => Err(file),
+        Ok(Some(file)) => Ok(set(&file, key, value)),
+        Ok(None) => Ok(Ok(())),
+        Err(error) => Ok(Err(error)),
     })
+}
+
+/// Sets a parameter that is open.
+pub(super) fn write_opened(file: &File, key: &str, value: &str) -> Result<(), KernelError> {
+    counted(Kind::Parameter, || set(file, key, value))
 }
 
 /// Whether a parameter can only be written while nobody changes links. The kernel does not have such a writer sleep: it sends it
