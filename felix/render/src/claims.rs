@@ -64,11 +64,8 @@ impl Claims {
     }
 
     /// All endpoints that claim an interface of which this is true.
-    pub fn claiming<'a>(
-        &'a self,
-        concerned: impl Fn(&str) -> bool + 'a,
-    ) -> impl Iterator<Item = &'a EndpointKey> {
-        let claims = self.by_interface.iter().filter(move |(interface, _)| concerned(interface));
+    pub fn having(&self, holds: impl Fn(&str) -> bool) -> impl Iterator<Item = &EndpointKey> {
+        let claims = self.by_interface.iter().filter(move |(interface, _)| holds(interface));
         claims.flat_map(|(_, claims)| claims.keys())
     }
 }

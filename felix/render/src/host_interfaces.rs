@@ -70,16 +70,10 @@ impl HostInterfaces {
         found.filter_map(|(name, key)| self.endpoints.get(&key).map(|of| (name, key, of.clone()))).collect()
     }
 
-    /// The endpoints that have one of these interfaces, or one of which this is true; [`ALL`] is asked about, too.
-    pub fn concerned(
-        &self,
-        interfaces: &BTreeSet<String>,
-        settings: &Settings,
-        passes: impl Fn(&str) -> bool,
-    ) -> BTreeSet<EndpointKey> {
-        let resolved = self.resolved(settings).into_iter();
-        let own = resolved.filter(|(interface, _)| interfaces.contains(&**interface) || passes(interface));
-        let all = self.for_all().filter(|_| passes(ALL)).map(|(key, _)| key.clone());
+    /// The endpoints that have an interface of which this is true; [`ALL`] is asked about, too.
+    pub fn having(&self, settings: &Settings, holds: impl Fn(&str) -> bool) -> BTreeSet<EndpointKey> {
+        let own = self.resolved(settings).into_iter().filter(|(interface, _)| holds(interface));
+        let all = self.for_all().filter(|_| holds(ALL)).map(|(key, _)| key.clone());
         own.map(|(_, key)| key).chain(all).collect()
     }
 

@@ -17,7 +17,9 @@ pub mod wish;
 mod claims;
 mod host_interfaces;
 mod log_prefix;
+mod renderer;
 
+pub use renderer::Render;
 pub use settings::Settings;
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 use super::told;
 use super::wires::by_hand;
+use felix_render::Render;
 use felix_render::nft::{Renderer, Update, table};
 use kernel::{Netns, Nftables};
 use netfilter::nft::{Chain, Change, Family, Place, Rule, Set, Table};

@@ -6,12 +6,12 @@
 use super::choice::{self, Choice, Found};
 use super::{Backend, open};
 use crate::endpoints::Refused;
-use crate::nft::Step;
+use crate::nft::{Affected, Step};
 use failpoint::failpoint;
 use felix_calc::Changes;
 use felix_calc::endpoint::EndpointKey;
-use felix_render::Settings;
 use felix_render::wish::Wish;
+use felix_render::{Render, Settings};
 use futures::future::{FutureExt, select_all};
 use kernel::{KernelError, Netfilter};
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ impl Backends {
     /// The settings are these now.
     pub fn set_settings(&mut self, settings: &Settings) {
         self.settings = settings.clone();
-        self.all().for_each(|backend| backend.set_settings(settings));
+        self.renderers().for_each(|renderer| renderer.set_settings(settings.clone()));
     }
 
     /// Another backend may be wished for now. `interfaces` are the node's.
@@ -106,8 +106,8 @@ impl Backends {
         interfaces: &[(Arc<str>, Vec<IpAddr>)],
     ) -> Result<Box<dyn Backend>, KernelError> {
         let mut backend = open(choice, &*self.netfilter, &self.settings)?;
-        for (name, addresses) in interfaces {
-            backend.set_interface(name, Some(addresses));
+        if let Some(renderer) = backend.renderer_mut() {
+            interfaces.iter().for_each(|(name, addresses)| renderer.set_interface(name, Some(addresses)));
         }
         Ok(backend)
     }
@@ -142,7 +142,7 @@ impl Backends {
     /// Everything that was told, for the one that comes.
     pub fn on_whole(&mut self, whole: &Changes) {
         if let Some(incoming) = self.incoming.as_mut().filter(|incoming| !incoming.told) {
-            incoming.backend.on_changes(whole);
+            incoming.backend.renderer_mut().into_iter().for_each(|renderer| renderer.apply(whole));
             incoming.told = true;
         }
     }
@@ -150,15 +150,14 @@ impl Backends {
     /// What the calculation says.
     pub fn on_changes(&mut self, changes: &Changes) {
         self.fresh = false;
-        self.current.on_changes(changes);
-        if let Some(incoming) = self.incoming.as_mut().filter(|incoming| incoming.told) {
-            incoming.backend.on_changes(changes);
-        }
+        let told = self.incoming.as_mut().filter(|incoming| incoming.told);
+        let backends = [&mut self.current].into_iter().chain(told.map(|incoming| &mut incoming.backend));
+        backends.filter_map(|backend| backend.renderer_mut()).for_each(|renderer| renderer.apply(changes));
     }
 
     /// An interface of the node is there with these addresses, or (`None`) is gone.
     pub fn set_interface(&mut self, name: &str, addresses: Option<&[IpAddr]>) {
-        self.all().for_each(|backend| backend.set_interface(name, addresses));
+        self.renderers().for_each(|renderer| renderer.set_interface(name, addresses));
     }
 
     /// Puts what is wanted into the kernel, as far as it takes it.
@@ -190,12 +189,14 @@ impl Backends {
 
     /// Which host endpoint each interface has, the one for all interfaces apart.
     pub fn host_interfaces(&self) -> BTreeMap<Arc<str>, EndpointKey> {
-        self.current.host_interfaces()
+        self.current.renderer().map(Render::host_interfaces).unwrap_or_default()
     }
 
     /// Whom it concerns that something is refused.
     pub fn concerned(&self) -> Refused {
-        self.current.concerned()
+        let Affected { all, chains, keys } = self.current.affected();
+        let endpoints = self.current.renderer().map(|renderer| renderer.endpoints_of(&chains, &keys));
+        Refused { all, endpoints: endpoints.unwrap_or_default() }
     }
 
     /// Whether all that is wanted is in the kernel, and nothing of other backends.
@@ -238,6 +239,10 @@ impl Backends {
     /// Waits until somebody else changes something of ours. Nothing is lost when the returned future is dropped.
     pub async fn changed(&mut self) {
         select_all(self.all().map(|backend| backend.changed().boxed())).await;
+    }
+
+    fn renderers(&mut self) -> impl Iterator<Item = &mut dyn Render> {
+        self.all().filter_map(|backend| backend.renderer_mut())
     }
 
     fn all(&mut self) -> impl Iterator<Item = &mut Box<dyn Backend>> {

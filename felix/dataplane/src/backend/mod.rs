@@ -12,28 +12,19 @@ mod nftables;
 pub use choice::Choice;
 pub use exchange::Backends;
 
-use crate::endpoints::Refused;
-use crate::nft::Step;
-use felix_calc::Changes;
-use felix_calc::endpoint::EndpointKey;
-use felix_render::Settings;
+use crate::nft::{Affected, Step};
+use felix_render::{Render, Settings};
 use futures::future::BoxFuture;
 use kernel::{KernelError, Netfilter};
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-/// A ruleset that is wanted, and what makes the kernel's like it. What it is told is what [`felix_render`]'s renderers are.
+/// A ruleset that is wanted, and what makes the kernel's like it.
 pub trait Backend: Send {
-    /// The settings are these now.
-    fn set_settings(&mut self, settings: &Settings);
+    /// Where the ruleset comes from; `None` when nothing is wanted any more.
+    fn renderer(&self) -> Option<&dyn Render>;
 
-    /// An interface of the node is there with these addresses, or (`None`) is gone.
-    fn set_interface(&mut self, name: &str, addresses: Option<&[IpAddr]>);
-
-    /// What the calculation says.
-    fn on_changes(&mut self, changes: &Changes);
+    /// The same, to be told what changes.
+    fn renderer_mut(&mut self) -> Option<&mut dyn Render>;
 
     /// Nothing is wanted any more: all that is ours goes.
     fn unwant_all(&mut self);
@@ -41,11 +32,8 @@ pub trait Backend: Send {
     /// It is this one from now on, where it can be: rules of the new one are whole in force before those of the old one go.
     fn become_choice(&mut self, choice: Choice) -> bool;
 
-    /// Which host endpoint each interface has, the one for all interfaces apart.
-    fn host_interfaces(&self) -> BTreeMap<Arc<str>, EndpointKey>;
-
-    /// Whom it concerns that something is refused.
-    fn concerned(&self) -> Refused;
+    /// What it concerns that something is refused.
+    fn affected(&self) -> Affected;
 
     /// Does the next thing.
     fn step(&mut self, now: Duration) -> BoxFuture<'_, Step>;

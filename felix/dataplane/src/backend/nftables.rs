@@ -1,17 +1,11 @@
 //! Our own tables of nf_tables.
 
 use super::{Backend, Choice};
-use crate::endpoints::Refused;
 use crate::nft::{Affected, NftDriver, Ours, Step};
-use felix_calc::Changes;
-use felix_calc::endpoint::EndpointKey;
-use felix_render::Settings;
 use felix_render::nft::Renderer;
+use felix_render::{Render, Settings};
 use futures::future::{BoxFuture, FutureExt, ready};
 use kernel::{KernelError, Netfilter};
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// See the module.
@@ -29,22 +23,12 @@ impl Nftables {
 }
 
 impl Backend for Nftables {
-    fn set_settings(&mut self, settings: &Settings) {
-        if let Some(renderer) = &mut self.renderer {
-            renderer.set_settings(settings.clone());
-        }
+    fn renderer(&self) -> Option<&dyn Render> {
+        self.renderer.as_ref().map(|renderer| renderer as _)
     }
 
-    fn set_interface(&mut self, name: &str, addresses: Option<&[IpAddr]>) {
-        if let Some(renderer) = &mut self.renderer {
-            renderer.set_interface(name, addresses);
-        }
-    }
-
-    fn on_changes(&mut self, changes: &Changes) {
-        if let Some(renderer) = &mut self.renderer {
-            renderer.apply(changes);
-        }
+    fn renderer_mut(&mut self) -> Option<&mut dyn Render> {
+        self.renderer.as_mut().map(|renderer| renderer as _)
     }
 
     fn unwant_all(&mut self) {
@@ -56,14 +40,8 @@ impl Backend for Nftables {
         choice == Choice::Nftables
     }
 
-    fn host_interfaces(&self) -> BTreeMap<Arc<str>, EndpointKey> {
-        self.renderer.as_ref().map(Renderer::host_interfaces).unwrap_or_default()
-    }
-
-    fn concerned(&self) -> Refused {
-        let Affected { all, chains, keys } = self.driver.affected();
-        let endpoints = self.renderer.as_ref().map(|renderer| renderer.endpoints_of(&chains, &keys));
-        Refused { all, endpoints: endpoints.unwrap_or_default() }
+    fn affected(&self) -> Affected {
+        self.driver.affected()
     }
 
     fn step(&mut self, now: Duration) -> BoxFuture<'_, Step> {

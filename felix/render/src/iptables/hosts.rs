@@ -12,7 +12,7 @@ use super::owner::Owner;
 use crate::form::{Direction, Scope, governing};
 use crate::host_interfaces::{ALL, HostInterfaces};
 use crate::settings::Settings;
-use felix_calc::endpoint::{EndpointKey, Limit, LocalEndpoint};
+use felix_calc::endpoint::{Limit, LocalEndpoint};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -64,18 +64,11 @@ impl Hosts {
         }
         target.chains.put(Owner::Hosts, dispatches(&points, target.settings));
     }
+}
 
-    /// The endpoints whose packets pass one of these chains, or that have one of these interfaces.
-    pub fn of_chains(
-        &self,
-        chains: &BTreeSet<Arc<str>>,
-        interfaces: &BTreeSet<String>,
-        settings: &Settings,
-    ) -> BTreeSet<EndpointKey> {
-        let passes =
-            |interface: &str| DISPATCHES.iter().any(|(point, ..)| chains.contains(&point.chain(interface)));
-        self.interfaces.concerned(interfaces, settings, passes)
-    }
+/// The chains of an interface.
+pub fn chains_of(interface: &str) -> [Arc<str>; 8] {
+    DISPATCHES.map(|(point, ..)| point.chain(interface))
 }
 
 /// Where an endpoint has chains. One for all interfaces has no untracked policy.

@@ -3,15 +3,15 @@
 use super::arp::Arp;
 use super::chains::Chains;
 use super::endpoints::Target;
-use super::hosts::Hosts;
+use super::hosts::{self, Hosts};
 use super::owner::Owner;
 use super::policies::Policies;
 use super::ruleset::{SetKind, Update};
 use super::sets::{self, Sets};
 use super::statics::{self, Facts};
-use super::workloads::Workloads;
-use crate::nft;
+use super::workloads::{self, Workloads};
 use crate::settings::Settings;
+use crate::{Render, nft};
 use felix_calc::Changes;
 use felix_calc::endpoint::EndpointKey;
 use felix_calc::static_sets::{HOSTS, MASQUERADED_POOLS};
@@ -20,8 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// The desired ruleset of one node. Everything it says is a function of what it was told last, never of the way there:
-/// after any history the updates add up to those of a fresh renderer.
+/// The desired ruleset of one node.
 #[derive(Debug)]
 pub struct Renderer {
     settings: Settings,
@@ -42,27 +41,8 @@ pub struct Renderer {
     addresses_dirty: bool,
 }
 
-impl Renderer {
-    /// Nothing known but the settings.
-    pub fn new(settings: Settings) -> Self {
-        Renderer {
-            sets: Sets::new(settings.families(), settings.iptables.max_set_size),
-            settings,
-            chains: Chains::default(),
-            policies: Policies::default(),
-            arp: Arp::default(),
-            workloads: Workloads::default(),
-            hosts: Hosts::default(),
-            services: Arc::new([]),
-            hosts_dirty: Some(true),
-            workloads_dirty: true,
-            statics_dirty: true,
-            addresses_dirty: true,
-        }
-    }
-
-    /// The settings are these now.
-    pub fn set_settings(&mut self, settings: Settings) {
+impl Render for Renderer {
+    fn set_settings(&mut self, settings: Settings) {
         if settings == self.settings {
             return;
         }
@@ -79,51 +59,14 @@ impl Renderer {
         self.addresses_dirty = true;
     }
 
-    /// What renders endpoints, and where that goes.
-    fn split(&mut self) -> (&mut Workloads, &mut Hosts, Target<'_>) {
-        let target = Target {
-            settings: &self.settings,
-            chains: &mut self.chains,
-            policies: &mut self.policies,
-            arp: &mut self.arp,
-        };
-        (&mut self.workloads, &mut self.hosts, target)
-    }
-
-    /// An interface of the node is there with these addresses, or (`None`) is gone. Those of workloads may be told or
-    /// not.
-    pub fn set_interface(&mut self, name: &str, addresses: Option<&[IpAddr]>) {
+    fn set_interface(&mut self, name: &str, addresses: Option<&[IpAddr]>) {
         if self.hosts.interfaces.set_interface(name, addresses) {
             self.addresses_dirty = true;
             self.hosts_dirty = self.hosts_dirty.or((!self.hosts.interfaces.is_empty()).then_some(false));
         }
     }
 
-    /// Which host endpoint each interface has, the one for all interfaces apart.
-    pub fn host_interfaces(&self) -> BTreeMap<Arc<str>, EndpointKey> {
-        self.hosts.interfaces.resolved(&self.settings)
-    }
-
-    /// The host endpoint for all interfaces that have none of their own.
-    pub fn host_for_all(&self) -> Option<&EndpointKey> {
-        self.hosts.interfaces.for_all().map(|(key, _)| key)
-    }
-
-    /// The endpoints whose packets pass one of these chains, or that have one of these interfaces.
-    pub fn endpoints_of(
-        &self,
-        chains: &BTreeSet<Arc<str>>,
-        interfaces: &BTreeSet<String>,
-    ) -> BTreeSet<EndpointKey> {
-        if chains.is_empty() && interfaces.is_empty() {
-            return BTreeSet::new();
-        }
-        let hosts = self.hosts.of_chains(chains, interfaces, &self.settings);
-        hosts.into_iter().chain(self.workloads.of_chains(chains, interfaces).cloned()).collect()
-    }
-
-    /// What the calculation says.
-    pub fn apply(&mut self, changes: &Changes) {
+    fn apply(&mut self, changes: &Changes) {
         for (id, change) in &changes.sets {
             self.sets.apply(id, change);
             self.statics_dirty |= [MASQUERADED_POOLS, HOSTS].contains(&&**id);
@@ -148,6 +91,48 @@ impl Renderer {
             self.services = services.clone();
             self.statics_dirty = true;
         }
+    }
+
+    fn host_interfaces(&self) -> BTreeMap<Arc<str>, EndpointKey> {
+        self.hosts.interfaces.resolved(&self.settings)
+    }
+
+    fn endpoints_where(&self, holds: &dyn Fn(&str, &[Arc<str>]) -> bool) -> BTreeSet<EndpointKey> {
+        let of_host = |interface: &str| holds(interface, &hosts::chains_of(interface));
+        let of_workload = |interface: &str| holds(interface, &workloads::chains_of(interface));
+        let hosts = self.hosts.interfaces.having(&self.settings, of_host);
+        hosts.into_iter().chain(self.workloads.claims.having(of_workload).cloned()).collect()
+    }
+}
+
+impl Renderer {
+    /// Nothing known but the settings.
+    pub fn new(settings: Settings) -> Self {
+        Renderer {
+            sets: Sets::new(settings.families(), settings.iptables.max_set_size),
+            settings,
+            chains: Chains::default(),
+            policies: Policies::default(),
+            arp: Arp::default(),
+            workloads: Workloads::default(),
+            hosts: Hosts::default(),
+            services: Arc::new([]),
+            hosts_dirty: Some(true),
+            workloads_dirty: true,
+            statics_dirty: true,
+            addresses_dirty: true,
+        }
+    }
+
+    /// What renders endpoints, and where that goes.
+    fn split(&mut self) -> (&mut Workloads, &mut Hosts, Target<'_>) {
+        let target = Target {
+            settings: &self.settings,
+            chains: &mut self.chains,
+            policies: &mut self.policies,
+            arp: &mut self.arp,
+        };
+        (&mut self.workloads, &mut self.hosts, target)
     }
 
     /// The updates since it was asked last: sets and chains before what names them, removals last.

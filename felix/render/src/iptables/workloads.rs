@@ -11,7 +11,7 @@ use super::ruleset::Table;
 use crate::claims::{Claims, workload};
 use felix_calc::endpoint::{EndpointKey, LocalEndpoint, Workload};
 use model::net::{Cidr, Family, family_of};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -27,7 +27,8 @@ pub const DSCP: &str = "cali-egress-dscp";
 /// All workloads of the node.
 #[derive(Debug, Default)]
 pub struct Workloads {
-    claims: Claims,
+    /// Which interface has which.
+    pub claims: Claims,
     endpoints: Endpoints,
 }
 
@@ -74,18 +75,6 @@ impl Workloads {
             forwards: false,
         };
         self.endpoints.put(owner, wanted, &endpoint.tiers, anew, target);
-    }
-
-    /// The endpoints whose packets pass one of these chains, or whose interface is one of these.
-    pub fn of_chains<'a>(
-        &'a self,
-        chains: &'a BTreeSet<Arc<str>>,
-        interfaces: &'a BTreeSet<String>,
-    ) -> impl Iterator<Item = &'a EndpointKey> {
-        self.claims.claiming(move |interface| {
-            interfaces.contains(interface)
-                || [TO_WORKLOAD, FROM_WORKLOAD].iter().any(|point| chains.contains(&point.chain(interface)))
-        })
     }
 
     fn winners(&self) -> impl Iterator<Item = (&Arc<str>, Arc<LocalEndpoint>)> {
@@ -173,6 +162,11 @@ impl Workloads {
         };
         (to.iter().map(to_line).collect(), hairpin.iter().map(hairpin_line).collect())
     }
+}
+
+/// The chains of an interface.
+pub fn chains_of(interface: &str) -> [Arc<str>; 2] {
+    [TO_WORKLOAD, FROM_WORKLOAD].map(|point| point.chain(interface))
 }
 
 fn floating_of(workload: &Workload) -> impl Iterator<Item = (IpAddr, IpAddr)> {

@@ -14,7 +14,6 @@ use felix_calc::endpoint::{EndpointKey, LocalEndpoint};
 use model::net::Family;
 use netfilter::nft::{Data, Element, Expression, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Where policy of host endpoints acts.
@@ -129,45 +128,14 @@ impl Point {
 /// All host endpoints of the node.
 #[derive(Debug, Default)]
 pub struct Hosts {
-    endpoints: HostInterfaces,
+    /// Which interface has which.
+    pub interfaces: HostInterfaces,
     chains: BTreeSet<Arc<str>>,
     /// Points that are in use, with the chain of the endpoint for all interfaces, where it has one there.
     points: BTreeMap<Point, Option<Arc<str>>>,
 }
 
 impl Hosts {
-    /// An endpoint came, changed or (`None`) went.
-    pub fn set(&mut self, key: &EndpointKey, endpoint: Option<&Arc<LocalEndpoint>>) {
-        self.endpoints.set(key, endpoint);
-    }
-
-    /// An interface came, changed or (`None`) went; whether that makes a difference.
-    pub fn set_interface(&mut self, name: &str, addresses: Option<&[IpAddr]>) -> bool {
-        self.endpoints.set_interface(name, addresses) && !self.endpoints.is_empty()
-    }
-
-    /// The endpoint of each interface.
-    pub fn resolved(&self, settings: &Settings) -> BTreeMap<Arc<str>, EndpointKey> {
-        self.endpoints.resolved(settings)
-    }
-
-    /// The endpoints whose packets pass one of these chains, or that have one of these interfaces.
-    pub fn of_chains(
-        &self,
-        chains: &BTreeSet<Arc<str>>,
-        interfaces: &BTreeSet<String>,
-        settings: &Settings,
-    ) -> BTreeSet<EndpointKey> {
-        let passes =
-            |interface: &str| Point::ALL.into_iter().any(|point| chains.contains(&point.chain(interface)));
-        self.endpoints.concerned(interfaces, settings, passes)
-    }
-
-    /// The endpoint for all interfaces that have none of their own.
-    pub fn for_all(&self) -> Option<(&EndpointKey, &Arc<LocalEndpoint>)> {
-        self.endpoints.for_all()
-    }
-
     /// Whether a point is in use, and which chain takes the packets of interfaces without an endpoint of their own.
     pub fn point(&self, point: Point) -> Option<Option<&Arc<str>>> {
         self.points.get(&point).map(Option::as_ref)
@@ -181,10 +149,10 @@ impl Hosts {
         chains: &mut Chains,
         objects: &mut Objects<Owner>,
     ) {
-        let resolved = self.endpoints.with_endpoints(settings);
+        let resolved = self.interfaces.with_endpoints(settings);
         let of_interface: Vec<(&str, &EndpointKey, &Arc<LocalEndpoint>)> =
             resolved.iter().map(|(interface, key, endpoint)| (&**interface, key, endpoint)).collect();
-        let all = self.for_all();
+        let all = self.interfaces.for_all();
         let mut wanted = BTreeSet::new();
         let mut points = BTreeMap::new();
         let mut piece = Piece::default();
@@ -220,6 +188,11 @@ impl Hosts {
         self.points = points;
         objects.put(Owner::Hosts, families.iter().map(|family| (table(*family), piece.clone())).collect());
     }
+}
+
+/// The chains of an interface.
+pub fn chains_of(interface: &str) -> [Arc<str>; 8] {
+    Point::ALL.map(|point| point.chain(interface))
 }
 
 impl Point {

@@ -2,15 +2,16 @@
 
 use super::base::{self, Facts, SERVICES};
 use super::constants::{intervals, net_ranges};
-use super::hosts::Hosts;
+use super::hosts::{self, Hosts};
 use super::objects::Objects;
 use super::packet::{address_type, table};
 use super::piece::{Elements, Piece, shape};
 use super::policy::{Chains, Owner};
 use super::ruleset::{SetShape, Update};
 use super::sets::Sets;
-use super::workloads::{Target, Workloads};
+use super::workloads::{self, Target, Workloads};
 use super::{arp, nat};
+use crate::Render;
 use crate::settings::Settings;
 use felix_calc::Changes;
 use felix_calc::endpoint::EndpointKey;
@@ -21,8 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// The desired ruleset of one node. Everything it says is a function of what it was told last, never of the way there:
-/// after any history the updates add up to those of a fresh renderer.
+/// The desired ruleset of one node.
 #[derive(Debug)]
 pub struct Renderer {
     settings: Settings,
@@ -38,24 +38,8 @@ pub struct Renderer {
     base_dirty: bool,
 }
 
-impl Renderer {
-    /// Nothing known but the settings.
-    pub fn new(settings: Settings) -> Self {
-        Renderer {
-            sets: Sets::new(settings.families()),
-            settings,
-            chains: Chains::default(),
-            workloads: Workloads::default(),
-            hosts: Hosts::default(),
-            services: Arc::new([]),
-            objects: Objects::default(),
-            hosts_dirty: true,
-            base_dirty: true,
-        }
-    }
-
-    /// The settings are these now.
-    pub fn set_settings(&mut self, settings: Settings) {
+impl Render for Renderer {
+    fn set_settings(&mut self, settings: Settings) {
         if settings == self.settings {
             return;
         }
@@ -75,37 +59,12 @@ impl Renderer {
         self.base_dirty = true;
     }
 
-    /// An interface of the node is there with these addresses, or (`None`) is gone. Those of workloads may be told or
-    /// not.
-    pub fn set_interface(&mut self, name: &str, addresses: Option<&[IpAddr]>) {
-        self.hosts_dirty |= self.hosts.set_interface(name, addresses);
+    fn set_interface(&mut self, name: &str, addresses: Option<&[IpAddr]>) {
+        let news = self.hosts.interfaces.set_interface(name, addresses);
+        self.hosts_dirty |= news && !self.hosts.interfaces.is_empty();
     }
 
-    /// Which host endpoint each interface has, the one for all interfaces apart.
-    pub fn host_interfaces(&self) -> BTreeMap<Arc<str>, EndpointKey> {
-        self.hosts.resolved(&self.settings)
-    }
-
-    /// The host endpoint for all interfaces that have none of their own.
-    pub fn host_for_all(&self) -> Option<&EndpointKey> {
-        self.hosts.for_all().map(|(key, _)| key)
-    }
-
-    /// The endpoints whose packets pass one of these chains, or that have one of these interfaces.
-    pub fn endpoints_of(
-        &self,
-        chains: &BTreeSet<Arc<str>>,
-        interfaces: &BTreeSet<String>,
-    ) -> BTreeSet<EndpointKey> {
-        if chains.is_empty() && interfaces.is_empty() {
-            return BTreeSet::new();
-        }
-        let hosts = self.hosts.of_chains(chains, interfaces, &self.settings);
-        hosts.into_iter().chain(self.workloads.of_chains(chains, interfaces).cloned()).collect()
-    }
-
-    /// What the calculation says.
-    pub fn apply(&mut self, changes: &Changes) {
+    fn apply(&mut self, changes: &Changes) {
         for (id, change) in &changes.sets {
             self.sets.apply(id, change);
         }
@@ -119,7 +78,7 @@ impl Renderer {
             self.sets.describe(tiers.flat_map(|tier| &tier.policies).flat_map(|policy| &policy.sets));
             match key {
                 EndpointKey::Host(_) => {
-                    self.hosts.set(key, endpoint.as_ref());
+                    self.hosts.interfaces.set(key, endpoint.as_ref());
                     self.hosts_dirty = true;
                 }
                 EndpointKey::Workload(..) => {
@@ -137,6 +96,34 @@ impl Renderer {
             self.services = services.clone();
             self.put_services();
             self.base_dirty = true;
+        }
+    }
+
+    fn host_interfaces(&self) -> BTreeMap<Arc<str>, EndpointKey> {
+        self.hosts.interfaces.resolved(&self.settings)
+    }
+
+    fn endpoints_where(&self, holds: &dyn Fn(&str, &[Arc<str>]) -> bool) -> BTreeSet<EndpointKey> {
+        let of_host = |interface: &str| holds(interface, &hosts::chains_of(interface));
+        let of_workload = |interface: &str| holds(interface, &workloads::chains_of(interface));
+        let hosts = self.hosts.interfaces.having(&self.settings, of_host);
+        hosts.into_iter().chain(self.workloads.claims.having(of_workload).cloned()).collect()
+    }
+}
+
+impl Renderer {
+    /// Nothing known but the settings.
+    pub fn new(settings: Settings) -> Self {
+        Renderer {
+            sets: Sets::new(settings.families()),
+            settings,
+            chains: Chains::default(),
+            workloads: Workloads::default(),
+            hosts: Hosts::default(),
+            services: Arc::new([]),
+            objects: Objects::default(),
+            hosts_dirty: true,
+            base_dirty: true,
         }
     }
 

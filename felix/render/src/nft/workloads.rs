@@ -42,7 +42,8 @@ const ROOM: u32 = 1 << 14;
 /// All workloads of the node.
 #[derive(Debug, Default)]
 pub struct Workloads {
-    claims: Claims,
+    /// Which interface has which.
+    pub claims: Claims,
     floating: Pairs,
     hairpin: Pairs,
 }
@@ -113,21 +114,6 @@ impl Workloads {
         }
         self.floating.keys().for_each(|address| self.render_floating(*address, target));
         self.hairpin.keys().for_each(|address| self.render_hairpin(*address, target));
-    }
-
-    /// The endpoints whose packets pass one of these chains, or whose interface is one of these.
-    pub fn of_chains<'a>(
-        &'a self,
-        chains: &'a BTreeSet<Arc<str>>,
-        interfaces: &'a BTreeSet<String>,
-    ) -> impl Iterator<Item = &'a EndpointKey> {
-        let concerned = move |interface: &str| {
-            let own = chain_names(interface);
-            let limits = own.iter().map(|chain| limit_chain(chain));
-            interfaces.contains(interface)
-                || own.iter().cloned().chain(limits).any(|own| chains.contains(&own))
-        };
-        self.claims.claiming(concerned)
     }
 
     fn render(&self, interface: &Arc<str>, target: &mut Target<'_>) {
@@ -218,6 +204,13 @@ impl Workloads {
 /// The chains of packets to and from an interface's workload.
 fn chain_names(interface: &str) -> [Arc<str>; 2] {
     ["to", "from"].map(|way| format!("{way}-{}", super::names::piece(interface)).into())
+}
+
+/// All chains of an interface.
+pub fn chains_of(interface: &str) -> [Arc<str>; 4] {
+    let [to, from] = chain_names(interface);
+    let [to_limit, from_limit] = [limit_chain(&to), limit_chain(&from)];
+    [to, from, to_limit, from_limit]
 }
 
 /// The chain that counts packets before one of those sees them.

@@ -2,6 +2,7 @@
 
 use super::objects::{host, host_key, pools, workload, workload_key};
 use super::random::{Members, Random, definitions, member, policy, profile};
+use crate::Render;
 use crate::iptables::Marks;
 use crate::settings::{Deny, EndpointToHost, InsertMode, Settings};
 use felix_calc::Changes;
@@ -16,14 +17,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A renderer and what its updates add up to.
-pub trait Renders {
+pub trait Renders: Render {
     type Ruleset: Default;
     fn new(settings: Settings) -> Self;
     /// Takes the updates into a ruleset, and says how many there were.
     fn settle(&mut self, ruleset: &mut Self::Ruleset) -> usize;
-    fn set_settings(&mut self, settings: Settings);
-    fn set_interface(&mut self, name: &str, addresses: Option<&[IpAddr]>);
-    fn apply(&mut self, changes: &Changes);
 }
 
 macro_rules! renders {
@@ -40,18 +38,6 @@ macro_rules! renders {
                 let count = updates.len();
                 ruleset.update(updates);
                 count
-            }
-
-            fn set_settings(&mut self, settings: Settings) {
-                self.set_settings(settings);
-            }
-
-            fn set_interface(&mut self, name: &str, addresses: Option<&[IpAddr]>) {
-                self.set_interface(name, addresses);
-            }
-
-            fn apply(&mut self, changes: &Changes) {
-                self.apply(changes);
             }
         }
     )*};

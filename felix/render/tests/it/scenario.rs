@@ -2,6 +2,7 @@
 
 use felix_calc::{Feed, Options};
 use felix_config::{Local, Settings, Stored, resolve};
+use felix_render::Render;
 use felix_render::iptables::Renderer;
 use model::admission::{Operation, admit};
 use model::schema::decode_strict;

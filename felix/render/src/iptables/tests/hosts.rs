@@ -2,6 +2,7 @@
 
 use super::accumulated::Ruleset;
 use super::interpreter::{Context, hook};
+use crate::Render;
 use crate::evaluate::Packet;
 use crate::iptables::{Renderer, Table};
 use crate::settings::{Allow, Deny, EndpointToHost, InsertMode, Iptables, ServiceLoop, Settings};

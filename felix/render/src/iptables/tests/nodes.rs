@@ -1,6 +1,7 @@
 //! What settings and addresses make of a node's chains and sets.
 
 use super::accumulated::{Ruleset, Told};
+use crate::Render;
 use crate::iptables::{Member, Renderer, SetKind, Table};
 use crate::settings::{Iptables, OpenStack, Settings};
 use crate::tests::objects::{ip, local, open, pools, workload, workload_key};

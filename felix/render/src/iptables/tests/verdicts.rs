@@ -2,6 +2,7 @@
 
 use super::accumulated::Ruleset;
 use super::interpreter::{Context, Left, chain};
+use crate::Render;
 use crate::evaluate::evaluate;
 use crate::form::{Direction, Origin, Program, Scope, Verdict};
 use crate::iptables::{Renderer, Table};

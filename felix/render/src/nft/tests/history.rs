@@ -1,6 +1,7 @@
 //! State decides, never history; and a change costs what it touches.
 
 use super::accumulated::{Ruleset, Told};
+use crate::Render;
 use crate::nft::Renderer;
 use crate::settings::Settings;
 use crate::tests::objects::{local, open, policy, rule, tier, workload, workload_key};

@@ -2,6 +2,7 @@
 
 use super::accumulated::Ruleset;
 use super::interpreter::{Context, hook};
+use crate::Render;
 use crate::evaluate::Packet;
 use crate::nft::{Renderer, Settings};
 use crate::settings::{Deny, EndpointToHost, Nft, ServiceLoop};

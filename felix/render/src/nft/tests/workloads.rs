@@ -1,6 +1,7 @@
 //! Rulesets of whole nodes: what a packet meets on its way through the hooks.
 
 use super::accumulated::Ruleset;
+use crate::Render;
 use crate::nft::{Renderer, Settings};
 use crate::settings::{Deny, EndpointToHost, LogLimit, Nft, ServiceLoop};
 use crate::tests::objects::{
