@@ -3,7 +3,7 @@
 use crate::cni::reference;
 use crate::frame::{Subject, in_turns, print};
 use anyhow::{Context, Result, ensure};
-use ocicat_tests::node::{Call, Container, Node};
+use ocicat_tests::node::{Call, Container, NAME, Node, documents};
 use ocicat_tests::node_agent::{NodeAgent, uplink};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
@@ -12,19 +12,6 @@ use std::time::{Duration, Instant};
 
 /// ADDs at once.
 const CROWD: usize = 64;
-
-/// Calico's default block, so that the crowd finds room in one.
-const POOL: &str = "
-apiVersion: projectcalico.org/v3
-kind: Node
-metadata: {name: node-1}
-spec: {}
----
-apiVersion: projectcalico.org/v3
-kind: IPPool
-metadata: {name: four}
-spec: {cidr: 10.64.0.0/20, blockSize: 25}
-";
 
 /// Starts a plugin and gives it its configuration.
 fn start(call: &Call) -> Result<Child> {
@@ -53,7 +40,8 @@ fn together(calls: &[Call]) -> Result<Duration> {
 pub fn at_once(rounds: usize) -> Result<()> {
     uplink()?;
     let node = &Node::without_resources()?;
-    node.apply(POOL)?;
+    // so that the crowd finds room in one block
+    node.apply(&documents(&[NAME], &[("four", "10.64.0.0/20", 25)]))?;
     let _agent = NodeAgent::start(node, None)?;
     let mut ours = node.configuration();
     ours["ipam"] = serde_json::json!({"type": "calico-ipam", "assign_ipv4": "true", "assign_ipv6": "false"});

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use datastore::{ConnectConfig, connect};
 use ipam::Ipam;
 use ipam_plan::AutoAssignRequest;
-use ocicat_tests::node::Node;
+use ocicat_tests::node::{Node, documents};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -26,7 +26,8 @@ const EACH: usize = 40;
 /// Assigns and releases; prints rates and the tail of the times.
 pub fn many_clients() -> Result<()> {
     let node = &Node::start()?;
-    node.apply(&nodes())?;
+    let nodes: Vec<String> = (0..NODES).map(|n| format!("bench-{n:03}")).collect();
+    node.apply(&documents(&nodes, &[]))?;
     let given: Mutex<BTreeSet<IpAddr>> = Mutex::new(BTreeSet::new());
     let (assigned, assign_times) = phase(node, |ipam, client, n| {
         let given = &given;
@@ -59,16 +60,6 @@ fn handle(client: usize, n: usize) -> String {
 
 fn node_of(client: usize, n: usize) -> String {
     format!("bench-{:03}", (client * EACH + n) % NODES)
-}
-
-fn nodes() -> String {
-    (0..NODES)
-        .map(|n| {
-            format!(
-                "{{apiVersion: projectcalico.org/v3, kind: Node, metadata: {{name: bench-{n:03}}}}}\n---\n"
-            )
-        })
-        .collect()
 }
 
 /// Runs `work` [`EACH`] times by every client, all at once. Returns the whole time and each call's, sorted.

@@ -42,8 +42,7 @@ impl Report {
     fn add(&mut self, row: &'static str, work: impl FnOnce(&mut Figures) -> Result<()>) {
         let mut figures = Figures::new();
         let result = work(&mut figures);
-        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let load = load.split(' ').next().unwrap_or_default().to_owned();
+        let load = load();
         for (figure, value) in figures {
             println!("{row}: {figure} {}", short(value));
             self.rows.push((row, figure, value, load.clone()));
@@ -83,8 +82,14 @@ pub fn quantile(samples: &[f64], part: f64) -> f64 {
     sorted.get((last as f64 * part).round() as usize).copied().unwrap_or(f64::NAN)
 }
 
+/// The load of the machine in the last minute.
+pub fn load() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().unwrap_or_default().to_owned()
+}
+
 /// Three digits that matter.
-fn short(value: f64) -> String {
+pub fn short(value: f64) -> String {
     match value {
         value if value == value.trunc() => format!("{value:.0}"),
         value if value < 0.1 => format!("{value:.4}"),

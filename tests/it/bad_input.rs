@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::certificates;
 use ocicat_tests::etcd::{Server, Snapshot, changes, free_port};
-use ocicat_tests::node::{Call, Container, NAME, Node};
+use ocicat_tests::node::{Call, Container, NAME, Node, documents};
 use ocicat_tests::process::{Ending, Output};
 use ocicat_tests::sandbox;
 use serde_json::{Value, json};
@@ -316,10 +316,7 @@ fn a_store_that_is_away_or_silent() {
 fn a_full_pool() {
     on_a_host(|| {
         let node = Node::without_resources()?;
-        node.apply(
-            "{apiVersion: projectcalico.org/v3, kind: Node, metadata: {name: node-1}}\n---\n\
-             {apiVersion: projectcalico.org/v3, kind: IPPool, metadata: {name: small}, spec: {cidr: 10.9.0.0/30, blockSize: 30}}\n",
-        )?;
+        node.apply(&documents(&[NAME], &[("small", "10.9.0.0/30", 30)]))?;
         let mut configuration = node.configuration();
         configuration["ipam"] = json!({"type": "calico-ipam"});
         let call = |verb: &str, container: &Container| {

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 use ocicat_tests::binaries::{Build, programs};
-use ocicat_tests::node::{NAME, Node, PLUGINS};
+use ocicat_tests::node::{NAME, Node, PLUGINS, WEB};
 use ocicat_tests::process::{Background, run, tool, wait_for};
 use ocicat_tests::sandbox;
 use serde_json::Value;
@@ -169,25 +169,7 @@ fn one_recording(case: &Value) -> String {
     told(&node)
 }
 
-const CLUSTER: &str = "
-apiVersion: projectcalico.org/v3
-kind: Profile
-metadata: {name: open}
-spec: {ingress: [{action: Allow}], egress: [{action: Allow}]}
----
-apiVersion: projectcalico.org/v3
-kind: WorkloadEndpoint
-metadata: {name: node--1-cni-web1-eth0, namespace: default, labels: {app: web}}
-spec:
-  node: node-1
-  orchestrator: cni
-  containerID: web1
-  endpoint: eth0
-  interfaceName: caliweb1
-  mac: 0a:00:00:00:01:6f
-  ipNetworks: [10.64.0.2/32]
-  profiles: [open]
----
+const DENIED: &str = "
 apiVersion: projectcalico.org/v3
 kind: GlobalNetworkPolicy
 metadata: {name: deny-web}
@@ -204,7 +186,8 @@ fn ruleset() -> String {
 fn a_node_is_kept_as_the_datastore_says() {
     sandbox::within("gold-host", programs(Build::Plain).unwrap(), || {
         let node = Node::start()?;
-        node.apply(CLUSTER)?;
+        node.apply(WEB)?;
+        node.apply(DENIED)?;
         node.ocicat(&["datastore", "migrate", "lock"], "")?.expect_ok("lock")?;
         links(&["caliweb1"]);
         let mut agent = Agent::start(&node, &BTreeMap::from([("FELIX_BPFENABLED".to_owned(), "true".to_owned())]));

@@ -6,7 +6,7 @@
 use anyhow::{Context, Result};
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::failpoints::named_in;
-use ocicat_tests::node::{Call, Container, NAME, Node};
+use ocicat_tests::node::{Call, Container, NAME, Node, documents};
 use ocicat_tests::process::Ending;
 use ocicat_tests::sandbox;
 use serde_json::json;
@@ -80,7 +80,8 @@ impl Scene {
     fn set(&self, node: &Node) -> Result<Vec<String>> {
         let client = &node.server().client;
         client.reset()?;
-        node.apply(POOLS)?;
+        // pools of one block each
+        node.apply(&documents(&[NAME], &[("four", "10.64.0.0/28", 28), ("six", "fd5f:64::/124", 124)]))?;
         let affinity = |host: &str, family: u8, block: &str| {
             let value = json!({"state": "confirmed", "deleted": false}).to_string();
             client.put(&format!("/calico/ipam/v2/host/{host}/ipv{family}/block/{block}"), &value)
@@ -127,24 +128,6 @@ impl Scene {
         if self.arguments.is_empty() { call } else { call.env("CNI_ARGS", self.arguments) }
     }
 }
-
-/// The node and two pools of one block each.
-const POOLS: &str = "
-apiVersion: projectcalico.org/v3
-kind: Node
-metadata: {name: node-1}
-spec: {}
----
-apiVersion: projectcalico.org/v3
-kind: IPPool
-metadata: {name: four}
-spec: {cidr: 10.64.0.0/28, blockSize: 28}
----
-apiVersion: projectcalico.org/v3
-kind: IPPool
-metadata: {name: six}
-spec: {cidr: 'fd5f:64::/124', blockSize: 124}
-";
 
 #[test]
 fn every_step_may_be_the_last() {

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::etcd::{Server, Store};
-use ocicat_tests::node::{Container, NAME, Node, PLUGINS};
+use ocicat_tests::node::{Call, Container, NAME, Node, PLUGINS};
 use ocicat_tests::process::{Background, run, tool, wait_for};
 use ocicat_tests::sandbox;
 use serde_json::{Value, json};
@@ -212,16 +212,8 @@ fn no_secret_is_ever_logged() {
         ];
         for input in &inputs {
             for verb in ["ADD", "DEL"] {
-                let mut command = Command::new(Path::new(PLUGINS).join("calico"));
-                command.env_clear().envs([
-                    ("CNI_COMMAND", verb),
-                    ("CNI_CONTAINERID", "pod1"),
-                    ("CNI_NETNS", &format!("/var/run/netns/{}", container.netns)),
-                    ("CNI_IFNAME", "eth0"),
-                    ("CNI_PATH", PLUGINS),
-                ]);
                 // whatever comes of it, it is the agent that was asked
-                run(command, input, PATIENCE)?;
+                Call { stdin: input.clone(), ..Call::new(verb, &container, &Value::Null) }.run()?;
             }
         }
         agent.signal(Signal::SIGTERM)?;

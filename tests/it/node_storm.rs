@@ -5,7 +5,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, gettid};
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::etcd::Server;
-use ocicat_tests::node::{Container, PATIENCE, PLUGINS, addresses};
+use ocicat_tests::node::{Call, Container, PATIENCE, PLUGINS, Pool, addresses, documents};
 use ocicat_tests::process::{Background, Output, run, tool, wait_for};
 use ocicat_tests::random::{Random, seed};
 use ocicat_tests::sandbox;
@@ -38,17 +38,7 @@ const STORE: &str = "192.0.2.1:2379";
 const SOCKET: &str = "/run/ocicat/cni.sock";
 const LOG: &str = "/run/agent.log";
 
-const POOLS: &str = "
-apiVersion: projectcalico.org/v3
-kind: IPPool
-metadata: {name: four}
-spec: {cidr: 10.64.0.0/24, blockSize: 28}
----
-apiVersion: projectcalico.org/v3
-kind: IPPool
-metadata: {name: six}
-spec: {cidr: 'fd5f:64::/120', blockSize: 124}
-";
+const POOLS: [Pool<'_>; 2] = [("four", "10.64.0.0/24", 28), ("six", "fd5f:64::/120", 124)];
 
 /// What all nodes share.
 struct Storm {
@@ -71,7 +61,7 @@ fn sixty_four_adds_over_three_nodes_survive_their_agents() {
         }
         fs::create_dir_all("/run/etcd")?;
         let store = Server::start(Path::new("/run/etcd"), STORE.parse::<SocketAddr>()?)?;
-        ocicat(&["apply", "-f", "-"], POOLS)?.expect_ok("the pools")?;
+        ocicat(&["apply", "-f", "-"], &documents(&[""; 0], &POOLS))?.expect_ok("the pools")?;
         let storm = Storm { held: Mutex::default(), deaths: AtomicU32::default(), seed };
         thread::scope(|scope| {
             let (tell, told) = channel();
@@ -263,16 +253,7 @@ fn call(verb: &str, container: &Container) -> Result<Output> {
     let configuration = json!({"cniVersion": "1.0.0", "name": "net-a", "type": "calico", "log_level": "error",
         "datastore_type": "etcdv3", "etcd_endpoints": format!("http://{STORE}"), "agent_timeout_seconds": 30,
         "ipam": {"type": "calico-ipam", "assign_ipv4": "true", "assign_ipv6": "true"}});
-    let mut command = Command::new(Path::new(PLUGINS).join("calico"));
-    command.env_clear().envs([
-        ("CNI_COMMAND", verb),
-        ("CNI_CONTAINERID", &container.id),
-        ("CNI_NETNS", &format!("/var/run/netns/{}", container.netns)),
-        ("CNI_IFNAME", "eth0"),
-        ("CNI_PATH", PLUGINS),
-        ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
-    ]);
-    run(command, &configuration.to_string(), PATIENCE)
+    Call::new(verb, container, &configuration).run()
 }
 
 /// As a kubelet does: an ADD that fails is followed by DEL and another ADD.

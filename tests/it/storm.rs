@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result};
 use ocicat_tests::binaries::{Build, programs};
-use ocicat_tests::node::{Container, NAME, Node, addresses};
+use ocicat_tests::node::{Container, NAME, Node, addresses, documents};
 use ocicat_tests::process::Ending;
 use ocicat_tests::random::{Random, seed};
 use ocicat_tests::sandbox;
@@ -35,12 +35,9 @@ fn allocators_that_die_leave_nothing_and_share_nothing() {
     let seed = seed();
     sandbox::within(NAME, programs(Build::Failpoints).unwrap(), || {
         let node = Node::without_resources()?;
-        let nodes: String = (0..NODES)
-            .map(|n| format!("{{apiVersion: projectcalico.org/v3, kind: Node, metadata: {{name: storm-{n}}}}}\n---\n"))
-            .collect();
-        node.apply(&nodes)?;
+        let nodes: Vec<String> = (0..NODES).map(|n| format!("storm-{n}")).collect();
         // fewer addresses than the allocators would like: they borrow, fill up, and give back
-        node.apply("{apiVersion: projectcalico.org/v3, kind: IPPool, metadata: {name: small}, spec: {cidr: 10.9.0.0/28, blockSize: 30}}")?;
+        node.apply(&documents(&nodes, &[("small", "10.9.0.0/28", 30)]))?;
         let (held, deaths) = (Held::default(), Mutex::new(0));
         thread::scope(|scope| {
             let running: Vec<_> = (0..ALLOCATORS)

@@ -23,23 +23,44 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Where a sandbox has the plugins.
 pub const PLUGINS: &str = "/opt/cni/bin";
 
-/// Pools of every test: enough for many workloads in each family, in blocks of 16.
-const POOLS: &str = "
+/// Pools of most tests: enough for many workloads in each family, in blocks of 16.
+const POOLS: [Pool<'_>; 2] = [("four", "10.64.0.0/20", 28), ("six", "fd5f:64::/112", 124)];
+
+/// A workload `web1` of the node, labelled `app: web`, with a profile that lets everything pass.
+pub const WEB: &str = "
 apiVersion: projectcalico.org/v3
-kind: Node
-metadata: {name: node-1}
-spec: {}
+kind: Profile
+metadata: {name: open}
+spec: {ingress: [{action: Allow}], egress: [{action: Allow}]}
 ---
 apiVersion: projectcalico.org/v3
-kind: IPPool
-metadata: {name: four}
-spec: {cidr: 10.64.0.0/20, blockSize: 28}
----
-apiVersion: projectcalico.org/v3
-kind: IPPool
-metadata: {name: six}
-spec: {cidr: 'fd5f:64::/112', blockSize: 124}
+kind: WorkloadEndpoint
+metadata: {name: node--1-cni-web1-eth0, namespace: default, labels: {app: web}}
+spec:
+  node: node-1
+  orchestrator: cni
+  containerID: web1
+  endpoint: eth0
+  interfaceName: caliweb1
+  mac: 0a:00:00:00:01:6f
+  ipNetworks: [10.64.0.2/32, 'fd5f:64::2/128']
+  profiles: [open]
 ";
+
+/// An IP pool: its name, its addresses, and the prefix length of its blocks.
+pub type Pool<'a> = (&'a str, &'a str, u8);
+
+/// The documents of nodes and pools that have nothing else to say.
+pub fn documents(nodes: &[impl AsRef<str>], pools: &[Pool<'_>]) -> String {
+    let document = |kind, name: &str, spec: String| {
+        format!("{{apiVersion: projectcalico.org/v3, kind: {kind}, metadata: {{name: {name}}}{spec}}}\n---\n")
+    };
+    let nodes = nodes.iter().map(|name| document("Node", name.as_ref(), String::new()));
+    let pools = pools.iter().map(|(name, cidr, size)| {
+        document("IPPool", name, format!(", spec: {{cidr: '{cidr}', blockSize: {size}}}"))
+    });
+    nodes.chain(pools).collect()
+}
 
 /// A node with its store. Lives on a thread inside a sandbox.
 #[derive(Debug)]
@@ -74,7 +95,7 @@ impl Node {
     /// etcd does not start, or `ocicat` refuses the pools.
     pub fn start() -> Result<Self> {
         let node = Self::without_resources()?;
-        node.apply(POOLS)?;
+        node.apply(&documents(&[NAME], &POOLS))?;
         Ok(node)
     }
 
@@ -139,18 +160,7 @@ impl Node {
 
     /// An execution of the plugin, as a container runtime does it.
     pub fn call(&self, verb: &str, container: &Container) -> Call {
-        Call {
-            program: Path::new(PLUGINS).join("calico"),
-            stdin: self.configuration().to_string(),
-            env: BTreeMap::from([
-                ("CNI_COMMAND".to_owned(), verb.to_owned()),
-                ("CNI_CONTAINERID".to_owned(), container.id.clone()),
-                ("CNI_NETNS".to_owned(), format!("/var/run/netns/{}", container.netns)),
-                ("CNI_IFNAME".to_owned(), "eth0".to_owned()),
-                ("CNI_PATH".to_owned(), PLUGINS.to_owned()),
-                ("PATH".to_owned(), "/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
-            ]),
-        }
+        Call::new(verb, container, &self.configuration())
     }
 
     /// Runs ADD and returns the addresses given.
@@ -213,6 +223,22 @@ pub struct Call {
 }
 
 impl Call {
+    /// As a container runtime does it.
+    pub fn new(verb: &str, container: &Container, configuration: &Value) -> Self {
+        Self {
+            program: Path::new(PLUGINS).join("calico"),
+            stdin: configuration.to_string(),
+            env: BTreeMap::from([
+                ("CNI_COMMAND".to_owned(), verb.to_owned()),
+                ("CNI_CONTAINERID".to_owned(), container.id.clone()),
+                ("CNI_NETNS".to_owned(), format!("/var/run/netns/{}", container.netns)),
+                ("CNI_IFNAME".to_owned(), "eth0".to_owned()),
+                ("CNI_PATH".to_owned(), PLUGINS.to_owned()),
+                ("PATH".to_owned(), "/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+            ]),
+        }
+    }
+
     /// With another program of the plugin directory.
     pub fn program(mut self, name: &str) -> Self {
         self.program = Path::new(PLUGINS).join(name);

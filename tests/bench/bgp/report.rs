@@ -2,9 +2,9 @@
 
 use super::scenario::Figures;
 use super::subject::Subject;
+use crate::report::{load, quantile, short};
 use anyhow::Result;
 use std::collections::BTreeMap;
-use std::fs;
 
 /// What is asked of ours: scenario, figure, whose figure it is a part of, and which part at most.
 const GOALS: &[(&str, &str, Subject, f64)] = &[
@@ -51,11 +51,9 @@ impl Report {
     ) {
         let mut figures = Figures::new();
         let result = work(&mut figures);
-        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let load = load.split(' ').next().unwrap_or_default();
         let text: Vec<String> =
             figures.iter().map(|(figure, value)| format!("{figure} {}", short(*value))).collect();
-        println!("{scenario} {run} {:<7} load {load}: {}", subject.name(), text.join(", "));
+        println!("{scenario} {run} {:<7} load {}: {}", subject.name(), load(), text.join(", "));
         for (figure, value) in figures {
             self.row((scenario, figure)).entry(subject).or_default().push(value);
         }
@@ -83,7 +81,7 @@ impl Report {
         println!("\n| scenario | figure | {} | ocicat ÷ others | goal |", head.join(" | "));
         println!("|---|---|{}---|---|", "---|".repeat(subjects.len()));
         for ((scenario, figure), by_subject) in &self.rows {
-            let of = |subject: Subject| by_subject.get(&subject).map(|values| median(values));
+            let of = |subject: Subject| by_subject.get(&subject).map(|values| quantile(values, 0.5));
             let cells: Vec<String> =
                 subjects.iter().map(|&subject| of(subject).map_or("–".to_owned(), short)).collect();
             let ours = of(Subject::Ocicat);
@@ -124,21 +122,6 @@ fn goal(
     Some(text + verdict)
 }
 
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// Three digits that matter.
-fn short(value: f64) -> String {
-    match value {
-        value if value < 0.1 => format!("{value:.4}"),
-        value if value < 10.0 => format!("{value:.3}"),
-        value => format!("{value:.1}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,7 +139,7 @@ mod tests {
         }
         report.add("C", Subject::Ocicat, 1, |_| Err(anyhow::anyhow!("gone")));
         let row = report.row(("A", "announce s")).clone();
-        let of = |subject: Subject| row.get(&subject).map(|values| median(values));
+        let of = |subject: Subject| row.get(&subject).map(|values| quantile(values, 0.5));
         assert_eq!(of(Subject::Ocicat), Some(0.6));
         assert!(goal("A", "announce s", of(Subject::Ocicat), of).unwrap().ends_with("reached"));
         assert!(goal("A", "announce s", Some(0.71), of).unwrap().ends_with("**missed**"));

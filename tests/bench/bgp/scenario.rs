@@ -4,6 +4,7 @@ use super::generator::{Generator, Speaker};
 use super::message::{self, Attributes};
 use super::subject::{self, ROUTER, ROUTER_AS, Shape, Subject};
 use super::table::Table;
+use crate::report::quantile;
 use anyhow::Result;
 use std::net::Ipv4Addr;
 use std::ops::Range;
@@ -262,9 +263,9 @@ impl Scenario {
             returns.push(begun.elapsed().as_secs_f64());
             generator.idle(Duration::from_millis(50))?;
         }
-        figures.extend([("drop s", median(&mut drops)), ("slowest drop s", drops[drops.len() - 1])]);
+        figures.extend([("drop s", quantile(&drops, 0.5)), ("slowest drop s", quantile(&drops, 1.0))]);
         figures
-            .extend([("return s", median(&mut returns)), ("slowest return s", returns[returns.len() - 1])]);
+            .extend([("return s", quantile(&returns, 0.5)), ("slowest return s", quantile(&returns, 1.0))]);
         Ok(())
     }
 
@@ -287,15 +288,9 @@ impl Scenario {
             generator.run(begun + patience)?;
             times.push(begun.elapsed().as_secs_f64());
         }
-        figures.extend([("change s", median(&mut times)), ("slowest change s", times[times.len() - 1])]);
+        figures.extend([("change s", quantile(&times, 0.5)), ("slowest change s", quantile(&times, 1.0))]);
         Ok(())
     }
-}
-
-/// Sorts; the one in the middle.
-fn median(times: &mut [f64]) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
 }
 
 /// For [`super::fib`]: what one sender of `routes` prefixes says.

@@ -2,6 +2,7 @@
 
 use super::watchers::Watchers;
 use super::{BOTH, PATIENCE, VALUE, line, options};
+use crate::report::quantile;
 use anyhow::{Context, Result, bail, ensure};
 use datastore::Datastore;
 use datastore::etcd::{EtcdStore, whole_store_client};
@@ -88,14 +89,9 @@ pub fn print(folder: &Path, rate: fn() -> Rate) -> Result<()> {
         servers.reverse();
     }
     let [etcd, embedded] = servers.as_mut_slice() else { bail!("two servers") };
-    line(rate.name, median(&mut etcd.2), median(&mut embedded.2), 0, "≥ 1.5");
-    line("  server's µs of processor for each", median(&mut etcd.3), median(&mut embedded.3), 1, "");
+    line(rate.name, quantile(&etcd.2, 0.5), quantile(&embedded.2, 0.5), 0, "≥ 1.5");
+    line("  server's µs of processor for each", quantile(&etcd.3, 0.5), quantile(&embedded.3, 0.5), 1, "");
     Ok(())
-}
-
-fn median(samples: &mut [f64]) -> f64 {
-    samples.sort_by(f64::total_cmp);
-    samples.get(samples.len() / 2).copied().unwrap_or_default()
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime> {

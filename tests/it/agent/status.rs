@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use ocicat_tests::agent::{Agent, BACKENDS, backend};
 use ocicat_tests::binaries::{Build, programs};
-use ocicat_tests::node::{NAME, Node};
+use ocicat_tests::node::{NAME, Node, WEB};
 use ocicat_tests::policy::stage::batch;
 use ocicat_tests::process::{tool, wait_for};
 use ocicat_tests::sandbox;
@@ -16,25 +16,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-const CLUSTER: &str = "
-apiVersion: projectcalico.org/v3
-kind: Profile
-metadata: {name: open}
-spec: {ingress: [{action: Allow}], egress: [{action: Allow}]}
----
-apiVersion: projectcalico.org/v3
-kind: WorkloadEndpoint
-metadata: {name: node--1-cni-web1-eth0, namespace: default, labels: {app: web}}
-spec:
-  node: node-1
-  orchestrator: cni
-  containerID: web1
-  endpoint: eth0
-  interfaceName: caliweb1
-  mac: 0a:00:00:00:01:6f
-  ipNetworks: [10.64.0.2/32, 'fd5f:64::2/128']
-  profiles: [open]
----
+const PEERS: &str = "
 apiVersion: projectcalico.org/v3
 kind: BGPPeer
 metadata: {name: of-web}
@@ -60,7 +42,8 @@ fn set_link(state: &str) -> Result<()> {
 fn an_endpoints_file_names_its_peer_and_each_change_is_one_line_of_log() {
     sandbox::within(NAME, programs(Build::Plain).unwrap(), || {
         let node = Node::start()?;
-        node.apply(CLUSTER)?;
+        node.apply(WEB)?;
+        node.apply(PEERS)?;
         batch(None, "link add caliweb1 type veth peer name far\nlink set far up\nlink set caliweb1 up\n")?;
         let agent = Agent::start(NAME, &node.server().url(), &[])?;
         let wait = |what: &str, right: &dyn Fn(Option<Value>) -> bool| {
@@ -112,7 +95,7 @@ fn the_revision_told_is_in_force() {
 fn revisions(number: usize) -> Result<()> {
     sandbox::within(NAME, programs(Build::Plain)?, || {
         let node = Node::start()?;
-        node.apply(CLUSTER)?;
+        node.apply(WEB)?;
         batch(None, "link add caliweb1 type veth peer name far\nlink set far up\nlink set caliweb1 up\n")?;
         let agent = Agent::start(NAME, &node.server().url(), &backend(number).1)?;
         let revision_of = |key: &str| -> Result<i64> {
@@ -170,7 +153,7 @@ fn get(port: u16, page: &str) -> Option<String> {
 fn metrics_and_a_log_file_come_with_the_settings_and_name_what_is_not_enforced() {
     sandbox::within(NAME, programs(Build::Plain).unwrap(), || {
         let node = Node::start()?;
-        node.apply(CLUSTER)?;
+        node.apply(WEB)?;
         let agent = Agent::start(NAME, &node.server().url(), &[])?;
         assert!(get(9099, "/readiness").is_some(), "{}", agent.log());
         assert!(get(9191, "/metrics").is_none());
