@@ -4,12 +4,13 @@
 use super::directory::Directory;
 use super::failpoint::failpoint;
 use super::place::Place;
-use super::plan::{Etcd, NODE_PROGRAMS, Plan, Workload};
+use super::plan::{Etcd, Plan, Workload};
 use super::programs::AGENT;
 use super::progress::Progress;
 use super::state::{Attached, Created, Identity, Phase, State};
+use super::tool::ocicat;
 use super::watch::{STEP, Watch};
-use super::{bootstrap, process, program, tool, workload};
+use super::{bootstrap, process, program, workload};
 use anyhow::{Context, Result};
 use mvcc::{DeleteRequest, Op, Txn};
 use std::time::Duration;
@@ -133,11 +134,8 @@ impl Left<'_> {
                 })
             }
             Left::Resource(created) => {
-                let node = directory.place(&plan.nodes.first().context("no node")?.name)?;
-                let ocicat = format!("{NODE_PROGRAMS}/ocicat");
-                let words = [ocicat.as_str(), "delete", &created.kind, &created.name, "--skip-not-exists"];
-                let environment = super::node_environment(&plan.etcd);
-                tool::run(&node, directory.path(), &words, &environment, "")?.good("it").map(drop)
+                let words = ["delete", &created.kind, &created.name, "--skip-not-exists"];
+                ocicat(directory, plan, &words, "").map(drop)
             }
         }
     }

@@ -2,10 +2,10 @@
 
 use super::directory::Directory;
 use super::matrix::{self, End, Probe};
-use super::plan::{LABEL, NODE_PROGRAMS, POLICIES, Plan};
+use super::plan::{LABEL, POLICIES, Plan};
 use super::state::State;
-use super::tool;
-use anyhow::{Context, Result};
+use super::tool::ocicat;
+use anyhow::Result;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -84,17 +84,6 @@ pub fn label(directory: &Directory, plan: &Plan, endpoint: &str, name: &str) -> 
 
 fn address<'a>(state: &'a State, name: &str) -> Option<&'a str> {
     state.workloads.iter().find(|known| known.name == name)?.ipv4.as_deref()
-}
-
-/// Runs `ocicat` on the first node.
-fn ocicat(directory: &Directory, plan: &Plan, words: &[&str], input: &str) -> Result<String> {
-    let first = plan.nodes.first().context("a lab has a node")?;
-    let place = directory.place(&first.name)?;
-    let program = format!("{NODE_PROGRAMS}/ocicat");
-    let line: Vec<&str> = std::iter::once(program.as_str()).chain(words.iter().copied()).collect();
-    let environment = super::node_environment(&plan.etcd);
-    tool::run(&place, directory.path(), &line, &environment, input)?
-        .good(&format!("ocicat {}", words.join(" ")))
 }
 
 #[cfg(test)]

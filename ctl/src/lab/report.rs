@@ -2,11 +2,11 @@
 
 use super::directory::Directory;
 use super::matrix::{self, Probe};
-use super::plan::{NODE_PROGRAMS, POLICIES};
+use super::plan::POLICIES;
 use super::policy::{self, Shown};
 use super::progress::Progress;
 use super::state::State;
-use super::tool;
+use super::tool::ocicat;
 use serde_json::{Value, json};
 
 /// What is shown of the datastore and the first node's speaker: the words after `ocicat`.
@@ -57,14 +57,7 @@ impl<'a> Report<'a> {
     ) -> Self {
         let plan = state.plan();
         let shown = SHOWN.iter().map(|words| {
-            let ocicat = format!("{NODE_PROGRAMS}/ocicat");
-            let line = std::iter::once(ocicat.as_str()).chain(words.iter().copied()).collect::<Vec<_>>();
-            let environment = super::node_environment(&state.etcd);
-            let node = plan.nodes.first().map_or("", |node| node.name.as_str());
-            let said = directory
-                .place(node)
-                .and_then(|place| tool::run(&place, directory.path(), &line, &environment, ""))
-                .and_then(|said| said.good("it"));
+            let said = ocicat(directory, &plan, words, "");
             (format!("ocicat {}", words.join(" ")), said.unwrap_or_else(|error| format!("{error:#}\n")))
         });
         Self { state, probes, policies, progress, shown: shown.collect() }

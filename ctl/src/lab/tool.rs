@@ -1,6 +1,8 @@
 //! Programs that are run to their end: the plugin and our own verbs.
 
+use super::directory::Directory;
 use super::place::Place;
+use super::plan::{NODE_PROGRAMS, Plan};
 use super::process::{MARKER, scrub};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, killpg};
@@ -71,6 +73,19 @@ pub fn run(
             .with_context(|| format!("start {program}"))
     })?;
     finish(child, input.to_string(), DEADLINE).with_context(|| words.join(" "))
+}
+
+/// Runs `ocicat` on the first node; what it printed.
+///
+/// # Errors
+/// Those of [`run`], or it did not end with 0.
+pub fn ocicat(directory: &Directory, plan: &Plan, words: &[&str], input: &str) -> Result<String> {
+    let first = plan.nodes.first().context("a lab has a node")?;
+    let program = format!("{NODE_PROGRAMS}/ocicat");
+    let line: Vec<&str> = std::iter::once(program.as_str()).chain(words.iter().copied()).collect();
+    let environment = super::node_environment(&plan.etcd);
+    run(&directory.place(&first.name)?, directory.path(), &line, &environment, input)?
+        .good(&format!("ocicat {}", words.join(" ")))
 }
 
 /// One of the three things that an execution consists of for who waits for it.

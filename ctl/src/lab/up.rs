@@ -5,13 +5,14 @@ use super::failpoint::failpoint;
 use super::matrix::{self, End, Probe};
 use super::node::{self, Programs};
 use super::place::Place;
-use super::plan::{ETCD_ADDRESS, Etcd, NODE_PROGRAMS, OUTSIDE, POOLS, PROFILE, Plan};
+use super::plan::{ETCD_ADDRESS, Etcd, OUTSIDE, POOLS, PROFILE, Plan};
 use super::programs::{self, Program, Started};
 use super::progress::Progress;
 use super::shape::Shape;
 use super::state::{Identity, Phase, State};
+use super::tool::ocicat;
 use super::watch::{STEP, Watch};
-use super::{bootstrap, converge, fabric, policy, program, tool, workload};
+use super::{bootstrap, converge, fabric, policy, program, workload};
 use anyhow::{Context, Result};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -177,18 +178,13 @@ impl<'a> Making<'a> {
 
     fn apply_resources(&mut self) -> Result<()> {
         self.step("pools")?;
-        let first = self.plan.nodes.first().context("a lab has a node")?;
-        let place = self.directory.place(&first.name)?;
-        let ocicat = format!("{NODE_PROGRAMS}/ocicat");
-        let words = [ocicat.as_str(), "apply", "-f", "-"];
-        let environment = super::node_environment(&self.plan.etcd);
         let fabric = fabric::of_nodes(&self.plan);
         for (what, text) in [("pools", POOLS), ("profile", PROFILE), ("fabric", fabric.as_str())] {
             if text.is_empty() {
                 continue;
             }
-            let said = tool::run(&place, self.directory.path(), &words, &environment, text)?;
-            let out = said.good(&format!("ocicat apply of the {what}"))?;
+            let out = ocicat(self.directory, &self.plan, &["apply", "-f", "-"], text)
+                .with_context(|| format!("the {what}"))?;
             self.progress.say(out.trim());
         }
         Ok(())
