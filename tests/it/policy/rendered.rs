@@ -7,7 +7,7 @@ use super::wires::by_hand;
 use felix_render::Render;
 use felix_render::nft::{Renderer, Update, table};
 use kernel::{Netns, Nftables};
-use netfilter::nft::{Chain, Change, Family, Place, Rule, Set, Table};
+use netfilter::nft::{Change, Family, Place, Table};
 use ocicat_tests::binaries::{Build, programs};
 use ocicat_tests::policy::cluster::{Cluster, HOST_INTERFACES, NODE};
 use ocicat_tests::policy::fields;
@@ -42,27 +42,11 @@ fn program(cluster: &Cluster, random: &mut Random) {
     for step in 0..3 {
         for update in &updates {
             match (step, update) {
-                (0, Update::Set { family, name, shape: Some(shape) }) => batch.push(Change::AddSet(Set {
-                    table: table(*family),
-                    name: name.to_string(),
-                    handle: None,
-                    key: shape.key.clone(),
-                    data: shape.data.clone(),
-                    interval: shape.interval,
-                    dynamic: false,
-                    timeout: false,
-                    counter: shape.counter,
-                    size: shape.size,
-                    comment: shape.comment.clone(),
-                })),
+                (0, Update::Set { family, name, shape: Some(shape) }) => {
+                    batch.push(Change::AddSet(shape.in_kernel(table(*family), name)));
+                }
                 (0, Update::Chain { family, name, chain: Some(chain) }) => {
-                    batch.push(Change::AddChain(Chain {
-                        table: table(*family),
-                        name: name.to_string(),
-                        handle: None,
-                        hook: chain.hook.clone(),
-                        comment: None,
-                    }));
+                    batch.push(Change::AddChain(chain.in_kernel(table(*family), name)));
                 }
                 (1, Update::Elements { family, set, added, .. }) => batch.push(Change::AddElements {
                     table: table(*family),
@@ -70,16 +54,8 @@ fn program(cluster: &Cluster, random: &mut Random) {
                     elements: added.clone(),
                 }),
                 (2, Update::Chain { family, name, chain: Some(chain) }) => {
-                    for rule in &chain.rules {
-                        let rule = Rule {
-                            table: table(*family),
-                            chain: name.to_string(),
-                            handle: None,
-                            expressions: rule.expressions.clone(),
-                            comment: rule.comment.clone(),
-                        };
-                        batch.push(Change::AddRule(rule, Place::Last));
-                    }
+                    let rules = chain.rules.iter().map(|rule| rule.in_kernel(table(*family), name));
+                    batch.extend(rules.map(|rule| Change::AddRule(rule, Place::Last)));
                 }
                 _ => {}
             }

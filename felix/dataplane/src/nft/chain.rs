@@ -1,7 +1,7 @@
 //! A chain, wanted and there, and the fewest changes between the two: rules that stay keep handle and counters.
 
 use felix_render::nft::ruleset::{Chain, Rule};
-use netfilter::nft::{self, Change, Place, TableRef};
+use netfilter::nft::{Change, Place, TableRef};
 use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -62,13 +62,7 @@ pub fn difference(table: &TableRef, name: &str, before: &Actual, wanted: &Chain)
             continue;
         }
         result.handles.push(Handle::New(result.changes.len()));
-        let rule = nft::Rule {
-            table: table.clone(),
-            chain: name.to_owned(),
-            handle: None,
-            expressions: rule.expressions.clone(),
-            comment: rule.comment.clone(),
-        };
+        let rule = rule.in_kernel(table.clone(), name);
         result.changes.push(Change::AddRule(rule, next.map_or(Place::Last, Place::Before)));
     }
     result

@@ -4,7 +4,7 @@ use super::chain::Actual;
 use super::state::{Ours, Ruleset, TableState};
 use felix_render::nft::ruleset::{Chain, Rule, SetShape};
 use kernel::{KernelError, NftEvent, NftKernel};
-use netfilter::nft::{self, Expression, Family, Object, Presence, Query, TableRef};
+use netfilter::nft::{self, Family, Object, Presence, Query, TableRef};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -144,9 +144,8 @@ fn read_chains(
             };
             // a rule of a chain is alone in its Arc until the chain is whole
             if let Some(chain) = Arc::get_mut(&mut actual.chain) {
-                let expressions = rule.expressions.into_iter().map(Expression::without_counts).collect();
-                chain.rules.push(Rule { expressions, comment: rule.comment });
                 actual.handles.push(rule.handle.unwrap_or_default());
+                chain.rules.push(Rule::of_kernel(rule));
             }
         }
     };
@@ -190,15 +189,7 @@ fn read_sets(
         let Object::Set(set) = object else { continue };
         // one that rules or time change is none of ours, whatever its name
         state.rebuild |= set.dynamic || set.timeout;
-        let shape = SetShape {
-            key: set.key,
-            data: set.data,
-            interval: set.interval,
-            counter: set.counter,
-            size: set.size,
-            comment: set.comment,
-        };
-        shapes.insert(set.name.into(), Arc::new(shape));
+        shapes.insert(set.name.as_str().into(), Arc::new(SetShape::of_kernel(set)));
     }
     let names: BTreeSet<Arc<str>> = match touched.all {
         true => state.sets.keys().chain(shapes.keys()).cloned().collect(),

@@ -8,7 +8,7 @@ use super::chain::{self, Actual, Difference, Handle};
 use super::elements::{Elements, Key};
 use super::state::{ChainState, ObjectId, Receipt, Ruleset, SetState, TableState};
 use felix_render::nft::ruleset::{Chain, SetShape};
-use netfilter::nft::{self, Change, Element, Family, Table, TableRef};
+use netfilter::nft::{Change, Element, Family, Table, TableRef};
 use std::sync::Arc;
 
 /// What a change costs the kernel, in elements.
@@ -188,7 +188,7 @@ impl<'a> Planner<'a> {
         match (&state.desired, &state.actual) {
             (Some(wanted), Some(actual)) if same_hook(wanted, &actual.chain) => {
                 if wanted.hook != actual.chain.hook {
-                    self.batch.push(id, add_chain(self.table(family), name, wanted));
+                    self.batch.push(id, Change::AddChain(wanted.in_kernel(self.table(family), name)));
                 }
                 self.change_rules(family, name, actual, wanted);
             }
@@ -281,7 +281,7 @@ impl<'a> Planner<'a> {
     fn add_set(&mut self, family: Family, name: &Arc<str>, shape: &Arc<SetShape>) {
         let id = ObjectId::Set(family, name.clone());
         if self.may(&id) {
-            self.batch.push(id, Change::AddSet(set(self.table(family), name, shape)));
+            self.batch.push(id, Change::AddSet(shape.in_kernel(self.table(family), name)));
             self.batch.receipts.push(Receipt::Set(family, name.clone(), shape.clone()));
         }
     }
@@ -290,7 +290,7 @@ impl<'a> Planner<'a> {
     fn add_chain(&mut self, family: Family, name: &Arc<str>, wanted: &Arc<Chain>) {
         let id = ObjectId::Chain(family, name.clone());
         if self.may(&id) {
-            self.batch.push(id, add_chain(self.table(family), name, wanted));
+            self.batch.push(id, Change::AddChain(wanted.in_kernel(self.table(family), name)));
             self.batch.receipts.push(Receipt::Chain(family, name.clone(), empty(wanted).chain, Vec::new()));
         }
     }
@@ -419,36 +419,10 @@ fn empty(chain: &Chain) -> Actual {
     Actual { chain, handles: Vec::new() }
 }
 
-fn add_chain(table: TableRef, name: &str, chain: &Chain) -> Change {
-    Change::AddChain(nft::Chain {
-        table,
-        name: name.to_owned(),
-        handle: None,
-        hook: chain.hook.clone(),
-        comment: None,
-    })
-}
-
 fn flush_chain(table: TableRef, name: &str) -> Change {
     Change::DeleteRule { table, chain: name.to_owned(), handle: None }
 }
 
 fn delete_chain(table: TableRef, name: &str) -> Change {
     Change::DeleteChain { table, name: name.to_owned() }
-}
-
-fn set(table: TableRef, name: &str, shape: &SetShape) -> nft::Set {
-    nft::Set {
-        table,
-        name: name.to_owned(),
-        handle: None,
-        key: shape.key.clone(),
-        data: shape.data.clone(),
-        interval: shape.interval,
-        dynamic: false,
-        timeout: false,
-        counter: shape.counter,
-        size: shape.size,
-        comment: shape.comment.clone(),
-    }
 }

@@ -3,7 +3,7 @@
 //! All tables have one name, [`TABLE`]; a family tells which is meant. A set's name implies its shape: what needs
 //! another shape (more room) has another name, so a set never has to be made anew under the rules that use it.
 
-use netfilter::nft::{DataType, Element, Expression, Family, Hook, MapData, TableRef};
+use netfilter::nft::{self, DataType, Element, Expression, Family, Hook, MapData, TableRef};
 use std::sync::Arc;
 
 /// Name of our tables, in the families `ip`, `ip6` and `arp`.
@@ -23,6 +23,13 @@ pub struct Chain {
     pub rules: Vec<Rule>,
 }
 
+impl Chain {
+    /// The kernel's, without its rules.
+    pub fn in_kernel(&self, table: TableRef, name: &str) -> nft::Chain {
+        nft::Chain { table, name: name.to_owned(), handle: None, hook: self.hook.clone(), comment: None }
+    }
+}
+
 /// A rule as it should be. Counters stand at zero in `expressions`; equal rules do the same thing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Rule {
@@ -30,6 +37,20 @@ pub struct Rule {
     pub expressions: Vec<Expression>,
     /// Shown by `nft list`; at most [`netfilter::nft::COMMENT_MAX`] bytes.
     pub comment: Option<String>,
+}
+
+impl Rule {
+    /// The kernel's.
+    pub fn in_kernel(&self, table: TableRef, chain: &str) -> nft::Rule {
+        let (expressions, comment) = (self.expressions.clone(), self.comment.clone());
+        nft::Rule { table, chain: chain.to_owned(), handle: None, expressions, comment }
+    }
+
+    /// What one of the kernel's is like.
+    pub fn of_kernel(rule: nft::Rule) -> Self {
+        let expressions = rule.expressions.into_iter().map(Expression::without_counts).collect();
+        Self { expressions, comment: rule.comment }
+    }
 }
 
 /// What a set or map is like, its elements apart.
@@ -47,6 +68,37 @@ pub struct SetShape {
     pub size: Option<u32>,
     /// Shown by `nft list`.
     pub comment: Option<String>,
+}
+
+impl SetShape {
+    /// The kernel's.
+    pub fn in_kernel(&self, table: TableRef, name: &str) -> nft::Set {
+        nft::Set {
+            table,
+            name: name.to_owned(),
+            handle: None,
+            key: self.key.clone(),
+            data: self.data.clone(),
+            interval: self.interval,
+            dynamic: false,
+            timeout: false,
+            counter: self.counter,
+            size: self.size,
+            comment: self.comment.clone(),
+        }
+    }
+
+    /// What one of the kernel's is like.
+    pub fn of_kernel(set: nft::Set) -> Self {
+        Self {
+            key: set.key,
+            data: set.data,
+            interval: set.interval,
+            counter: set.counter,
+            size: set.size,
+            comment: set.comment,
+        }
+    }
 }
 
 /// A difference between the ruleset told before and the one wanted now. Those of one [`super::Renderer::take`] belong

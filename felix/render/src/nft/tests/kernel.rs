@@ -3,10 +3,10 @@
 use super::accumulated::Ruleset;
 use super::history::random_ruleset;
 use super::workloads::everything;
-use crate::nft::table;
+use crate::nft::{Rule, SetShape, table};
 use crate::tests::namespace::Namespace;
 use kernel::Nftables;
-use netfilter::nft::{Chain, Change, Element, Expression, Family, Object, Place, Query, Rule, Set, Table};
+use netfilter::nft::{Change, Element, Family, Object, Place, Query, Table};
 use std::collections::BTreeMap;
 
 /// A ruleset as the changes that make it.
@@ -15,29 +15,10 @@ fn changes(ruleset: &Ruleset) -> Vec<Change> {
         .map(|family| Change::AddTable(Table { table: table(family), flags: 0, comment: None }))
         .into();
     for ((family, name), set) in &ruleset.sets {
-        let shape = &set.shape;
-        changes.push(Change::AddSet(Set {
-            table: table(*family),
-            name: name.to_string(),
-            handle: None,
-            key: shape.key.clone(),
-            data: shape.data.clone(),
-            interval: shape.interval,
-            dynamic: false,
-            timeout: false,
-            counter: shape.counter,
-            size: shape.size,
-            comment: shape.comment.clone(),
-        }));
+        changes.push(Change::AddSet(set.shape.in_kernel(table(*family), name)));
     }
     for ((family, name), chain) in &ruleset.chains {
-        changes.push(Change::AddChain(Chain {
-            table: table(*family),
-            name: name.to_string(),
-            handle: None,
-            hook: chain.hook.clone(),
-            comment: None,
-        }));
+        changes.push(Change::AddChain(chain.in_kernel(table(*family), name)));
     }
     for ((family, name), set) in &ruleset.sets {
         changes.push(Change::AddElements {
@@ -47,16 +28,8 @@ fn changes(ruleset: &Ruleset) -> Vec<Change> {
         });
     }
     for ((family, name), chain) in &ruleset.chains {
-        changes.extend(chain.rules.iter().map(|rule| {
-            let rule = Rule {
-                table: table(*family),
-                chain: name.to_string(),
-                handle: None,
-                expressions: rule.expressions.clone(),
-                comment: rule.comment.clone(),
-            };
-            Change::AddRule(rule, Place::Last)
-        }));
+        let rules = chain.rules.iter().map(|rule| rule.in_kernel(table(*family), name));
+        changes.extend(rules.map(|rule| Change::AddRule(rule, Place::Last)));
     }
     changes
 }
@@ -64,14 +37,10 @@ fn changes(ruleset: &Ruleset) -> Vec<Change> {
 /// The ruleset as the kernel has it, to be compared.
 fn read(nft: &mut Nftables, ruleset: &Ruleset) {
     for family in [Family::Ipv4, Family::Ipv6, Family::Arp] {
-        let mut rules: BTreeMap<String, Vec<crate::nft::Rule>> = BTreeMap::new();
+        let mut rules: BTreeMap<String, Vec<Rule>> = BTreeMap::new();
         for object in nft.read(&Query::Rules(table(family))).unwrap() {
             let Object::Rule(rule) = object else { panic!("{object:?}") };
-            let expressions = rule.expressions.into_iter().map(Expression::without_counts).collect();
-            rules
-                .entry(rule.chain)
-                .or_default()
-                .push(crate::nft::Rule { expressions, comment: rule.comment });
+            rules.entry(rule.chain.clone()).or_default().push(Rule::of_kernel(rule));
         }
         for ((of, name), chain) in ruleset.chains.iter().filter(|((of, _), _)| *of == family) {
             let found = rules.remove(&**name).unwrap_or_default();
@@ -81,15 +50,7 @@ fn read(nft: &mut Nftables, ruleset: &Ruleset) {
         for object in nft.read(&Query::Sets(table(family))).unwrap() {
             let Object::Set(set) = object else { panic!("{object:?}") };
             let wanted = &ruleset.sets[&(family, set.name.as_str().into())];
-            let shape = crate::nft::SetShape {
-                key: set.key,
-                data: set.data,
-                interval: set.interval,
-                counter: set.counter,
-                size: set.size,
-                comment: set.comment,
-            };
-            assert_eq!(shape, *wanted.shape, "{}", set.name);
+            assert_eq!(SetShape::of_kernel(set.clone()), *wanted.shape, "{}", set.name);
             let mut found: BTreeMap<(Vec<u8>, bool), Element> = BTreeMap::new();
             for object in nft.read(&Query::Elements { table: table(family), set: set.name.clone() }).unwrap()
             {
