@@ -85,9 +85,6 @@ pub enum RunError {
     /// The local socket cannot be served.
     #[error(transparent)]
     Socket(#[from] observe::socket::SocketError),
-    /// The task that serves it died.
-    #[error("the local socket's server died: {0}")]
-    Server(String),
 }
 
 /// Runs a speaker until `shutdown` fires. To be called on a current-thread runtime of its own.
@@ -101,10 +98,6 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
     let mut socket = LocalSocket::bind(&config.socket, health, metrics)?;
     let (questions, asked) = mpsc::channel(QUESTIONS);
     socket.routes().add_service(proto::bgp_server::BgpServer::new(service::Service(questions)));
-    let server = tokio::spawn(socket.serve(shutdown.clone()));
-    let ran = async { shell::Shell::new(config, reporter).await?.run(asked, shutdown.clone()).await }.await;
-    // However the loop ended, the socket's file goes.
-    shutdown.trigger("the speaker has ended");
-    let served = server.await.map_err(|error| RunError::Server(error.to_string()))?;
-    ran.and(served.map_err(RunError::from))
+    let speaker = async { shell::Shell::new(config, reporter).await?.run(asked, shutdown.clone()).await };
+    socket.serve_while(&shutdown, "the speaker has ended", speaker).await
 }

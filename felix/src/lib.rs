@@ -94,9 +94,6 @@ pub enum RunError {
     /// The local socket cannot be served.
     #[error(transparent)]
     Socket(#[from] observe::socket::SocketError),
-    /// The task that serves it died.
-    #[error("the local socket's server died: {0}")]
-    Server(String),
 }
 
 /// Runs an agent until `shutdown` fires. To be called on a current-thread runtime of its own. What it put into the kernel
@@ -110,11 +107,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), RunError> {
     let mut socket = LocalSocket::bind(&config.socket, health.clone(), metrics.clone())?;
     let (questions, asked) = mpsc::channel(QUESTIONS);
     socket.routes().add_service(proto::felix_server::FelixServer::new(service::Service(questions)));
-    let server = tokio::spawn(socket.serve(shutdown.clone()));
     let observers = observers::Observers::new(health, metrics);
-    let ran = async { shell::Shell::new(config, observers).await?.run(asked, shutdown.clone()).await }.await;
-    // However the loop ended, the socket's file goes.
-    shutdown.trigger("the agent has ended");
-    let served = server.await.map_err(|error| RunError::Server(error.to_string()))?;
-    ran.and(served.map_err(RunError::from))
+    let agent = async { shell::Shell::new(config, observers).await?.run(asked, shutdown.clone()).await };
+    socket.serve_while(&shutdown, "the agent has ended", agent).await
 }

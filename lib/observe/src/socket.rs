@@ -49,6 +49,9 @@ pub enum SocketError {
         /// The system's words.
         reason: String,
     },
+    /// The task that serves it died.
+    #[error("the local socket's server died: {0}")]
+    Died(String),
     /// The server failed while running.
     #[error("{path}: {source}")]
     Serve {
@@ -114,6 +117,24 @@ impl LocalSocket {
     /// The routes, for a part to add its service.
     pub fn routes(&mut self) -> &mut RoutesBuilder {
         &mut self.routes
+    }
+
+    /// Serves while a part works; however that ends, `shutdown` is triggered for this reason and the file removed.
+    ///
+    /// # Errors
+    /// What the part ends with; else that the server failed.
+    pub async fn serve_while<T, E: From<SocketError>>(
+        self,
+        shutdown: &Shutdown,
+        reason: &str,
+        part: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let server = tokio::spawn(self.serve(shutdown.clone()));
+        let ended = part.await;
+        shutdown.trigger(reason);
+        let served = server.await.map_err(|error| SocketError::Died(error.to_string()))?;
+        let done = ended?;
+        served.map_err(E::from).map(|()| done)
     }
 
     /// Serves until `shutdown` fires, lets questions under way end within 2 seconds, then removes the file.
