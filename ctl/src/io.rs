@@ -1,5 +1,6 @@
 //! Where a verb reads and writes, and how it ends.
 
+use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
@@ -41,6 +42,25 @@ impl Io {
     pub fn line(&mut self, text: &str) -> Result<(), Failure> {
         self.print(text)?;
         self.print("\n")
+    }
+
+    /// Prints what was asked for: as text for people (`ps`), or as JSON.
+    ///
+    /// # Errors
+    /// Another format; as [`Io::print`].
+    pub fn answer(
+        &mut self,
+        format: &str,
+        json: impl FnOnce() -> Value,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        match format {
+            "json" => self.line(&format!("{:#}", json())),
+            "ps" => self.print(&text()),
+            other => {
+                Err(Failure::Message(format!("unrecognized output format {other:?}: expected ps or json")))
+            }
+        }
     }
 
     /// Hands what was written to the reader now.
@@ -158,6 +178,17 @@ mod tests {
 
     fn of(code: u8) -> String {
         format!("{:?}", ExitCode::from(code))
+    }
+
+    #[test]
+    fn an_answer_is_text_or_json() {
+        let (mut io, out, _) = captured::io("");
+        let mut answer = |format: &str| io.answer(format, || true.into(), || "x\n".to_owned());
+        answer("ps").unwrap();
+        answer("json").unwrap();
+        let refused = Failure::message("unrecognized output format \"yaml\": expected ps or json");
+        assert_eq!(answer("yaml"), Err(refused));
+        assert_eq!(out.take(), "x\ntrue\n");
     }
 
     #[test]

@@ -74,11 +74,7 @@ async fn status(socket: &Path, output: &str, io: &mut Io) -> Result<(), Failure>
         None => bird::sessions(v6),
     };
     let families = [(4, of(false)), (6, of(true))];
-    match output {
-        "json" => io.line(&format!("{:#}", as_json(&families))),
-        "ps" => io.print(&as_text(&families)),
-        other => Err(Failure::Message(format!("unrecognized output format {other:?}: expected ps or json"))),
-    }
+    io.answer(output, || as_json(&families), || as_text(&families))
 }
 
 /// Whether a process is Calico's agent, as calicoctl recognises it.

@@ -11,7 +11,7 @@ use crate::io::{Failure, Io};
 use bgpd::client::{Client, ClientError, DEFAULT_SOCKET};
 use bgpd::proto::Route;
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -82,18 +82,22 @@ pub async fn run(command: &BgpCommand, io: &mut Io) -> Result<(), Failure> {
         BgpCommand::Options => io.print(&options::text()),
         BgpCommand::Status { args } => {
             let status = dial(args).await?.status().await.map_err(failed)?;
-            print(args, io, || show::status_json(&status), || show::status_text(&status))
+            io.answer(&args.output, || show::status_json(&status), || show::status_text(&status))
         }
         BgpCommand::Metrics { args } => io.print(&dial(args).await?.metrics().await.map_err(failed)?),
         BgpCommand::Peers { args } => {
             let peers = dial(args).await?.peers().await.map_err(failed)?;
-            print(args, io, || peers.iter().map(show::peer_json).collect(), || show::peers_text(&peers))
+            io.answer(
+                &args.output,
+                || peers.iter().map(show::peer_json).collect(),
+                || show::peers_text(&peers),
+            )
         }
         BgpCommand::Routes { within, args } => routes(within.as_deref().unwrap_or_default(), args, io).await,
         BgpCommand::Explain { prefix, args } => {
             let answer = dial(args).await?.explain(prefix).await.map_err(failed)?;
             let text = || format!("{}\n{}\n", answer.prefix, answer.lines.join("\n"));
-            print(args, io, || json!({"prefix": answer.prefix, "lines": answer.lines}), text)
+            io.answer(&args.output, || json!({"prefix": answer.prefix, "lines": answer.lines}), text)
         }
         BgpCommand::Unknown(_) => Ok(()),
     }
@@ -105,19 +109,6 @@ async fn dial(args: &BgpArgs) -> Result<Client, Failure> {
 
 fn failed(error: ClientError) -> Failure {
     Failure::Message(error.to_string())
-}
-
-fn print(
-    args: &BgpArgs,
-    io: &mut Io,
-    json: impl FnOnce() -> Value,
-    text: impl FnOnce() -> String,
-) -> Result<(), Failure> {
-    match args.output.as_str() {
-        "json" => io.line(&format!("{:#}", json())),
-        "ps" => io.print(&text()),
-        other => Err(Failure::Message(format!("unrecognized output format {other:?}: expected ps or json"))),
-    }
 }
 
 /// Routes by the page, so that no answer holds the speaker up; sorted when all are here.
@@ -136,5 +127,5 @@ async fn routes(within: &str, args: &BgpArgs, io: &mut Io) -> Result<(), Failure
         (address.parse::<IpAddr>().ok(), length.parse::<u8>().ok())
     };
     all.sort_by_cached_key(place);
-    print(args, io, || all.iter().map(show::route_json).collect(), || show::routes_text(&all))
+    io.answer(&args.output, || all.iter().map(show::route_json).collect(), || show::routes_text(&all))
 }

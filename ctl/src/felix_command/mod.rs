@@ -148,7 +148,7 @@ pub async fn ask(command: &FelixCommand, io: &mut Io) -> Result<(), Failure> {
                 let word = word.to_lowercase();
                 answer.params.retain(|param| param.name.to_lowercase().contains(&word));
             }
-            print(args, io, || show::params_json(&answer), || show::params_text(&answer))
+            io.answer(&args.output, || show::params_json(&answer), || show::params_text(&answer))
         }
         FelixCommand::Status { args } => status(args, io).await,
         FelixCommand::Metrics { args } => {
@@ -166,20 +166,7 @@ pub async fn ask(command: &FelixCommand, io: &mut Io) -> Result<(), Failure> {
 pub async fn status(args: &AskArgs, io: &mut Io) -> Result<(), Failure> {
     let mut client = Client::dial(&args.socket).await.map_err(refused)?;
     let status = client.status().await.map_err(refused)?;
-    print(args, io, || show::status_json(&status), || show::status_text(&status))
-}
-
-fn print(
-    args: &AskArgs,
-    io: &mut Io,
-    json: impl FnOnce() -> serde_json::Value,
-    text: impl FnOnce() -> String,
-) -> Result<(), Failure> {
-    match args.output.as_str() {
-        "json" => io.line(&format!("{:#}", json())),
-        "ps" => io.print(&text()),
-        other => Err(Failure::Message(format!("unrecognized output format {other:?}: expected ps or json"))),
-    }
+    io.answer(&args.output, || show::status_json(&status), || show::status_text(&status))
 }
 
 fn failed(error: impl std::fmt::Display) -> Failure {
