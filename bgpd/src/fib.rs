@@ -24,11 +24,6 @@ use std::time::Duration;
 /// rtnetlink's protocol number of our routes.
 pub const PROTOCOL: u8 = 81;
 
-/// `ESRCH` and `ENODEV`: what shall go has gone.
-const GONE: [i32; 2] = [3, 19];
-/// `EEXIST`: the route is there, and not ours as far as we know.
-const EXISTS: i32 = 17;
-
 /// One change on its way to the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
@@ -196,7 +191,7 @@ impl Fib {
             self.under_way.remove(&key);
             let error = match result {
                 Ok(()) => None,
-                Err(error) if target.is_none() && error.errno().is_some_and(|no| GONE.contains(&no)) => None,
+                Err(error) if target.is_none() && error.is_gone() => None,
                 Err(error) => Some(error),
             };
             match (error, target) {
@@ -212,7 +207,8 @@ impl Fib {
                 }
                 (Some(error), _) => {
                     if self.retries.refused(key, now) {
-                        outcome.read_back |= error.errno() == Some(EXISTS);
+                        // it is not ours as far as we know
+                        outcome.read_back |= error.is_there();
                         outcome.refused.push(error.to_string());
                     }
                 }

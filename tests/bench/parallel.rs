@@ -4,7 +4,7 @@ use crate::cni::{Worker, ours, pair, reference, timed, warm};
 use crate::frame::{Subject, in_turns, print};
 use anyhow::{Context, Result};
 use datastore::{ConnectConfig, Datastore, connect};
-use kernel::{IpNet, Kernel, LinkRef, Netlink, Netns, NextHop, Op, Route, RouteKind, Scope, VethPair};
+use kernel::{IpNet, Kernel, Netlink, Netns, NextHop, Op, Route, RouteKind, Scope, VethPair};
 use mvcc::{DeleteRequest, PutRequest, Txn};
 use ocicat_tests::node::{Container, Node};
 use std::net::{IpAddr, Ipv4Addr};
@@ -137,12 +137,11 @@ impl Floor {
         let (near, far) = (format!("floor{number}"), format!("far{number}"));
         let made = Op::AddVeth(VethPair {
             name: near.clone(),
-            mac: None,
             peer_name: far.clone(),
-            peer_mac: None,
             peer_netns: Some(inside.netns().clone()),
             mtu: 1500,
             queues: 1,
+            ..VethPair::default()
         });
         let key = format!("/bench/floor/{number}");
         let put = mvcc::Op::Put(PutRequest::new(key, vec![b'x'; 512]));
@@ -155,10 +154,10 @@ impl Floor {
             let [_, b, c, d] = number.to_be_bytes();
             let address = IpNet::host(IpAddr::V4(Ipv4Addr::new(10, 128 | b, c, d)));
             let gateway = IpNet::host(IpAddr::V4(Ipv4Addr::new(169, 254, 1, 1)));
-            done(self.here.apply(vec![up(near), Op::AddRoute(route(address, near, None))], true).await)?;
+            done(self.here.apply(vec![Op::up(near), Op::AddRoute(route(address, near, None))], true).await)?;
             let everything = IpNet { addr: IpAddr::V4(Ipv4Addr::UNSPECIFIED), prefix: 0 };
             let ops = vec![
-                up(far),
+                Op::up(far),
                 Op::AddAddress { link: far, net: address, nodad: true },
                 Op::ReplaceRoute(route(gateway, far, None)),
                 Op::ReplaceRoute(route(everything, far, Some(gateway.addr))),
@@ -172,10 +171,8 @@ impl Floor {
     }
 
     async fn detach(&self, number: u32, link: u32) -> Result<()> {
-        let down =
-            Op::SetLink { link: LinkRef::Index(link), up: Some(false), mac: None, mtu: None, alias: None };
         let aside = Op::PutAside { link, name: format!("gone{link}"), group: GROUP };
-        done(self.here.apply(vec![down, aside], false).await)?;
+        done(self.here.apply(vec![Op::down(link), aside], false).await)?;
         let delete = mvcc::Op::Delete(DeleteRequest::key(format!("/bench/floor/{number}")));
         self.store.txn(Txn { success: vec![delete], ..Txn::default() }).await?;
         Ok(())
@@ -204,10 +201,6 @@ impl Floor {
 
 fn done(results: Vec<Result<(), kernel::KernelError>>) -> Result<()> {
     Ok(results.into_iter().collect::<Result<(), _>>()?)
-}
-
-fn up(link: u32) -> Op {
-    Op::SetLink { link: LinkRef::Index(link), up: Some(true), mac: None, mtu: None, alias: None }
 }
 
 fn route(dst: IpNet, link: u32, gateway: Option<IpAddr>) -> Route {

@@ -1,6 +1,6 @@
 use super::*;
 use kernel::memory::{Fault, World};
-use kernel::{IpNet, Kernel, LinkRef, NextHop, Route, RouteFilter, RouteKind, Scope, VethPair};
+use kernel::{IpNet, Kernel, NextHop, Route, RouteFilter, RouteKind, Scope, VethPair};
 use nix::errno::Errno;
 use proptest::prelude::*;
 use std::net::IpAddr;
@@ -33,23 +33,8 @@ fn now_or_never<T>(future: impl Future<Output = T>) -> T {
 fn world() -> (World, kernel::memory::MemoryKernel, u32) {
     let world = World::new().unwrap();
     let kernel = world.host();
-    let pair = VethPair {
-        name: "a".into(),
-        mac: None,
-        peer_name: "b".into(),
-        peer_mac: None,
-        peer_netns: None,
-        mtu: 0,
-        queues: 0,
-    };
-    let up = |name: &str| Op::SetLink {
-        link: LinkRef::Name(name.into()),
-        up: Some(true),
-        mac: None,
-        mtu: None,
-        alias: None,
-    };
-    good(&kernel, vec![Op::AddVeth(pair), up("a"), up("b")]);
+    let pair = VethPair { name: "a".into(), peer_name: "b".into(), ..VethPair::default() };
+    good(&kernel, vec![Op::AddVeth(pair), Op::up("a"), Op::up("b")]);
     let link = now_or_never(kernel.link("a")).unwrap().unwrap().index;
     for (net, len) in [("192.0.2.1", 24), ("fd00::1", 64)] {
         let net = IpNet { addr: ip(net), prefix: len };

@@ -3,7 +3,7 @@ use crate::fib::{Hop, Target};
 use crate::next_hop::Resolution;
 use bgp_wire::{Family, Prefix};
 use kernel::memory::{Fault, MemoryKernel, World};
-use kernel::{IpNet, LinkRef, NextHop, Op, Route, RouteKind, Scope, VethPair};
+use kernel::{IpNet, NextHop, Op, Route, RouteKind, Scope, VethPair};
 use nix::errno::Errno;
 use std::net::IpAddr;
 
@@ -17,10 +17,6 @@ fn ip(text: &str) -> IpAddr {
 fn prefix(text: &str) -> Prefix {
     let (addr, len) = text.split_once('/').unwrap();
     Prefix::new(ip(addr), len.parse().unwrap()).unwrap()
-}
-
-fn up(name: &str, up: bool) -> Op {
-    Op::SetLink { link: LinkRef::Name(name.into()), up: Some(up), mac: None, mtu: None, alias: None }
 }
 
 fn route(to: &str, gateway: Option<&str>, link: u32, protocol: u8) -> Route {
@@ -47,16 +43,8 @@ async fn good(kernel: &MemoryKernel, ops: Vec<Op>) {
 async fn world() -> (World, MemoryKernel, u32) {
     let world = World::new().unwrap();
     let other = world.host();
-    let pair = VethPair {
-        name: "a".into(),
-        mac: None,
-        peer_name: "b".into(),
-        peer_mac: None,
-        peer_netns: None,
-        mtu: 0,
-        queues: 0,
-    };
-    good(&other, vec![Op::AddVeth(pair), up("a", true), up("b", true)]).await;
+    let pair = VethPair { name: "a".into(), peer_name: "b".into(), ..VethPair::default() };
+    good(&other, vec![Op::AddVeth(pair), Op::up("a"), Op::up("b")]).await;
     let link = other.link("a").await.unwrap().unwrap().index;
     let net = IpNet { addr: ip("192.0.2.1"), prefix: 24 };
     let connected = route("192.0.2.0/24", None, link, 2);
@@ -166,7 +154,7 @@ async fn a_link_that_goes_down_takes_routes_and_a_look_finds_out() {
     side.fib_mut().unwrap().set(prefix("10.1.0.0/26"), 1024, via("192.0.2.9", link));
     until(&mut side, "it is in", |side| side.batches.is_empty() && side.fib.is_in_sync()).await;
     side.tracker().changes();
-    good(&other, vec![up("a", false)]).await;
+    good(&other, vec![Op::down("a")]).await;
     assert_eq!(ours(&other).await.len(), 0, "the kernel took it");
     let mut unreachable = false;
     until(&mut side, "the next hop is gone and the loss known", |side| {
@@ -175,7 +163,7 @@ async fn a_link_that_goes_down_takes_routes_and_a_look_finds_out() {
         unreachable && side.look.is_none() && !side.tracker.is_stale()
     })
     .await;
-    good(&other, vec![up("a", true), Op::AddRoute(route("192.0.2.0/24", None, link, 2))]).await;
+    good(&other, vec![Op::up("a"), Op::AddRoute(route("192.0.2.0/24", None, link, 2))]).await;
     until(&mut side, "it is back", |side| {
         side.batches.is_empty() && side.fib.is_in_sync() && side.tracker.changes().next_hops.len() == 1
     })

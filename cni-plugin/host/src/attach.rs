@@ -130,7 +130,7 @@ async fn make_pair(
     let new = if wanted.netkit { Op::AddNetkit(pair.clone()) } else { Op::AddVeth(pair.clone()) };
     let mut results = here.apply(vec![old, new], false).await.into_iter();
     if let Some(Err(error)) = results.next()
-        && error.errno() != Some(Errno::ENODEV as i32)
+        && !error.is_gone()
     {
         return Err(CniError::internal(error));
     }
@@ -143,7 +143,7 @@ async fn make_pair(
         made = here.apply(vec![Op::AddVeth(pair)], false).await.into_iter().next();
     }
     match made {
-        Some(Err(error)) if error.errno() == Some(Errno::EEXIST as i32) => Err(CniError::internal(format!(
+        Some(Err(error)) if error.is_there() => Err(CniError::internal(format!(
             "cannot make interface {} in {}: file exists",
             wanted.ifname, wanted.netns
         ))),
@@ -163,7 +163,7 @@ async fn indices(here: &dyn Kernel, name: &str) -> Result<(u32, u32), CniError> 
 async fn host_side(here: &dyn Kernel, link: u32, wanted: &Attachment) -> Result<(), CniError> {
     let routed = if wanted.host_routes { wanted.addresses.as_slice() } else { &[] };
     let routes: Vec<Route> = routed.iter().map(|address| to_workload(*address, link)).collect();
-    let mut ops = vec![set_up(link)];
+    let mut ops = vec![Op::up(link)];
     ops.extend(routes.iter().cloned().map(Op::AddRoute));
     let mut results = here.apply(ops, false).await.into_iter();
     if let Some(Err(error)) = results.next() {
@@ -172,7 +172,7 @@ async fn host_side(here: &dyn Kernel, link: u32, wanted: &Attachment) -> Result<
     for (route, result) in routes.iter().zip(results) {
         match result {
             Ok(()) => {}
-            Err(error) if error.errno() == Some(Errno::EEXIST as i32) => {
+            Err(error) if error.is_there() => {
                 check_same(here, route, &wanted.host_interface, link).await?;
             }
             Err(error) => return Err(CniError::internal(error)),
@@ -204,15 +204,11 @@ async fn check_same(here: &dyn Kernel, route: &Route, name: &str, link: u32) -> 
     )))
 }
 
-fn set_up(link: u32) -> Op {
-    Op::SetLink { link: LinkRef::Index(link), up: Some(true), mac: None, mtu: None, alias: None }
-}
-
 /// Everything inside the container, in the order in which the kernel takes it.
 fn container_ops(link: u32, wanted: &Attachment) -> Vec<Op> {
     let families = wanted.families();
     let gateway_v6 = IpAddr::V6(HOST_MAC.link_local());
-    let mut ops = vec![set_up(link)];
+    let mut ops = vec![Op::up(link)];
     let gateways = [(families.v4, GATEWAY_V4), (families.v6, gateway_v6)];
     if families.v4 {
         // The kernel takes no route through a gateway that it cannot reach.

@@ -7,7 +7,6 @@ use cni_protocol::CniError;
 use datastore::Datastore;
 use kernel::{Kernel, LinkRef, Op};
 use mvcc::{Compare, CompareResult, CompareTarget, DeleteRequest, KeyRange, PutRequest, Txn};
-use nix::errno::Errno;
 use std::sync::Arc;
 
 /// One thing that was done.
@@ -75,7 +74,7 @@ impl Undo {
 pub(crate) async fn delete_link(kernel: &Arc<dyn Kernel>, name: &str) -> Result<(), CniError> {
     let results = kernel.apply(vec![Op::DelLink(LinkRef::Name(name.to_owned()))], false).await;
     match results.into_iter().next() {
-        Some(Err(error)) if error.errno() != Some(Errno::ENODEV as i32) => Err(CniError::internal(error)),
+        Some(Err(error)) if !error.is_gone() => Err(CniError::internal(error)),
         _ => Ok(()),
     }
 }

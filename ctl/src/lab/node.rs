@@ -26,10 +26,10 @@ pub async fn make_outside(directory: &Directory, plan: &Plan) -> Result<()> {
     let lo = index(&kernel, "lo").await?;
     let own = [IpAddr::V4(ETCD_ADDRESS), IpAddr::V6(ROUTER_ADDRESS_V6)];
     let own = own.map(|address| Op::AddAddress { link: lo, net: IpNet::host(address), nodad: true });
-    apply(&kernel, std::iter::once(up("lo")).chain(own).collect()).await?;
+    apply(&kernel, std::iter::once(Op::up("lo")).chain(own).collect()).await?;
     forward(&kernel).await?;
     if let Some(node) = plan.nodes.first().filter(|node| node.on_segment) {
-        apply(&kernel, vec![Op::AddBridge(SEGMENT.to_string()), up(SEGMENT)]).await?;
+        apply(&kernel, vec![Op::AddBridge(SEGMENT.to_string()), Op::up(SEGMENT)]).await?;
         let bridge = index(&kernel, SEGMENT).await?;
         apply(&kernel, addresses(bridge, node, node.ipv4().0.into(), node.ipv6().0.into())).await?;
     }
@@ -74,7 +74,7 @@ pub async fn make_node(directory: &Directory, plan: &Plan, node: &Node, programs
         mtu: 0,
         queues: 1,
     };
-    apply(&outside, vec![Op::AddVeth(pair), up(&node.outside_link())]).await?;
+    apply(&outside, vec![Op::AddVeth(pair), Op::up(node.outside_link().as_str())]).await?;
     let (v4, v6) = (node.ipv4(), node.ipv6());
     let ours = index(&inside, UPLINK).await?;
     let theirs = index(&outside, &node.outside_link()).await?;
@@ -97,7 +97,7 @@ pub async fn make_node(directory: &Directory, plan: &Plan, node: &Node, programs
             source: None,
         })
     };
-    apply(&inside, vec![up("lo"), up(UPLINK)]).await?;
+    apply(&inside, vec![Op::up("lo"), Op::up(UPLINK)]).await?;
     apply(&inside, addresses(ours, node, v4.1.into(), v6.1.into())).await?;
     apply(&inside, vec![default(v4.0.into()), default(v6.0.into())]).await?;
     forward(&inside).await
@@ -180,7 +180,7 @@ fn bind(from: &Path, to: &Path, with_parts: bool) -> Result<()> {
 /// # Errors
 /// The kernel refuses.
 pub async fn loopback(netns: &Netns) -> Result<()> {
-    apply(&Netlink::open(netns)?, vec![up("lo")]).await
+    apply(&Netlink::open(netns)?, vec![Op::up("lo")]).await
 }
 
 async fn apply(kernel: &Netlink, ops: Vec<Op>) -> Result<()> {
@@ -192,8 +192,4 @@ async fn apply(kernel: &Netlink, ops: Vec<Op>) -> Result<()> {
 
 async fn index(kernel: &Netlink, name: &str) -> Result<u32> {
     Ok(kernel.link(name).await?.with_context(|| format!("link {name} is missing"))?.index)
-}
-
-fn up(name: &str) -> Op {
-    Op::SetLink { link: LinkRef::Name(name.to_string()), up: Some(true), mac: None, mtu: None, alias: None }
 }

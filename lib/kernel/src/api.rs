@@ -4,6 +4,7 @@ use crate::addr::{IpNet, Mac};
 use crate::netns::Netns;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use nix::errno::Errno;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,6 +15,18 @@ pub enum LinkRef {
     Name(String),
     /// By index.
     Index(u32),
+}
+
+impl From<&str> for LinkRef {
+    fn from(name: &str) -> Self {
+        Self::Name(name.to_owned())
+    }
+}
+
+impl From<u32> for LinkRef {
+    fn from(index: u32) -> Self {
+        Self::Index(index)
+    }
 }
 
 /// Scope of a route or address, as rtnetlink numbers it.
@@ -128,7 +141,7 @@ pub struct Address {
 }
 
 /// A pair of links to make, veth or netkit; the near end appears in the namespace the request is sent in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct VethPair {
     /// Near end's name.
     pub name: String,
@@ -219,6 +232,18 @@ pub enum Op {
     DelNeighbour(Neighbour),
 }
 
+impl Op {
+    /// Takes a link up.
+    pub fn up(link: impl Into<LinkRef>) -> Self {
+        Self::SetLink { link: link.into(), up: Some(true), mac: None, mtu: None, alias: None }
+    }
+
+    /// Takes a link down.
+    pub fn down(link: impl Into<LinkRef>) -> Self {
+        Self::SetLink { link: link.into(), up: Some(false), mac: None, mtu: None, alias: None }
+    }
+}
+
 /// Why the kernel refused.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum KernelError {
@@ -277,11 +302,21 @@ impl KernelError {
             _ => None,
         }
     }
+
+    /// Whether what was to be removed is not there (`ESRCH`, `ENODEV`).
+    pub fn is_gone(&self) -> bool {
+        self.errno().is_some_and(|errno| [Errno::ESRCH as i32, Errno::ENODEV as i32].contains(&errno))
+    }
+
+    /// Whether what was to be made is there already (`EEXIST`).
+    pub fn is_there(&self) -> bool {
+        self.errno() == Some(Errno::EEXIST as i32)
+    }
 }
 
 /// ip_set has numbers of its own above the system's.
 fn errno_text(errno: i32) -> &'static str {
-    netfilter::ipset::words(errno).unwrap_or_else(|| nix::errno::Errno::from_raw(errno).desc())
+    netfilter::ipset::words(errno).unwrap_or_else(|| Errno::from_raw(errno).desc())
 }
 
 fn detail_text(detail: &Option<String>) -> String {

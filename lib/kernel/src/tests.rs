@@ -70,8 +70,8 @@ impl Rig {
     /// A veth pair between the two, both ends up: `near` here, `far` there.
     async fn pair(&self, near: &str, far: &str) -> (Link, Link) {
         ok(&self.a, vec![Op::AddVeth(veth(near, far, Some(self.b.netns())))]).await;
-        ok(&self.a, vec![up(near)]).await;
-        ok(&self.b, vec![up(far)]).await;
+        ok(&self.a, vec![Op::up(near)]).await;
+        ok(&self.b, vec![Op::up(far)]).await;
         (find(&self.a, near).await, find(&self.b, far).await)
     }
 }
@@ -106,25 +106,15 @@ fn on_both<F: Future<Output = ()>>(test: impl Fn(Rig) -> F) {
 fn veth(name: &str, peer: &str, netns: Option<&Netns>) -> VethPair {
     VethPair {
         name: name.to_string(),
-        mac: None,
         peer_name: peer.to_string(),
-        peer_mac: None,
         peer_netns: netns.cloned(),
-        mtu: 0,
         queues: 1,
+        ..VethPair::default()
     }
 }
 
 fn set(name: &str) -> Op {
     Op::SetLink { link: LinkRef::Name(name.to_string()), up: None, mac: None, mtu: None, alias: None }
-}
-
-fn up(name: &str) -> Op {
-    Op::SetLink { link: LinkRef::Name(name.to_string()), up: Some(true), mac: None, mtu: None, alias: None }
-}
-
-fn down(name: &str) -> Op {
-    Op::SetLink { link: LinkRef::Name(name.to_string()), up: Some(false), mac: None, mtu: None, alias: None }
 }
 
 fn ip(text: &str) -> IpAddr {

@@ -88,9 +88,7 @@ impl End {
     fn ops(&self, link: u32) -> Vec<Op> {
         let mut end = self.clone();
         end.put_on(link);
-        let up =
-            Op::SetLink { link: LinkRef::Index(link), up: Some(true), mac: None, mtu: None, alias: None };
-        std::iter::once(up)
+        std::iter::once(Op::up(link))
             .chain(end.addresses.into_iter().map(|Address { link, net, .. }| Op::AddAddress {
                 link,
                 net,

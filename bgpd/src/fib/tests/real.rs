@@ -32,23 +32,8 @@ fn every_form_is_read_back_as_it_was_sent() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let kernel = Netlink::open(&netns).unwrap();
-        let pair = VethPair {
-            name: "a".into(),
-            mac: None,
-            peer_name: "b".into(),
-            peer_mac: None,
-            peer_netns: None,
-            mtu: 0,
-            queues: 1,
-        };
-        let up = |name: &str| Op::SetLink {
-            link: LinkRef::Name(name.into()),
-            up: Some(true),
-            mac: None,
-            mtu: None,
-            alias: None,
-        };
-        apply(&kernel, vec![up("lo"), Op::AddVeth(pair), up("a"), up("b")]).await;
+        let pair = VethPair { name: "a".into(), peer_name: "b".into(), queues: 1, ..VethPair::default() };
+        apply(&kernel, vec![Op::up("lo"), Op::AddVeth(pair), Op::up("a"), Op::up("b")]).await;
         let link = kernel.link("a").await.unwrap().unwrap().index;
         for (net, prefix) in [("192.0.2.1", 24), ("fd00::1", 64)] {
             let net = IpNet { addr: ip(net), prefix };

@@ -7,7 +7,6 @@
 use super::record::Key;
 use crate::failpoint::failpoint;
 use kernel::{KernelError, LinkRef, Namespaces, Op};
-use nix::errno::Errno;
 use observe::shutdown::Shutdown;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -123,7 +122,7 @@ impl Graveyard {
             let mut failed = None;
             for (index, result) in indexes.iter().zip(results.into_iter().skip(1)) {
                 match result {
-                    Err(error) if error.errno() != Some(Errno::ENODEV as i32) => failed = Some(error),
+                    Err(error) if !error.is_gone() => failed = Some(error),
                     _ => {
                         nameless.remove(index);
                         let grave = self.waiting().remove(index);

@@ -12,8 +12,7 @@ use crate::detach::{Detached, detach};
 use crate::failpoint::failpoint;
 use crate::host::Host;
 use cni_protocol::CniError;
-use kernel::{Kernel, KernelError, Link, LinkRef, Namespaces, Op};
-use nix::errno::Errno;
+use kernel::{Kernel, KernelError, Link, Namespaces, Op};
 use std::sync::Arc;
 
 /// A host's end that is down.
@@ -50,7 +49,7 @@ impl Agent {
             self.link_of(record, end, &*here).await.map_err(CniError::internal)
         });
         let Some(link) = looking.await? else { return Ok(Severed::Gone) };
-        let cutting = async { done(&*here, vec![down(link.index)]).await.map_err(CniError::internal) };
+        let cutting = async { done(&*here, vec![Op::down(link.index)]).await.map_err(CniError::internal) };
         within(bounded::KERNEL, "taking the link down", cutting).await?;
         failpoint("agent-del-cut");
         Ok(Severed::Cut(Cut { here, link }))
@@ -120,16 +119,12 @@ async fn free_container_name(
         let found = container.link(&record.key.interface).await?;
         let Some(link) = found.filter(|link| link.peer == Some(peer)) else { return Ok(()) };
         // down: its routes and addresses go, which the next one needs
-        done(&*container, vec![down(link.index), aside(link.index)]).await
+        done(&*container, vec![Op::down(link.index), aside(link.index)]).await
     };
     within(bounded::KERNEL, "renaming the link in the container", async {
         renaming.await.map_err(CniError::internal)
     })
     .await
-}
-
-fn down(index: u32) -> Op {
-    Op::SetLink { link: LinkRef::Index(index), up: Some(false), mac: None, mtu: None, alias: None }
 }
 
 fn aside(index: u32) -> Op {
@@ -144,9 +139,5 @@ async fn rename(kernel: &dyn Kernel, index: u32) -> Result<(), CniError> {
 /// Operations; a link that is gone needs no more.
 async fn done(kernel: &dyn Kernel, ops: Vec<Op>) -> Result<(), KernelError> {
     let failed = kernel.apply(ops, false).await.into_iter().filter_map(Result::err);
-    failed.filter(|error| !is_gone(error)).reduce(|first, _| first).map_or(Ok(()), Err)
-}
-
-fn is_gone(error: &KernelError) -> bool {
-    error.errno() == Some(Errno::ENODEV as i32)
+    failed.filter(|error| !error.is_gone()).reduce(|first, _| first).map_or(Ok(()), Err)
 }

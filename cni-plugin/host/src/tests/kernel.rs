@@ -136,12 +136,10 @@ async fn a_link_of_an_earlier_try_is_replaced() {
     let old = node.world.add("/var/run/netns/other").unwrap();
     let pair = VethPair {
         name: "calic1".into(),
-        mac: None,
         peer_name: "eth0".into(),
-        peer_mac: None,
         peer_netns: Some(old.netns().clone()),
-        mtu: 0,
         queues: 1,
+        ..VethPair::default()
     };
     node.world.host().apply(vec![Op::AddVeth(pair)], true).await;
     node.add("c1", &node.conf()).await;
@@ -152,15 +150,7 @@ async fn a_link_of_an_earlier_try_is_replaced() {
 async fn an_interface_that_is_there_already_is_not_touched() {
     let node = Node::new().await;
     let container = node.container("c1");
-    let pair = VethPair {
-        name: "eth0".into(),
-        mac: None,
-        peer_name: "x0".into(),
-        peer_mac: None,
-        peer_netns: None,
-        mtu: 0,
-        queues: 1,
-    };
+    let pair = VethPair { name: "eth0".into(), peer_name: "x0".into(), queues: 1, ..VethPair::default() };
     container.apply(vec![Op::AddVeth(pair)], true).await;
     let before = container.links().await.unwrap();
     let refusal = node.refusal("ADD", "c1", &node.conf()).await;

@@ -7,7 +7,7 @@ use crate::testing::{Forgets, Pretended, block_on};
 use felix_calc::endpoint::{FloatingAddress, Host, HostInterface};
 use felix_calc::{BlockRoute, endpoint::LocalEndpoint};
 use kernel::memory::{Fault, MemoryKernel, World};
-use kernel::{IpNet, LinkRef, Op, Route, VethPair};
+use kernel::{IpNet, Op, Route, VethPair};
 use std::future::Future;
 use std::sync::Mutex;
 
@@ -39,24 +39,12 @@ pub(super) fn endpoint(key: EndpointKey, endpoint: Option<Endpoint>) -> Changes 
 
 pub(super) fn veth(name: &str) -> Op {
     let peer_name = format!("far-{name}");
-    Op::AddVeth(VethPair {
-        name: name.into(),
-        mac: None,
-        peer_name,
-        peer_mac: None,
-        peer_netns: None,
-        mtu: 1400,
-        queues: 1,
-    })
-}
-
-pub(super) fn set(name: &str, up: bool) -> Op {
-    Op::SetLink { link: LinkRef::Name(name.into()), up: Some(up), mac: None, mtu: None, alias: None }
+    Op::AddVeth(VethPair { name: name.into(), peer_name, mtu: 1400, queues: 1, ..VethPair::default() })
 }
 
 /// A pair, both ends up.
 pub(super) async fn interface(kernel: &dyn Kernel, name: &str) {
-    let ops = vec![veth(name), set(name, true), set(&format!("far-{name}"), true)];
+    let ops = vec![veth(name), Op::up(name), Op::up(format!("far-{name}").as_str())];
     kernel.apply(ops, false).await.into_iter().for_each(|result| result.unwrap());
 }
 
@@ -216,11 +204,11 @@ fn a_workload_comes_works_stops_works_again_and_goes() {
         assert_eq!(neighbours.len(), 1);
         assert!(neighbours[0].permanent && neighbours[0].addr == ip("10.0.0.1"));
         // the interface goes down, and its routes with it
-        rig.other.apply(vec![set("cali1", false)], false).await;
+        rig.other.apply(vec![Op::down("cali1")], false).await;
         rig.settle().await;
         assert_eq!(rig.routes().await, [""; 0]);
         assert_eq!(rig.dataplane.take_statuses(), [(key("a"), Some(Status::Down))]);
-        rig.other.apply(vec![set("cali1", true)], false).await;
+        rig.other.apply(vec![Op::up("cali1")], false).await;
         rig.settle().await;
         assert_eq!(rig.routes().await, routes);
         assert_eq!(rig.other.neighbours(None).await.unwrap().len(), 1);
@@ -345,7 +333,7 @@ fn a_host_endpoint_has_the_status_of_its_interface() {
         let mut told = rig.dataplane.take_statuses();
         told.sort();
         assert_eq!(told, [of("all", Status::Up), of("known", Status::Up), of("unknown", Status::Error)]);
-        rig.other.apply(vec![set("eth0", false)], false).await;
+        rig.other.apply(vec![Op::down("eth0")], false).await;
         rig.settle().await;
         assert_eq!(rig.dataplane.take_statuses(), [of("known", Status::Down)]);
     });

@@ -13,11 +13,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// `ESRCH` and `ENODEV`: what shall go has gone.
-const GONE: [i32; 2] = [3, 19];
-/// `EEXIST`: the route is there, and not ours as far as we know.
-const EXISTS: i32 = 17;
-
 /// One change on its way to the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
@@ -168,10 +163,10 @@ impl RouteTable {
     ) -> Vec<String> {
         let mut refused = Vec::new();
         for (Sent { key, target }, result) in sent.into_iter().zip(results) {
-            let gone = |error: &KernelError| error.errno().is_some_and(|errno| GONE.contains(&errno));
             match result {
-                Err(error) if !(target.is_none() && gone(&error)) => {
-                    self.wants_look |= error.errno() == Some(EXISTS);
+                Err(error) if !(target.is_none() && error.is_gone()) => {
+                    // it is not ours as far as we know
+                    self.wants_look |= error.is_there();
                     // its time had come; from here on the pauses of refused ones count
                     self.held.remove(&key);
                     if self.retries.refused(key, now) {

@@ -6,15 +6,7 @@ use kernel::{Op, VethPair};
 async fn kernel() -> (World, MemoryKernel) {
     let world = World::new().unwrap();
     let kernel = world.add("node").unwrap();
-    let pair = VethPair {
-        name: "cali1".into(),
-        mac: None,
-        peer_name: "far".into(),
-        peer_mac: None,
-        peer_netns: None,
-        mtu: 0,
-        queues: 1,
-    };
+    let pair = VethPair { name: "cali1".into(), peer_name: "far".into(), queues: 1, ..VethPair::default() };
     kernel.apply(vec![Op::AddVeth(pair)], false).await.remove(0).unwrap();
     (world, kernel)
 }

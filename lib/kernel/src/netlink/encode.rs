@@ -370,10 +370,9 @@ mod tests {
             name: "cali1".into(),
             mac: Some(Mac([0xee; 6])),
             peer_name: "eth0".into(),
-            peer_mac: None,
-            peer_netns: None,
             mtu: 1410,
             queues: 1,
+            ..VethPair::default()
         };
         let message = netkit(&pair).unwrap();
         let mut bytes = vec![0; message.buffer_len()];

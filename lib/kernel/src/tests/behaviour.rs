@@ -57,7 +57,7 @@ fn links_put_aside_free_their_name_and_go_as_a_group() {
         let aside =
             |link: &Link, name: &str| Op::PutAside { link: link.index, name: name.into(), group: 4242 };
         assert_eq!(errno(&rig.a, Op::DelGroup(4242)).await, Errno::ENODEV);
-        ok(&rig.a, vec![down("cali1"), aside(&first, "gone-1")]).await;
+        ok(&rig.a, vec![Op::down("cali1"), aside(&first, "gone-1")]).await;
         assert_eq!(find(&rig.a, "gone-1").await.index, first.index);
         assert_eq!(rig.a.link("cali1").await.unwrap(), None);
         assert!(rig.a.sysctl("net/ipv4/conf/gone-1/forwarding").await.is_ok());
@@ -65,7 +65,7 @@ fn links_put_aside_free_their_name_and_go_as_a_group() {
         let (second, _) = rig.pair("cali1", "eth1").await;
         assert_ne!(second.index, first.index);
         assert_eq!(errno(&rig.a, aside(&second, "gone-1")).await, Errno::EEXIST);
-        ok(&rig.a, vec![down("cali1"), aside(&second, "gone-2"), Op::DelGroup(4242)]).await;
+        ok(&rig.a, vec![Op::down("cali1"), aside(&second, "gone-2"), Op::DelGroup(4242)]).await;
         for name in ["gone-1", "gone-2", "cali1"] {
             assert_eq!(rig.a.link(name).await.unwrap(), None, "{name}");
         }
@@ -96,12 +96,12 @@ fn links_are_changed_in_place() {
         ok(&rig.a, vec![change(LinkRef::Index(link.index), None, None, None, Some(""))]).await;
         let link = find(&rig.a, "x").await;
         assert_eq!((link.up, link.mac, link.mtu, link.alias), (true, mac, 1300, None));
-        ok(&rig.b, vec![up("y")]).await;
+        ok(&rig.b, vec![Op::up("y")]).await;
         assert!(find(&rig.a, "x").await.carrier);
-        ok(&rig.b, vec![down("y")]).await;
+        ok(&rig.b, vec![Op::down("y")]).await;
         let link = find(&rig.a, "x").await;
         assert!(link.up && !link.carrier);
-        assert_eq!(errno(&rig.a, up("none")).await, Errno::ENODEV);
+        assert_eq!(errno(&rig.a, Op::up("none")).await, Errno::ENODEV);
         assert_eq!(errno(&rig.a, change(by_name.clone(), None, None, Some(20), None)).await, Errno::EINVAL);
         let multicast = Some(Mac([1, 2, 3, 4, 5, 6]));
         assert_eq!(errno(&rig.a, change(by_name, None, multicast, None, None)).await, Errno::EADDRNOTAVAIL);
@@ -135,8 +135,8 @@ fn the_host_end_gets_the_link_local_address_of_its_hardware_address() {
         let index = find(&rig.a, "cali1").await.index;
         let groups = EventGroups { addresses: true, ..EventGroups::default() };
         let mut events = rig.a.events(groups).await.unwrap();
-        ok(&rig.a, vec![up("cali1")]).await;
-        ok(&rig.b, vec![up("eth0")]).await;
+        ok(&rig.a, vec![Op::up("cali1")]).await;
+        ok(&rig.b, vec![Op::up("eth0")]).await;
         let wait = async {
             while let Some(event) = events.next().await {
                 if let KernelEvent::Address(address) = event
@@ -300,7 +300,7 @@ fn routes_go_with_their_link() {
         ];
         ok(&rig.a, addresses.to_vec()).await;
         ok(&rig.a, add(&both)).await;
-        ok(&rig.a, vec![down("x")]).await;
+        ok(&rig.a, vec![Op::down("x")]).await;
         assert_eq!(routes(&rig.a).await, []);
         let kept: Vec<IpNet> =
             rig.a.addresses(Some(link)).await.unwrap().into_iter().map(|a| a.net).collect();
@@ -308,7 +308,7 @@ fn routes_go_with_their_link() {
         for route in &both {
             assert_eq!(errno(&rig.a, Op::AddRoute(route.clone())).await, Errno::ENETDOWN);
         }
-        ok(&rig.a, vec![up("x")]).await;
+        ok(&rig.a, vec![Op::up("x")]).await;
         ok(&rig.a, add(&both)).await;
         ok(&rig.b, vec![Op::DelLink(LinkRef::Name("y".into()))]).await;
         assert_eq!(routes(&rig.a).await, []);
@@ -549,7 +549,7 @@ fn routes_of_our_own_can_be_left_out() {
 fn a_bridge_takes_ports() {
     on_both(|rig| async move {
         let (near, _) = rig.pair("x", "y").await;
-        ok(&rig.a, vec![Op::AddBridge("br0".into()), up("br0")]).await;
+        ok(&rig.a, vec![Op::AddBridge("br0".into()), Op::up("br0")]).await;
         let bridge = find(&rig.a, "br0").await;
         assert_eq!(bridge.kind, "bridge");
         assert_eq!(errno(&rig.a, Op::AddBridge("br0".into())).await, Errno::EEXIST);

@@ -58,8 +58,8 @@ async fn run(rig: &Rig, step: &Step) -> Option<Errno> {
     let op = match step {
         Step::Veth { near, far, .. } => Op::AddVeth(veth(NAMES[*near], NAMES[*far], Some(other.netns()))),
         Step::Delete { link, .. } => Op::DelLink(LinkRef::Name(NAMES[*link].into())),
-        Step::State { link, up: true, .. } => up(NAMES[*link]),
-        Step::State { link, .. } => down(NAMES[*link]),
+        Step::State { link, up: true, .. } => Op::up(NAMES[*link]),
+        Step::State { link, .. } => Op::down(NAMES[*link]),
         Step::Address { link, net: which, add: true, .. } => {
             Op::AddAddress { link: index(link), net: net(NETS[*which]), nodad: true }
         }

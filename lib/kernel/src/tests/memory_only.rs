@@ -11,8 +11,12 @@ fn planned_faults_strike_as_planned() {
         let kernel: Arc<dyn Kernel> = Arc::new(world.host());
         world.plan(Fault::on_op(|op| matches!(op, Op::AddVeth(_)), Errno::ENOMEM));
         world.plan(Fault::nth(1, Errno::EBUSY));
-        let ops =
-            vec![up("lo"), Op::AddVeth(veth("a", "b", None)), down("lo"), Op::AddVeth(veth("a", "b", None))];
+        let ops = vec![
+            Op::up("lo"),
+            Op::AddVeth(veth("a", "b", None)),
+            Op::down("lo"),
+            Op::AddVeth(veth("a", "b", None)),
+        ];
         let results = kernel.apply(ops, false).await;
         let errnos: Vec<Option<i32>> =
             results.iter().map(|r| r.as_ref().err().and_then(KernelError::errno)).collect();
@@ -27,7 +31,7 @@ fn a_fault_can_strike_several_times_and_be_called_off() {
         let world = World::new().unwrap();
         let kernel = world.host();
         world.plan(Fault::on_op(|_| true, Errno::EINTR).after(1).times(2));
-        let results = kernel.apply(vec![up("lo"), up("lo"), up("lo"), up("lo")], false).await;
+        let results = kernel.apply(vec![Op::up("lo"), Op::up("lo"), Op::up("lo"), Op::up("lo")], false).await;
         assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, false, true]);
         world.plan(Fault::on_sysctl("ip_forward", "Read-only file system"));
         world.clear_faults();
@@ -46,7 +50,7 @@ fn a_vanished_namespace_takes_its_links_and_their_peers() {
         let world = World::new().unwrap();
         let host: Arc<dyn Kernel> = world.current().unwrap();
         let pod = world.add("/run/netns/pod").unwrap();
-        ok(&host, vec![Op::AddVeth(veth("cali1", "eth0", Some(pod.netns()))), up("cali1")]).await;
+        ok(&host, vec![Op::AddVeth(veth("cali1", "eth0", Some(pod.netns()))), Op::up("cali1")]).await;
         let link = find(&host, "cali1").await;
         ok(&host, vec![Op::AddRoute(on_link("10.0.0.5/32", link.index))]).await;
         assert!(world.open("/run/netns/pod").is_ok());
@@ -56,7 +60,7 @@ fn a_vanished_namespace_takes_its_links_and_their_peers() {
         let error = world.open("/run/netns/pod").err().unwrap().to_string();
         assert!(error.contains("/run/netns/pod: does not exist"), "{error}");
         assert!(pod.links().await.is_err());
-        assert!(matches!(pod.apply(vec![up("lo")], false).await[0], Err(KernelError::Namespace { .. })));
+        assert!(matches!(pod.apply(vec![Op::up("lo")], false).await[0], Err(KernelError::Namespace { .. })));
         let again = world.add("/run/netns/pod").unwrap();
         assert!(!again.netns().is_same(pod.netns()), "a new one of the old name is another one");
         assert!(pod.links().await.is_err() && again.links().await.is_ok());

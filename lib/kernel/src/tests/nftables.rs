@@ -538,14 +538,7 @@ fn connections_of_an_address_are_forgotten_and_no_others() {
         let tracked = vec![Expression::Ct { key: CtKey::State, direction: None, to: R }];
         rig.commit(&[add_table(), add_chain("out", Some(output)), rule("out", tracked, "tracks")]);
         let kernel = crate::Netlink::open(&rig.netns).unwrap();
-        let up = crate::Op::SetLink {
-            link: crate::LinkRef::Name("lo".into()),
-            up: Some(true),
-            mac: None,
-            mtu: None,
-            alias: None,
-        };
-        crate::Kernel::apply(&kernel, vec![up], false).await.pop().unwrap().unwrap();
+        crate::Kernel::apply(&kernel, vec![crate::Op::up("lo")], false).await.pop().unwrap().unwrap();
         let talk = |from: &'static str, to: &'static str| {
             let send = move || {
                 let socket = std::net::UdpSocket::bind((from, 0)).unwrap();

@@ -69,17 +69,8 @@ fn a_question_that_is_given_up_harms_no_other() {
     let _name = Named(path);
     block_on(async {
         let kernel = Netlink::open(&netns).unwrap();
-        let pair = |n: usize| {
-            Op::AddVeth(VethPair {
-                name: format!("a{n}"),
-                mac: None,
-                peer_name: format!("b{n}"),
-                peer_mac: None,
-                peer_netns: None,
-                mtu: 1400,
-                queues: 1,
-            })
-        };
+        let pair =
+            |n: usize| Op::AddVeth(VethPair { mtu: 1400, ..veth(&format!("a{n}"), &format!("b{n}"), None) });
         let results = kernel.apply((0..100).map(pair).collect(), false).await;
         results.into_iter().for_each(|result| result.unwrap());
         for polls in 0..6 {

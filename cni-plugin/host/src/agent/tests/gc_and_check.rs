@@ -122,9 +122,7 @@ async fn check_finds_what_is_not_as_add_left_it() {
                 assert!(host.apply(gone, false).await.iter().all(Result::is_ok));
             }
             "down" => {
-                let link = LinkRef::Name("calic1".into());
-                let down = Op::SetLink { link, up: Some(false), mac: None, mtu: None, alias: None };
-                host.apply(vec![down], false).await;
+                host.apply(vec![Op::down("calic1")], false).await;
             }
             "address" => {
                 let link = container.link("eth0").await.unwrap().unwrap().index;
