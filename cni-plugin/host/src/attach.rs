@@ -4,12 +4,12 @@ use crate::bounded::{self, within};
 use crate::failpoint::failpoint;
 use crate::host::Host;
 use crate::sysctls::{self, Families};
-use crate::undo::{Done, Undo};
+use crate::undo::{Done, Undo, delete_link};
 use cni_protocol::CniError;
 use cni_protocol::result::Prefixed;
 use kernel::{
-    IpNet, Kernel, KernelError, Link, LinkRef, Mac, Neighbour, NextHop, Op, Route, RouteFilter, RouteKind,
-    Scope, VethPair,
+    IpNet, Kernel, KernelError, Link, Mac, Neighbour, NextHop, Op, Route, RouteFilter, RouteKind, Scope,
+    VethPair,
 };
 use nix::errno::Errno;
 use std::net::{IpAddr, Ipv4Addr};
@@ -76,23 +76,24 @@ pub(crate) async fn attach(host: &Host, wanted: &Attachment, undo: &mut Undo) ->
 async fn make(host: &Host, wanted: &Attachment, undo: &mut Undo) -> Result<u32, CniError> {
     let container = open(host, &wanted.netns)?;
     let here = host.namespaces.current().map_err(CniError::internal)?;
-    // Before the request: of two that go together the second may succeed where the first fails.
-    undo.push(Done::Link(Arc::clone(&here), wanted.host_interface.clone()));
-    make_pair(&here, &container, wanted).await?;
-    failpoint("cni-add-link");
     let families = wanted.families();
-    sysctls::set_host(&*here, &wanted.host_interface, families, !wanted.host_routes).await?;
+    let parameters = sysctls::of_host(&wanted.host_interface, families, !wanted.host_routes);
+    // Before the request: its answer may be lost.
+    undo.push(Done::Link(Arc::clone(&here), wanted.host_interface.clone()));
+    // what it has to have before it is up, it is given first
+    let (ours, theirs) = make_pair(&here, &container, wanted, parameters.is_empty()).await?;
+    failpoint("cni-add-link");
+    sysctls::set(&*here, parameters).await?;
     failpoint("cni-add-host-parameters");
     // the first visit to the container, which opens a socket there too
-    sysctls::set_container(&*container, &wanted.ifname, families, wanted.forward).await?;
+    sysctls::set(&*container, sysctls::of_container(&wanted.ifname, families, wanted.forward)).await?;
     failpoint("cni-add-container-parameters");
-    let (ours, theirs) = indices(&*here, &wanted.host_interface).await?;
-    host_side(&*here, ours, wanted).await?;
+    host_side(&*here, &ours, wanted).await?;
     failpoint("cni-add-host-side");
     let results = container.apply(container_ops(theirs, wanted), false).await;
     results.into_iter().collect::<Result<Vec<()>, _>>().map_err(CniError::internal)?;
     failpoint("cni-add-container-side");
-    Ok(ours)
+    Ok(ours.index)
 }
 
 /// The container's kernel.
@@ -111,69 +112,70 @@ pub(crate) fn is_gone(error: &KernelError) -> bool {
     matches!(error, KernelError::Namespace { reason, .. } if reason.starts_with("does not exist"))
 }
 
-/// Makes the pair; a link that has the host end's name already is one of an earlier try.
+/// Makes the pair, whose host's end is `up` from the start or not: that end, and the index of the container's. A link that has the
+/// host's end's name already is one of an earlier try.
 async fn make_pair(
     here: &Arc<dyn Kernel>,
     container: &Arc<dyn Kernel>,
     wanted: &Attachment,
-) -> Result<(), CniError> {
+    up: bool,
+) -> Result<(Link, u32), CniError> {
+    let name = &wanted.host_interface;
     let pair = VethPair {
-        name: wanted.host_interface.clone(),
+        name: name.clone(),
         mac: Some(HOST_MAC),
         peer_name: wanted.ifname.clone(),
         peer_mac: Some(wanted.mac),
         peer_netns: Some(container.netns().clone()),
         mtu: wanted.mtu,
         queues: wanted.queues,
+        up,
     };
-    let old = Op::DelLink(LinkRef::Name(wanted.host_interface.clone()));
-    let new = if wanted.netkit { Op::AddNetkit(pair.clone()) } else { Op::AddVeth(pair.clone()) };
-    let mut results = here.apply(vec![old, new], false).await.into_iter();
-    if let Some(Err(error)) = results.next()
-        && !error.is_gone()
-    {
-        return Err(CniError::internal(error));
+    let (mut netkit, mut removed) = (wanted.netkit, false);
+    loop {
+        let op = if netkit { Op::AddNetkit(pair.clone()) } else { Op::AddVeth(pair.clone()) };
+        let error = match here.create(op).await {
+            Ok(made) => {
+                let ends = made.and_then(|link| link.peer.map(|peer| (link, peer)));
+                let vanished = || CniError::internal(format!("link {name} vanished while it was set up"));
+                return ends.ok_or_else(vanished);
+            }
+            Err(error) => error,
+        };
+        match error.errno().map(Errno::from_raw) {
+            Some(Errno::EOPNOTSUPP) if netkit => {
+                tracing::info!(%error, "this kernel does not know netkit: making a veth pair");
+                netkit = false;
+            }
+            Some(Errno::EEXIST) if !removed => {
+                delete_link(here, name).await?;
+                removed = true;
+            }
+            Some(Errno::EEXIST) => {
+                return Err(CniError::internal(format!(
+                    "cannot make interface {} in {}: file exists",
+                    wanted.ifname, wanted.netns
+                )));
+            }
+            _ => return Err(CniError::internal(error)),
+        }
     }
-    let mut made = results.next();
-    if let Some(Err(error)) = &made
-        && wanted.netkit
-        && error.errno() == Some(Errno::EOPNOTSUPP as i32)
-    {
-        tracing::info!(%error, "this kernel does not know netkit: making a veth pair");
-        made = here.apply(vec![Op::AddVeth(pair)], false).await.into_iter().next();
-    }
-    match made {
-        Some(Err(error)) if error.is_there() => Err(CniError::internal(format!(
-            "cannot make interface {} in {}: file exists",
-            wanted.ifname, wanted.netns
-        ))),
-        Some(Err(error)) => Err(CniError::internal(error)),
-        _ => Ok(()),
-    }
-}
-
-/// The indices of a pair's ends, which each end knows of the other: ours, whose name it is, and the container's in its namespace.
-async fn indices(here: &dyn Kernel, name: &str) -> Result<(u32, u32), CniError> {
-    let link = here.link(name).await.map_err(CniError::internal)?;
-    let ends = link.and_then(|Link { index, peer, .. }| Some((index, peer?)));
-    ends.ok_or_else(|| CniError::internal(format!("link {name} vanished while it was set up")))
 }
 
 /// Brings the host's end up and routes the workload's addresses to it.
-async fn host_side(here: &dyn Kernel, link: u32, wanted: &Attachment) -> Result<(), CniError> {
-    let routed = if wanted.host_routes { wanted.addresses.as_slice() } else { &[] };
-    let routes: Vec<Route> = routed.iter().map(|address| to_workload(*address, link)).collect();
-    let mut ops = vec![Op::up(link)];
-    ops.extend(routes.iter().cloned().map(Op::AddRoute));
-    let mut results = here.apply(ops, false).await.into_iter();
-    if let Some(Err(error)) = results.next() {
-        return Err(CniError::internal(error));
+async fn host_side(here: &dyn Kernel, link: &Link, wanted: &Attachment) -> Result<(), CniError> {
+    if !link.up {
+        let up = here.apply(vec![Op::up(link.index)], true).await;
+        up.into_iter().collect::<Result<(), _>>().map_err(CniError::internal)?;
     }
+    let routed = if wanted.host_routes { wanted.addresses.as_slice() } else { &[] };
+    let routes: Vec<Route> = routed.iter().map(|address| to_workload(*address, link.index)).collect();
+    let results = here.apply(routes.iter().cloned().map(Op::AddRoute).collect(), false).await;
     for (route, result) in routes.iter().zip(results) {
         match result {
             Ok(()) => {}
             Err(error) if error.is_there() => {
-                check_same(here, route, &wanted.host_interface, link).await?;
+                check_same(here, route, link).await?;
             }
             Err(error) => return Err(CniError::internal(error)),
         }
@@ -182,13 +184,13 @@ async fn host_side(here: &dyn Kernel, link: u32, wanted: &Attachment) -> Result<
 }
 
 /// A route that exists is fine when it is the very same.
-async fn check_same(here: &dyn Kernel, route: &Route, name: &str, link: u32) -> Result<(), CniError> {
+async fn check_same(here: &dyn Kernel, route: &Route, link: &Link) -> Result<(), CniError> {
     let family = if route.dst.addr.is_ipv4() { 4 } else { 6 };
     let filter = RouteFilter { family: Some(family), table: Some(TABLE_MAIN), ..RouteFilter::default() };
     let routes = here.routes(filter).await.map_err(CniError::internal)?;
     let existing: Vec<&Route> = routes.iter().filter(|existing| existing.dst == route.dst).collect();
     let leads_here = |existing: &&&Route| {
-        existing.next_hops.iter().any(|hop| hop.link == Some(link) && hop.gateway.is_none())
+        existing.next_hops.iter().any(|hop| hop.link == Some(link.index) && hop.gateway.is_none())
     };
     if existing.iter().any(|existing| leads_here(&existing) && (family == 6 || existing.scope == route.scope))
     {
@@ -199,8 +201,8 @@ async fn check_same(here: &dyn Kernel, route: &Route, name: &str, link: u32) -> 
         format!(": route (Ifindex: {}, Dst: {}) is there", index(existing), existing.dst)
     });
     Err(CniError::internal(format!(
-        "route (Ifindex: {link}, Dst: {}) already exists for an interface other than '{name}'{other}",
-        route.dst
+        "route (Ifindex: {}, Dst: {}) already exists for an interface other than '{}'{other}",
+        link.index, route.dst, link.name
     )))
 }
 

@@ -19,9 +19,12 @@ enum When {
     Always,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Failure {
+/// What it means where a parameter cannot be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// ADD fails.
     Error,
+    /// ADD goes on.
     Warn,
 }
 
@@ -55,33 +58,26 @@ const CONTAINER: [Row; 4] = [
 const FORWARDING: [(&str, When); 2] =
     [("net/ipv4/ip_forward", When::V4), ("net/ipv6/conf/all/forwarding", When::V6)];
 
-/// Sets the parameters of the host's end; where an agent routes to it, only those that it has to have before it goes up: the agent
-/// sets the others before it routes.
-pub(crate) async fn set_host(
-    kernel: &dyn Kernel,
-    link: &str,
-    families: Families,
-    routed_by_agent: bool,
-) -> Result<(), CniError> {
-    let mut rows = rows(&HOST, link, families);
-    rows.retain(|(key, ..)| !routed_by_agent || BEFORE_UP.iter().any(|last| key.ends_with(last)));
-    set(kernel, rows).await
+/// Parameters to be set: path below /proc/sys, value, and what a failure means.
+pub(crate) type Values = Vec<(String, String, Failure)>;
+
+/// Those of the host's end; where an agent routes to it, only those that it has to have before it goes up: the agent sets the others
+/// before it routes.
+pub(crate) fn of_host(link: &str, families: Families, routed_by_agent: bool) -> Values {
+    let mut values = values(&HOST, link, families);
+    values.retain(|(key, ..)| !routed_by_agent || BEFORE_UP.iter().any(|last| key.ends_with(last)));
+    values
 }
 
-/// Sets the parameters inside the container.
-pub(crate) async fn set_container(
-    kernel: &dyn Kernel,
-    link: &str,
-    families: Families,
-    forward: bool,
-) -> Result<(), CniError> {
-    let mut values = rows(&CONTAINER, link, families);
+/// Those inside the container.
+pub(crate) fn of_container(link: &str, families: Families, forward: bool) -> Values {
+    let mut values = values(&CONTAINER, link, families);
     let forwarding = FORWARDING.iter().filter(|(_, when)| applies(*when, families));
     values.extend(
         forwarding
             .map(|(key, _)| ((*key).to_owned(), if forward { "1" } else { "0" }.to_owned(), Failure::Error)),
     );
-    set(kernel, values).await
+    values
 }
 
 fn applies(when: When, families: Families) -> bool {
@@ -92,7 +88,7 @@ fn applies(when: When, families: Families) -> bool {
     }
 }
 
-fn rows(table: &[Row], link: &str, families: Families) -> Vec<(String, String, Failure)> {
+fn values(table: &[Row], link: &str, families: Families) -> Values {
     table
         .iter()
         .filter(|(_, _, when, _)| applies(*when, families))
@@ -100,12 +96,16 @@ fn rows(table: &[Row], link: &str, families: Families) -> Vec<(String, String, F
         .collect()
 }
 
-async fn set(kernel: &dyn Kernel, rows: Vec<(String, String, Failure)>) -> Result<(), CniError> {
-    if rows.is_empty() {
+/// Sets them.
+///
+/// # Errors
+/// One that has to work does not.
+pub(crate) async fn set(kernel: &dyn Kernel, values: Values) -> Result<(), CniError> {
+    if values.is_empty() {
         return Ok(());
     }
-    let failures: Vec<Failure> = rows.iter().map(|(_, _, failure)| *failure).collect();
-    let values = rows.into_iter().map(|(key, value, _)| (key, value)).collect();
+    let failures: Vec<Failure> = values.iter().map(|(_, _, failure)| *failure).collect();
+    let values = values.into_iter().map(|(key, value, _)| (key, value)).collect();
     for (result, failure) in kernel.set_sysctls(values).await.into_iter().zip(failures) {
         match (result, failure) {
             (Ok(()), _) => {}

@@ -73,8 +73,9 @@ pub async fn make_node(directory: &Directory, plan: &Plan, node: &Node, programs
         peer_netns: Some(netns),
         mtu: 0,
         queues: 1,
+        up: true,
     };
-    apply(&outside, vec![Op::AddVeth(pair), Op::up(node.outside_link().as_str())]).await?;
+    apply(&outside, vec![Op::AddVeth(pair)]).await?;
     let (v4, v6) = (node.ipv4(), node.ipv6());
     let ours = index(&inside, UPLINK).await?;
     let theirs = index(&outside, &node.outside_link()).await?;

@@ -157,6 +157,8 @@ pub struct VethPair {
     pub mtu: u32,
     /// Transmit and receive queues of both ends; 0 for the kernel's default, one a processor.
     pub queues: u32,
+    /// Whether the near end is up from the start.
+    pub up: bool,
 }
 
 /// One change.
@@ -241,6 +243,17 @@ impl Op {
     /// Takes a link down.
     pub fn down(link: impl Into<LinkRef>) -> Self {
         Self::SetLink { link: link.into(), up: Some(false), mac: None, mtu: None, alias: None }
+    }
+
+    /// The pair it makes, where it makes one.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(crate) fn pair(&self) -> Result<&VethPair, KernelError> {
+        match self {
+            Op::AddVeth(pair) | Op::AddNetkit(pair) => Ok(pair),
+            op => Err(KernelError::Invalid { what: op.to_string(), reason: "makes no pair".to_string() }),
+        }
     }
 }
 
@@ -383,6 +396,10 @@ pub trait Kernel: Send + Sync + 'static {
     /// Carries out `ops` in order in as few sends as possible; one result an operation. The operations after
     /// a failed one are still attempted, unless `stop_on_error`: then they are `KernelError::Skipped`.
     fn apply(&self, ops: Vec<Op>, stop_on_error: bool) -> BoxFuture<'_, Vec<Result<(), KernelError>>>;
+
+    /// Makes a pair of links ([`Op::AddVeth`], [`Op::AddNetkit`]; no other operation), and tells of its near end, where that was
+    /// not deleted at once.
+    fn create(&self, pair: Op) -> BoxFuture<'_, Result<Option<Link>, KernelError>>;
 
     /// The link of this name; `None` when there is none.
     fn link(&self, name: &str) -> BoxFuture<'_, Result<Option<Link>, KernelError>>;

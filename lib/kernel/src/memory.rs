@@ -168,6 +168,14 @@ impl Kernel for MemoryKernel {
         Box::pin(ready(results))
     }
 
+    fn create(&self, pair: Op) -> BoxFuture<'_, Result<Option<Link>, KernelError>> {
+        Box::pin(async move {
+            let name = pair.pair()?.name.clone();
+            self.apply(vec![pair], true).await.into_iter().collect::<Result<(), _>>()?;
+            self.link(&name).await
+        })
+    }
+
     fn link(&self, name: &str) -> BoxFuture<'_, Result<Option<Link>, KernelError>> {
         let found = self.with(|namespace| {
             namespace.links.values().find(|link| link.shown.name == name).map(|l| l.shown.clone())

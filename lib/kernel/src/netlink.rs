@@ -23,7 +23,7 @@ use batch::Sender;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use nix::errno::Errno;
@@ -133,6 +133,26 @@ impl Netlink {
         ops.iter().zip(unsayable).map(result).collect()
     }
 
+    /// The link that the kernel tells of in answer to `request`, if any; `what` names it in words. The acknowledgement ends the answer
+    /// even where the rest of it cannot be read.
+    async fn ask_for_link(&self, request: Message, what: &str) -> Result<Option<Link>, KernelError> {
+        let mut turn = self.turn.lock().await;
+        let answer = turn.questions(&self.netns)?.ask(request).await?;
+        let mut found = None;
+        for reply in answer.messages {
+            match reply.payload {
+                NetlinkPayload::InnerMessage(message) => found = decode::new_link(&message).or(found),
+                NetlinkPayload::Error(error) => {
+                    if let Some((errno, detail)) = decode::refusal(&error, reply.header.flags) {
+                        return Err(refused(errno, what, detail));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+
     /// Everything the kernel lists in answer to `request`; `what` names it in words.
     async fn dump(
         &self,
@@ -204,31 +224,28 @@ impl Kernel for Netlink {
         })
     }
 
+    fn create(&self, pair: Op) -> BoxFuture<'_, Result<Option<Link>, KernelError>> {
+        Box::pin(async move {
+            let name = &pair.pair()?.name;
+            let mut request = encode::operation(&pair)?;
+            request.header.flags |= NLM_F_ECHO;
+            match self.ask_for_link(request, &pair.to_string()).await? {
+                Some(link) => Ok(Some(link)),
+                // before Linux 6.2
+                None => self.link(name).await,
+            }
+        })
+    }
+
     fn link(&self, name: &str) -> BoxFuture<'_, Result<Option<Link>, KernelError>> {
         let request = encode::get_link(name);
         let what = format!("look up link {name}");
         Box::pin(async move {
-            let mut turn = self.turn.lock().await;
-            // The acknowledgement ends the answer even where the rest of it cannot be read.
-            let answer =
-                turn.questions(&self.netns)?.ask(framed(request?, NLM_F_REQUEST | NLM_F_ACK)).await?;
-            let mut found = None;
-            for reply in answer.messages {
-                match reply.payload {
-                    NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-                        found = decode::link(&link)
-                    }
-                    NetlinkPayload::Error(error) => match decode::refusal(&error, reply.header.flags) {
-                        None => {}
-                        Some((errno, _)) if errno == Errno::ENODEV as i32 => return Ok(None),
-                        Some((errno, detail)) => return Err(refused(errno, &what, detail)),
-                    },
-                    _ => {}
-                }
-            }
-            match found {
-                Some(link) => Ok(Some(link)),
-                None => Err(KernelError::Socket(format!("{what}: no readable answer"))),
+            match self.ask_for_link(framed(request?, NLM_F_REQUEST | NLM_F_ACK), &what).await {
+                Ok(Some(link)) => Ok(Some(link)),
+                Ok(None) => Err(KernelError::Socket(format!("{what}: no readable answer"))),
+                Err(error) if error.errno() == Some(Errno::ENODEV as i32) => Ok(None),
+                Err(error) => Err(error),
             }
         })
     }

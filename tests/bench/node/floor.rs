@@ -84,16 +84,13 @@ impl End {
         self.routes.iter_mut().flat_map(|route| &mut route.next_hops).for_each(|hop| hop.link = Some(link));
     }
 
-    /// What is to be done with a link that was just made.
+    /// What is to be done with a link that was just made, and is up.
     fn ops(&self, link: u32) -> Vec<Op> {
         let mut end = self.clone();
         end.put_on(link);
-        std::iter::once(Op::up(link))
-            .chain(end.addresses.into_iter().map(|Address { link, net, .. }| Op::AddAddress {
-                link,
-                net,
-                nodad: true,
-            }))
+        end.addresses
+            .into_iter()
+            .map(|Address { link, net, .. }| Op::AddAddress { link, net, nodad: true })
             .chain(end.routes.into_iter().map(Op::AddRoute))
             .chain(end.neighbours.into_iter().map(Op::SetNeighbour))
             .collect()
@@ -160,9 +157,10 @@ impl Floor {
         let [of_host, of_pod] = &self.parameters;
         took += set(HOST, &self.near, of_host)?;
         took += set(POD, INSIDE, of_pod)?;
-        let (near, far) = (self.wanted.host.ops(near), self.wanted.pod.ops(far));
+        let (near, mut inside) = (self.wanted.host.ops(near), self.wanted.pod.ops(far));
+        inside.insert(0, Op::up(far));
         took += apply(&self.runtime, &self.here, near)?;
-        took += apply(&self.runtime, &self.inside, far)?;
+        took += apply(&self.runtime, &self.inside, inside)?;
         let begun = Instant::now();
         self.nft.commit(&self.policy, None)?;
         took += begun.elapsed();
@@ -186,6 +184,7 @@ impl Floor {
             peer_netns: Some(self.inside.netns().clone()),
             mtu: self.wanted.host.mtu,
             queues: 1,
+            up: self.wanted.host.up,
         };
         apply(&self.runtime, &self.here, vec![Op::AddVeth(pair)])
     }

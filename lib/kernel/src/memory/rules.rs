@@ -163,7 +163,7 @@ impl State {
         let link = |shown, peer| MemoryLink { shown, peer: Some(peer), group: 0 };
         self.namespace(far)?.add_link(link(far_link, (near, near_index)));
         self.namespace(near)?.add_link(link(near_link, (far, far_index)));
-        Ok(())
+        if pair.up { self.switch(near, near_index, true) } else { Ok(()) }
     }
 
     fn remove_peer(&mut self, peer: Option<(u64, u32)>) {

@@ -8,7 +8,8 @@ use crate::api::{
 use netlink_packet_core::{DefaultNla, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
-    InfoData, InfoNetkit, InfoVeth, LinkAttribute, LinkExtentMask, LinkMessage, NetkitMode, NetkitPolicy,
+    InfoData, InfoNetkit, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkMessage, NetkitMode,
+    NetkitPolicy,
 };
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
@@ -167,7 +168,7 @@ pub(super) fn list_neighbours(link: Option<u32>, proxy: bool) -> RouteNetlinkMes
 fn veth(pair: &VethPair) -> Result<LinkMessage, String> {
     let info = InfoData::Veth(InfoVeth::Peer(far_end(pair)?));
     let message = LinkVeth::new(&pair.name, &pair.peer_name).set_info_data(info).build();
-    Ok(with_end(message, pair, pair.mac))
+    Ok(near_end(message, pair))
 }
 
 fn netkit(pair: &VethPair) -> Result<LinkMessage, String> {
@@ -179,7 +180,15 @@ fn netkit(pair: &VethPair) -> Result<LinkMessage, String> {
         InfoNetkit::Peer(far_end(pair)?),
     ];
     let message = LinkNetkit::new(&pair.name, &pair.peer_name, NetkitMode::L2);
-    Ok(with_end(message.set_info_data(InfoData::Netkit(info)).build(), pair, pair.mac))
+    Ok(near_end(message.set_info_data(InfoData::Netkit(info)).build(), pair))
+}
+
+fn near_end(mut message: LinkMessage, pair: &VethPair) -> LinkMessage {
+    if pair.up {
+        message.header.flags |= LinkFlags::Up;
+        message.header.change_mask |= LinkFlags::Up;
+    }
+    with_end(message, pair, pair.mac)
 }
 
 /// The far end of a pair, as it travels inside the message for the near one.

@@ -28,6 +28,25 @@ fn a_veth_pair_appears_at_once_in_both_namespaces() {
 }
 
 #[test]
+fn who_makes_a_pair_is_told_of_it() {
+    on_both(|rig| async move {
+        let pair = |near: &str, far: &str, up| VethPair { up, ..veth(near, far, Some(rig.b.netns())) };
+        for (near, far, up) in [("a", "x", false), ("b", "y", true)] {
+            let told = rig.a.create(Op::AddVeth(pair(near, far, up))).await.unwrap().unwrap();
+            let found = (find(&rig.a, near).await, find(&rig.b, far).await);
+            assert_eq!(told, found.0, "{near}");
+            assert_eq!((told.peer, told.up, found.1.up), (Some(found.1.index), up, false), "{near}");
+        }
+        let taken = rig.a.create(Op::AddVeth(pair("c", "x", true))).await.unwrap_err();
+        assert!(taken.is_there(), "{taken}");
+        assert_eq!(rig.a.link("c").await.unwrap(), None);
+        let other = rig.a.create(Op::up("a")).await.unwrap_err();
+        assert!(matches!(other, KernelError::Invalid { .. }), "{other}");
+        assert!(!find(&rig.a, "a").await.up, "it was carried out all the same");
+    });
+}
+
+#[test]
 fn both_ends_of_a_pair_go_together() {
     on_both(|rig| async move {
         ok(&rig.a, vec![Op::AddVeth(veth("near", "far", Some(rig.b.netns())))]).await;
