@@ -1,12 +1,14 @@
 //! Everything a renderer is told, and random changes of it.
 
-use super::objects::{host, host_key, pools, workload, workload_key};
+use super::objects::{host, host_key, local, pools, workload, workload_key};
 use super::random::{Members, Random, definitions, member, policy, profile};
 use crate::Render;
 use crate::iptables::Marks;
 use crate::settings::{Deny, EndpointToHost, InsertMode, Settings};
 use felix_calc::Changes;
-use felix_calc::endpoint::{Endpoint, EndpointKey, FloatingAddress, HostInterface, Limit, LocalEndpoint};
+use felix_calc::endpoint::{
+    Endpoint, EndpointKey, FloatingAddress, Host, HostInterface, Limit, LocalEndpoint,
+};
 use felix_calc::policy::{Policy, Profile, Tier};
 use felix_calc::rule::SetId;
 use felix_calc::sets::{Member, SetChange, SetKind};
@@ -54,6 +56,45 @@ pub fn fresh<R: Renders>(state: &State) -> R::Ruleset {
     state.tell(&State::default(), &mut renderer);
     let mut ruleset = R::Ruleset::default();
     renderer.settle(&mut ruleset);
+    ruleset
+}
+
+/// What a renderer says of a workload `cali1` and of a host at `eth0`; what is not policy stays away.
+pub fn policy_alone<R: Renders>(
+    settings: Settings,
+    members: &Members,
+    tiers: &[Tier],
+    profiles: &[(Arc<str>, Arc<Profile>)],
+) -> R::Ruleset {
+    let mut renderer = R::new(Settings {
+        failsafe_inbound: vec![],
+        failsafe_outbound: vec![],
+        vxlan_from_workloads: true,
+        ipip_from_workloads: true,
+        drop_invalid: false,
+        ..settings
+    });
+    let names: Box<[Arc<str>]> = profiles.iter().map(|(name, _)| name.clone()).collect();
+    let of_workload = workload("cali1", &[], |workload| workload.profiles = names.clone());
+    let of_host = match host(HostInterface::Named("eth0".into()), &[]) {
+        Endpoint::Host(host) => Endpoint::Host(Host { profiles: names, ..host }),
+        other => other,
+    };
+    let mut sets = members.creations();
+    sets.extend(pools());
+    renderer.set_interface("eth0", Some(&[]));
+    renderer.apply(&Changes {
+        sets,
+        profiles: profiles.iter().map(|(name, profile)| (name.clone(), Some(profile.clone()))).collect(),
+        endpoints: vec![
+            (workload_key("w"), local(of_workload, tiers)),
+            (host_key("h"), local(of_host, tiers)),
+        ],
+        ..Changes::default()
+    });
+    let mut ruleset = R::Ruleset::default();
+    renderer.settle(&mut ruleset);
+    assert_eq!(renderer.settle(&mut ruleset), 0);
     ruleset
 }
 

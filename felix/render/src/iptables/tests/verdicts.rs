@@ -2,17 +2,14 @@
 
 use super::accumulated::Ruleset;
 use super::interpreter::{Context, Left, chain};
-use crate::Render;
 use crate::evaluate::evaluate;
 use crate::form::{Direction, Origin, Program, Scope, Verdict};
 use crate::iptables::{Renderer, Table};
 use crate::log_prefix;
-use crate::settings::{Iptables, Settings};
-use crate::tests::objects::{host, host_key, local, pools, workload, workload_key};
+use crate::settings::Settings;
 use crate::tests::random::{Case, Members, Random, case, packet};
 use crate::tests::seen::Seen;
-use felix_calc::Changes;
-use felix_calc::endpoint::{Endpoint, HostInterface};
+use crate::tests::state::policy_alone;
 use felix_calc::policy::{Profile, Tier};
 use model::net::Family;
 use std::sync::Arc;
@@ -35,42 +32,10 @@ const KINDS: [(Scope, Direction, Table, &str); 10] = [
     (Scope::Untracked, Direction::Egress, Table::Raw, "cali-th-eth0"),
 ];
 
-/// What a renderer says to a program, of a workload and of a host.
+/// What the renderer says to a program, of a workload and of a host.
 pub fn rendered(members: &Members, tiers: &[Tier], profiles: &[(Arc<str>, Arc<Profile>)]) -> Ruleset {
-    // what is not policy stays away
-    let settings = Settings {
-        failsafe_inbound: vec![],
-        failsafe_outbound: vec![],
-        vxlan_from_workloads: true,
-        ipip_from_workloads: true,
-        drop_invalid: false,
-        log_prefix: PREFIX.to_owned(),
-        iptables: Iptables::default(),
-        ..Settings::default()
-    };
-    let mut renderer = Renderer::new(settings);
-    let names: Box<[Arc<str>]> = profiles.iter().map(|(name, _)| name.clone()).collect();
-    let of_workload = workload("cali1", &[], |workload| workload.profiles = names.clone());
-    let of_host = match host(HostInterface::Named("eth0".into()), &[]) {
-        Endpoint::Host(host) => Endpoint::Host(felix_calc::endpoint::Host { profiles: names, ..host }),
-        other => other,
-    };
-    let mut sets = members.creations();
-    sets.extend(pools());
-    renderer.set_interface("eth0", Some(&[]));
-    renderer.apply(&Changes {
-        sets,
-        profiles: profiles.iter().map(|(name, profile)| (name.clone(), Some(profile.clone()))).collect(),
-        endpoints: vec![
-            (workload_key("w"), local(of_workload, tiers)),
-            (host_key("h"), local(of_host, tiers)),
-        ],
-        ..Changes::default()
-    });
-    let mut ruleset = Ruleset::default();
-    ruleset.update(renderer.take());
-    assert_eq!(renderer.take(), []);
-    ruleset
+    let settings = Settings { log_prefix: PREFIX.to_owned(), ..Settings::default() };
+    policy_alone::<Renderer>(settings, members, tiers, profiles)
 }
 
 fn prefix(origin: &Origin) -> String {

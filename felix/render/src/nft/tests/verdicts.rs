@@ -2,14 +2,12 @@
 
 use super::accumulated::Ruleset;
 use super::interpreter::{Context, Left, chain};
-use crate::Render;
 use crate::evaluate::evaluate;
 use crate::form::{Direction, Program, Scope, Verdict};
 use crate::nft::{Renderer, Settings};
 use crate::tests::random::{Case, Members, Random, case, packet};
 use crate::tests::seen::Seen;
-use felix_calc::Changes;
-use felix_calc::endpoint::{Endpoint, EndpointKey, Host, HostInterface, LocalEndpoint, Workload};
+use crate::tests::state::policy_alone;
 use felix_calc::policy::{Profile, Tier};
 use std::sync::Arc;
 
@@ -28,49 +26,9 @@ const KINDS: [(Scope, Direction, &str); 9] = [
     (Scope::Untracked, Direction::Egress, "host-eth0/untracked-egress"),
 ];
 
-fn workload() -> Endpoint {
-    let mut workload = Workload { interface: "cali1".into(), ..Workload::default() };
-    workload.profiles = ["p".into(), "q".into()].into();
-    Endpoint::Workload(workload)
-}
-
-fn host() -> Endpoint {
-    Endpoint::Host(Host {
-        interface: HostInterface::Named("eth0".into()),
-        expected: [].into(),
-        ports: [].into(),
-        profiles: ["p".into(), "q".into()].into(),
-    })
-}
-
-/// What a renderer says to a program, of a workload and of a host.
+/// What the renderer says to a program, of a workload and of a host.
 pub fn rendered(members: &Members, tiers: &[Tier], profiles: &[(Arc<str>, Arc<Profile>)]) -> Ruleset {
-    // what is not policy stays away
-    let settings = Settings {
-        failsafe_inbound: vec![],
-        failsafe_outbound: vec![],
-        vxlan_from_workloads: true,
-        ipip_from_workloads: true,
-        drop_invalid: false,
-        ..Settings::default()
-    };
-    let mut renderer = Renderer::new(settings);
-    let local =
-        |endpoint| Some(Arc::new(LocalEndpoint { endpoint: Arc::new(endpoint), tiers: tiers.to_vec() }));
-    renderer.set_interface("eth0", Some(&[]));
-    renderer.apply(&Changes {
-        sets: members.creations(),
-        profiles: profiles.iter().map(|(name, profile)| (name.clone(), Some(profile.clone()))).collect(),
-        endpoints: vec![
-            (EndpointKey::Workload("n".into(), "w".into()), local(workload())),
-            (EndpointKey::Host("h".into()), local(host())),
-        ],
-        ..Changes::default()
-    });
-    let mut ruleset = Ruleset::default();
-    ruleset.update(renderer.take());
-    assert_eq!(renderer.take(), []);
-    ruleset
+    policy_alone::<Renderer>(Settings::default(), members, tiers, profiles)
 }
 
 #[test]
