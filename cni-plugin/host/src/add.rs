@@ -49,7 +49,7 @@ pub(crate) async fn add(host: &Host, request: &Request) -> Result<CniResult, Cni
     let gates = gates::parse(&conf.readiness_gates)?;
     node::check_file(conf)?;
     let mtu = node::mtu(host, conf)?;
-    let id = Identity::new(request, &node::name(host, conf), host.variable("CNI_TEST_NAMESPACE").as_deref());
+    let id = node::identity(host, request);
     let store = session::connect(host, conf)
         .await
         .map_err(|error| CniError { msg: format!("error creating calico client: {}", error.msg), ..error })?;

@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub(crate) async fn del(host: &Host, request: &Request) -> Result<(), CniError> {
     let conf = &request.conf;
     node::check_file(conf)?;
-    let id = Identity::new(request, &node::name(host, conf), host.variable("CNI_TEST_NAMESPACE").as_deref());
+    let id = node::identity(host, request);
     let store = session::connect(host, conf).await?;
     let questions =
         Questions { endpoints: endpoint::own_key(&id)?.path(), exact: true, ..Questions::default() };

@@ -1,4 +1,5 @@
-//! `calico-ipam` by itself, as another main plugin would execute it (`ipam.md` §9 of the contract).
+//! `calico-ipam` by itself, as another main plugin would execute it (`ipam.md` §9 of the contract). It does not look for the
+//! node's name file unless it needs it: the main plugin did.
 
 use crate::add::pool_names;
 use crate::address::{Own, Source};
@@ -16,7 +17,7 @@ use ipam::Ipam;
 /// # Errors
 /// Ready to be printed; nothing is given then.
 pub(crate) async fn add(host: &Host, request: &Request) -> Result<CniResult, CniError> {
-    let id = identity(host, request);
+    let id = node::identity(host, request);
     let store = session::connect(host, &request.conf).await?;
     let questions = Questions { pools: pool_names(request), ..unspecific(&id)? };
     let facts = session::ask(&store, &questions).await?;
@@ -28,16 +29,10 @@ pub(crate) async fn add(host: &Host, request: &Request) -> Result<CniResult, Cni
 /// # Errors
 /// Ready to be printed; to be repeated.
 pub(crate) async fn del(host: &Host, request: &Request) -> Result<(), CniError> {
-    let id = identity(host, request);
+    let id = node::identity(host, request);
     let store = session::connect(host, &request.conf).await?;
     session::ask(&store, &unspecific(&id)?).await?;
     Source::Own(Box::new(Own::to_release(Ipam::new(store), &request.conf, &id, true))).release().await
-}
-
-/// The plugin does not look for the node's name file unless it needs it: the main plugin did.
-fn identity(host: &Host, request: &Request) -> Identity {
-    let test_namespace = host.variable("CNI_TEST_NAMESPACE");
-    Identity::new(request, &node::name(host, &request.conf), test_namespace.as_deref())
 }
 
 /// Nothing but whether the datastore is ready.

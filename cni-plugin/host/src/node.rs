@@ -1,7 +1,8 @@
 //! Facts that the node's agent leaves in files: the node's name and the MTU.
 
 use crate::host::Host;
-use cni_protocol::{CniError, NetConf};
+use cni_protocol::identity::Identity;
+use cni_protocol::{CniError, NetConf, Request};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -20,6 +21,12 @@ pub(crate) fn check_file(conf: &NetConf) -> Result<(), CniError> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// Whom a request is about, on this node.
+pub(crate) fn identity(host: &Host, request: &Request) -> Identity {
+    let test_namespace = host.variable("CNI_TEST_NAMESPACE");
+    Identity::new(request, &name(host, &request.conf), test_namespace.as_deref())
 }
 
 /// The node's name: `nodename`, else the file's content as it is, else `hostname`, else the machine's name in lower

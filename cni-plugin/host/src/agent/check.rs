@@ -9,7 +9,6 @@ use crate::endpoint::{self, Existing};
 use crate::host::Host;
 use crate::node;
 use crate::session::{self, Questions};
-use cni_protocol::identity::Identity;
 use cni_protocol::{CniError, CniResult, Request};
 use datastore::Datastore;
 use ipam::Ipam;
@@ -63,8 +62,7 @@ async fn of_store(
     host: &Host,
     request: &Request,
 ) -> Result<(Record, Arc<dyn Datastore>, Option<Existing>), CniError> {
-    let test_namespace = host.variable("CNI_TEST_NAMESPACE");
-    let id = Identity::new(request, &node::name(host, &request.conf), test_namespace.as_deref());
+    let id = node::identity(host, request);
     let mut record = Record::by_configuration(host, request, &id)?;
     let store = session::connect(host, &request.conf).await?;
     let questions = Questions { endpoints: endpoint::search_prefix(&id)?, ..Questions::default() };

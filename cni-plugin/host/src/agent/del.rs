@@ -19,7 +19,6 @@ use crate::host::Host;
 use crate::node;
 use crate::session::Facts;
 use cni_protocol::environment::Environment;
-use cni_protocol::identity::Identity;
 use cni_protocol::{CniError, Request, StoreTrouble};
 use datastore::Datastore;
 use ipam::{Along, Ipam, Shared};
@@ -37,11 +36,7 @@ pub(crate) async fn del(host: &Host, agent: &Agent, request: &Request) -> Result
     let known = agent.records().get(&key);
     let record = match known {
         Some(known) => Record { netns: request.environment.netns.clone(), ..known },
-        None => {
-            let test_namespace = host.variable("CNI_TEST_NAMESPACE");
-            let id = Identity::new(request, &node::name(host, &request.conf), test_namespace.as_deref());
-            Record::by_configuration(host, request, &id)?
-        }
+        None => Record::by_configuration(host, request, &node::identity(host, request))?,
     };
     agent.take_apart(host, record, request.environment.clone(), turn).await
 }

@@ -202,30 +202,35 @@ async fn the_link_of_a_newer_sandbox_is_not_taken_for_the_old_one() {
     nothing_left(&node).await;
 }
 
+/// Nor by the next agent.
 #[tokio::test]
 async fn an_address_is_not_given_again_before_the_link_that_had_it_is_gone() {
-    let mut node = Node::new().await;
-    let ends = start_without_burying(&mut node).await;
-    for name in ["c1", "c2"] {
-        node.container(name);
+    for restarts in [false, true] {
+        let mut node = Node::new().await;
+        let mut ends = start_without_burying(&mut node).await;
+        for name in ["c1", "c2"] {
+            node.container(name);
+        }
+        let conf = node.conf();
+        let given = node.add("c1", &conf).await;
+        let address = given["ips"][0]["address"].as_str().unwrap().trim_end_matches("/32").to_owned();
+        node.del("c1", &conf).await;
+        if restarts {
+            drop(ends);
+            ends = start_without_burying(&mut node).await;
+        }
+        let asked = format!("IP={address}");
+        let changes = [("CNI_ARGS", asked.as_str())];
+        let mut adding = Box::pin(node.call_with(Program::Calico, "ADD", "c2", &conf, &changes));
+        let waiting = tokio::time::timeout(Duration::from_millis(100), &mut adding).await;
+        assert!(waiting.is_err(), "waits for the link");
+        bury(&node, &ends);
+        let output = tokio::time::timeout(Duration::from_secs(10), adding).await.unwrap();
+        assert_eq!(output.exit, 0, "{}", output.stdout);
+        assert!(output.stdout.contains(&address));
+        node.del("c2", &conf).await;
+        nothing_left(&node).await;
     }
-    let conf = node.conf();
-    let given = node.add("c1", &conf).await;
-    let address = given["ips"][0]["address"].as_str().unwrap().trim_end_matches("/32").to_owned();
-    node.del("c1", &conf).await;
-    let asked = format!("IP={address}");
-    let changes = [("CNI_ARGS", asked.as_str())];
-    let mut adding = Box::pin(node.call_with(Program::Calico, "ADD", "c2", &conf, &changes));
-    assert!(
-        tokio::time::timeout(Duration::from_millis(100), &mut adding).await.is_err(),
-        "waits for the link"
-    );
-    bury(&node, &ends);
-    let output = tokio::time::timeout(Duration::from_secs(10), adding).await.unwrap();
-    assert_eq!(output.exit, 0, "{}", output.stdout);
-    assert!(output.stdout.contains(&address));
-    node.del("c2", &conf).await;
-    nothing_left(&node).await;
 }
 
 /// Locks the datastore, or unlocks it.
@@ -357,33 +362,6 @@ async fn what_a_dead_agent_left_is_finished_by_the_next() {
         node.world.vanish("/var/run/netns/c1");
         drop(ends);
     }
-}
-
-/// What waits for a link's deletion waits for it after a restart, too.
-#[tokio::test]
-async fn an_address_is_not_given_again_by_the_next_agent_either() {
-    let mut node = Node::new().await;
-    let ends = start_without_burying(&mut node).await;
-    for name in ["c1", "c2"] {
-        node.container(name);
-    }
-    let conf = node.conf();
-    let given = node.add("c1", &conf).await;
-    let address = given["ips"][0]["address"].as_str().unwrap().trim_end_matches("/32").to_owned();
-    node.del("c1", &conf).await;
-    drop(ends);
-    let ends = start_without_burying(&mut node).await;
-    let asked = format!("IP={address}");
-    let changes = [("CNI_ARGS", asked.as_str())];
-    let mut adding = Box::pin(node.call_with(Program::Calico, "ADD", "c2", &conf, &changes));
-    assert!(
-        tokio::time::timeout(Duration::from_millis(100), &mut adding).await.is_err(),
-        "waits for the link"
-    );
-    bury(&node, &ends);
-    assert_eq!(adding.await.exit, 0);
-    node.del("c2", &conf).await;
-    nothing_left(&node).await;
 }
 
 /// Links that were put aside are deleted by the next agent, without any record of them.
