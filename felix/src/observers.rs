@@ -4,9 +4,10 @@ use felix_config::settings::{Listen, MAIN_LOOP, Observe};
 use observe::health::{Health, Report, Reporter};
 use observe::http::{Pages, serve};
 use observe::log::{LevelFilter, parse_level, set_file, set_level};
-use observe::metrics::Metrics;
+use observe::metrics::{Metrics, Reading, Shown};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// How much of the watchdog's time may pass between two reports of the loop.
@@ -26,6 +27,7 @@ pub(crate) struct Observers {
 #[derive(Default)]
 struct Server {
     listen: Option<Listen>,
+    shown: Option<Shown>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -33,6 +35,12 @@ impl Observers {
     pub(crate) fn new(health: Health, metrics: Option<Metrics>) -> Self {
         let graph = health.register("CalculationGraph", None);
         Self { health, metrics, main_loop: None, graph, servers: Default::default(), log_file: None }
+    }
+
+    /// Who reads the metrics, for the loop.
+    pub(crate) fn readings(&self) -> mpsc::Receiver<Reading> {
+        // without a recorder nobody ever does
+        self.metrics.as_ref().map_or_else(|| mpsc::channel(1).1, Metrics::readings)
     }
 
     /// Listens where these settings say.
@@ -47,7 +55,8 @@ impl Observers {
             set_level(level);
         }
         self.set_log_file(settings);
-        let metrics = self.metrics.clone().map(Pages::Metrics);
+        let shown = if settings.process_metrics { Shown::All } else { Shown::Parts };
+        let metrics = self.metrics.clone().map(|metrics| Pages::Metrics(metrics, shown));
         let pages =
             [(&settings.health, Some(Pages::Health(self.health.clone()))), (&settings.metrics, metrics)];
         for (server, (listen, pages)) in self.servers.iter_mut().zip(pages) {
@@ -88,10 +97,14 @@ impl Observers {
 
 impl Server {
     fn set(&mut self, listen: Option<&Listen>, pages: Option<Pages>) {
-        if self.listen.as_ref() == listen {
+        let shown = match &pages {
+            Some(Pages::Metrics(_, shown)) => Some(*shown),
+            _ => None,
+        };
+        if self.listen.as_ref() == listen && self.shown == shown {
             return;
         }
-        self.listen = listen.cloned();
+        (self.listen, self.shown) = (listen.cloned(), shown);
         if let Some(task) = self.task.take() {
             task.abort();
         }

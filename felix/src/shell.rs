@@ -6,6 +6,7 @@
 //!
 //! While ClusterInformation says that the datastore is not ready, changes are held back: the store may be half migrated.
 
+mod meters;
 mod tell;
 
 use crate::acknowledge::{Asked, Waiting};
@@ -22,7 +23,9 @@ use failpoint::failpoint;
 use felix_calc::{Changes, Feed};
 use felix_dataplane::Dataplane;
 use futures::FutureExt;
+use meters::Meters;
 use mvcc::KeyRange;
+use observe::metrics::Reading;
 use observe::shutdown::Shutdown;
 use std::time::Duration;
 use syncer::{Change, Output};
@@ -55,6 +58,9 @@ pub(crate) struct Shell {
     /// Another MTU may count than was told.
     other_mtu: bool,
     tell: Tell,
+    meters: Meters,
+    /// Somebody reads the metrics.
+    readings: mpsc::Receiver<Reading>,
     pace: Pace,
     in_sync: bool,
     /// A list is half read.
@@ -81,6 +87,7 @@ enum Happened {
     Kernel,
     Asked(Question),
     Written(Asked),
+    Read(Reading),
     Beat,
     Work,
     End,
@@ -105,12 +112,15 @@ impl Shell {
         if let Some(place) = config.snapshot {
             follow = follow.with_snapshot(place);
         }
+        let readings = observers.readings();
         let mut shell = Self {
             start: Instant::now(),
             follow,
             feed: Feed::new(&config.node, settings.calc.clone()),
             board: Board::new(&config.node, &settings.status, config.store),
-            tell: Tell::new(&config.node),
+            tell: Tell::default(),
+            meters: Meters::new(&config.node),
+            readings,
             node: config.node,
             source: config.source,
             current,
@@ -156,6 +166,11 @@ impl Shell {
                     self.answer(question);
                 }
                 Happened::Written(asked) => self.wrote(asked),
+                Happened::Read(reading) => {
+                    self.keep_up();
+                    self.measure();
+                    drop(reading);
+                }
                 Happened::Beat => self.beat(),
                 Happened::Work => {}
                 Happened::End => return Ok(()),
@@ -185,6 +200,7 @@ impl Shell {
     fn settle_down(&mut self) {
         if !self.settled && self.dataplane.enforced().is_some() {
             self.settled = true;
+            self.meters.settled(self.start.elapsed());
             memory::give_back();
         }
     }
@@ -197,6 +213,7 @@ impl Shell {
             () = tokio::time::sleep_until(self.beat_at) => Happened::Beat,
             Some(question) = questions.recv() => Happened::Asked(question),
             Some(asked) = self.written.recv() => Happened::Written(asked),
+            Some(reading) = self.readings.recv() => Happened::Read(reading),
             () = self.dataplane.next() => Happened::Kernel,
             output = self.follow.next(), if ahead => Happened::Datastore(output),
             // the tasks of connections and of those who ask get their turn
@@ -256,7 +273,7 @@ impl Shell {
                     break;
                 }
             }
-            self.tell.worked(begun.elapsed());
+            self.meters.worked(begun.elapsed());
         }
     }
 
@@ -265,7 +282,8 @@ impl Shell {
         self.news = false;
         let mut changes = self.feed.take();
         loop {
-            self.tell.changes(&changes, &self.feed);
+            self.meters.calculated(&changes);
+            self.tell.changes(&changes);
             if self.current.take(&changes) {
                 self.settings_changed().await;
             }
@@ -279,6 +297,7 @@ impl Shell {
         if !self.current.is_ready() {
             return;
         }
+        self.meters.told(&self.held);
         for changes in std::mem::take(&mut self.held) {
             self.dataplane.on_changes(&changes);
             self.board.on_changes(&changes);
@@ -300,9 +319,11 @@ impl Shell {
             return false;
         }
         let (feed, dataplane, board) = (&mut self.feed, &mut self.dataplane, &mut self.board);
+        let meters = &self.meters;
         self.waiting.tell_known(|key| {
             let Some(changes) = feed.take_known(key) else { return false };
             if !changes.is_empty() {
+                meters.told([&changes]);
                 dataplane.on_changes(&changes);
                 board.on_changes(&changes);
             }
@@ -356,9 +377,13 @@ impl Shell {
                 self.tell_mtu()?;
             }
             self.waiting.answer(|endpoint| self.dataplane.is_in_force(endpoint));
-            let refused = self.dataplane.refused().count();
-            self.tell.applied(begun.elapsed(), refused);
-            self.tell.revisions(self.dataplane.enforced(), self.follow.syncer().newest());
+            if self.settled {
+                self.meters.applied(begun.elapsed());
+            }
+            if self.dataplane.refused().next().is_some() {
+                self.meters.failed();
+            }
+            self.tell.enforces(self.dataplane.enforced());
         }
         Ok(())
     }
@@ -377,7 +402,7 @@ impl Shell {
     fn beat(&mut self) {
         self.observers.beat(self.in_sync, self.waiting());
         self.keep_up();
-        self.tell.revisions(self.dataplane.enforced(), self.follow.syncer().newest());
+        self.tell.enforces(self.dataplane.enforced());
         self.tell.waits(self.waiting());
         self.beat_at = Instant::now() + self.observers.interval().max(Duration::from_millis(100));
     }

@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("netfilter", &[]),
     ("kernel", &["netfilter"]),
     ("datastore", &["model", "mvcc", "syncer"]),
-    ("etcd-lite", &["failpoint", "mvcc"]),
+    ("etcd-lite", &["failpoint", "mvcc", "observe"]),
     // parts and shells
     ("ipam", &["ipam-plan", "datastore", "failpoint", "model", "mvcc", "selector"]),
     ("cni-host", &["cni-protocol", "ipam", "datastore", "failpoint", "kernel", "model", "mvcc", "observe"]),

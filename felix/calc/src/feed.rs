@@ -15,7 +15,7 @@ mod policy;
 mod queue;
 
 use crate::changes::Changes;
-use crate::counts::Counts;
+use crate::counts::{Counts, Work};
 use crate::endpoint::EndpointKey;
 use crate::graph::Graph;
 use crate::options::Options;
@@ -32,6 +32,7 @@ use model::{Key, Resource, key};
 use object::{Object, Refusal};
 use peer::WorkloadPeers;
 use queue::Queue;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The profile that is always there, never stored, and allows everything (`datamodel.md` §2 of the contract).
@@ -39,6 +40,9 @@ const DEFAULT_ALLOW: &str = "projectcalico-default-allow";
 
 /// The object whose settings are those of the whole cluster.
 const GLOBAL: &str = "default";
+
+/// The name of a block's kind.
+const BLOCK: &str = "IPAMBlock";
 
 /// Kinds of which there is little.
 const FEW: [Kind; 14] = [
@@ -61,6 +65,10 @@ const FEW: [Kind; 14] = [
 /// Kinds of which there may be as much as there are pods.
 const MANY: [Kind; 3] = [Kind::GlobalNetworkSet, Kind::NetworkSet, Kind::WorkloadEndpoint];
 
+/// What names of workloads' and of hosts' endpoints begin with among items.
+const WORKLOADS: u8 = b'w';
+const HOSTS: u8 = b'h';
+
 /// The calculation of one node, fed with stored pairs.
 #[derive(Debug)]
 pub struct Feed {
@@ -73,6 +81,8 @@ pub struct Feed {
     told_services: Option<Arc<[Cidr]>>,
     settings: DeltaMap<Key, Arc<Resource>>,
     reports: DeltaMap<Key, Vec<Report>>,
+    /// Values taken in, by the name of their kind.
+    updates: BTreeMap<&'static str, u64>,
 }
 
 impl Feed {
@@ -92,6 +102,7 @@ impl Feed {
             told_services: None,
             settings: DeltaMap::new(),
             reports: DeltaMap::new(),
+            updates: BTreeMap::new(),
         }
     }
 
@@ -119,6 +130,9 @@ impl Feed {
             let Some((key, value)) = self.queue.pop() else { break };
             // other programs' keys, and kinds we do not know
             let Some(key) = std::str::from_utf8(&key).ok().and_then(Key::parse) else { continue };
+            if let Some(kind) = kind_of(&key) {
+                *self.updates.entry(kind).or_default() += 1;
+            }
             self.set(key, value.as_deref());
         }
         self.queue.len()
@@ -179,7 +193,17 @@ impl Feed {
 
     /// How many there are of what.
     pub fn counts(&self) -> Counts {
-        Counts { nodes: self.topology.nodes(), ..self.graph.counts() }
+        Counts {
+            nodes: self.topology.nodes(),
+            workload_endpoints: self.graph.items_beginning(WORKLOADS),
+            host_endpoints: self.graph.items_beginning(HOSTS),
+            ..self.graph.counts()
+        }
+    }
+
+    /// What was done since the start.
+    pub fn work_done(&self) -> Work {
+        Work { updates: self.updates.clone(), evaluations: self.graph.evaluations() }
     }
 
     fn set(&mut self, key: Key, value: Option<&[u8]>) {
@@ -352,14 +376,23 @@ fn workload_of(key: &[u8]) -> Option<(String, String)> {
     }
 }
 
+/// The kind whose value is stored under a key, where it matters here.
+fn kind_of(key: &Key) -> Option<&'static str> {
+    match key {
+        Key::Resource { kind, .. } => Some(kind.name()),
+        Key::Block(_) => Some(BLOCK),
+        _ => None,
+    }
+}
+
 /// What an item is called in the graph.
 fn item_name(kind: Kind, namespace: &str, name: &str) -> String {
     let letter = match kind {
-        Kind::WorkloadEndpoint => 'w',
-        Kind::HostEndpoint => 'h',
-        _ => 's',
+        Kind::WorkloadEndpoint => WORKLOADS,
+        Kind::HostEndpoint => HOSTS,
+        _ => b's',
     };
-    format!("{letter}{namespace}/{name}")
+    format!("{}{namespace}/{name}", char::from(letter))
 }
 
 fn policy_key(kind: crate::policy::PolicyKind, namespace: &str, name: &str) -> PolicyKey {

@@ -5,7 +5,7 @@
 //! state would say.
 
 use crate::changes::Changes;
-use crate::counts::Counts;
+use crate::counts::{Counts, Evaluations};
 use crate::endpoint::{Endpoint, EndpointKey, LocalEndpoint};
 use crate::items::Items;
 use crate::known::Known;
@@ -274,10 +274,19 @@ impl Graph {
         Changes { sets: self.sets.whole(), profiles, endpoints, ..Changes::default() }
     }
 
-    /// How many there are of what; nodes are not known here.
+    /// How many items have a name that begins with this character.
+    pub fn items_beginning(&self, first: u8) -> usize {
+        self.items.beginning(first)
+    }
+
+    /// Times that selectors were tried.
+    pub fn evaluations(&self) -> Evaluations {
+        self.index.evaluations()
+    }
+
+    /// How many there are of what; nodes, and of which kind items are, are not known here.
     pub fn counts(&self) -> Counts {
         Counts {
-            nodes: 0,
             items: self.items.len(),
             identities: self.index.identities(),
             local_endpoints: self.locals.len(),
@@ -286,6 +295,9 @@ impl Graph {
             tiers: self.tiers.len(),
             profiles: self.profiles.values().filter(|state| state.profile.is_some()).count(),
             sets: self.sets.len(),
+            narrow_selectors: self.index.selectors() - self.index.broad_selectors(),
+            broad_selectors: self.index.broad_selectors(),
+            ..Counts::default()
         }
     }
 

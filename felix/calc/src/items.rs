@@ -6,6 +6,7 @@ use crate::sets::Contents;
 use crate::slab::Slab;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 
 /// Items and their contents.
@@ -13,6 +14,8 @@ use std::hash::BuildHasher;
 pub(crate) struct Items {
     items: Slab<Item>,
     by_name: HashTable<ItemId>,
+    /// How many have a name that begins so.
+    beginning: BTreeMap<Option<u8>, usize>,
     hasher: RandomState,
 }
 
@@ -38,6 +41,7 @@ impl Items {
         let (items, hasher) = (&self.items, &self.hasher);
         let hash = |id: &ItemId| items.get(*id).map_or(0, |item| hasher.hash_one(&*item.name));
         self.by_name.insert_unique(hasher.hash_one(name), id, hash);
+        *self.beginning.entry(name.bytes().next()).or_default() += 1;
         id
     }
 
@@ -55,6 +59,9 @@ impl Items {
     /// Forgets an item.
     pub(crate) fn remove(&mut self, id: ItemId) {
         let Some(item) = self.items.remove(id) else { return };
+        if let Some(count) = self.beginning.get_mut(&item.name.bytes().next()) {
+            *count = count.saturating_sub(1);
+        }
         if let Ok(entry) = self.by_name.find_entry(self.hasher.hash_one(&*item.name), |other| *other == id) {
             entry.remove();
         }
@@ -63,5 +70,10 @@ impl Items {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.by_name.len()
+    }
+
+    /// How many have a name that begins with this.
+    pub(crate) fn beginning(&self, first: u8) -> usize {
+        self.beginning.get(&Some(first)).copied().unwrap_or_default()
     }
 }

@@ -10,6 +10,7 @@
 
 mod identities;
 
+use crate::counts::Evaluations;
 use crate::slab::{Slab, count, index};
 use foldhash::{HashMap, HashSet, fast::RandomState};
 use hashbrown::HashTable;
@@ -45,6 +46,7 @@ pub struct LabelIndex {
     labels: HashMap<Arc<str>, OfLabel>,
     /// Selectors that may match something without labels.
     needless: Vec<SelectorId>,
+    evaluations: Evaluations,
 }
 
 /// Where an item is.
@@ -175,14 +177,19 @@ impl LabelIndex {
             None => self.needless.push(id),
             Some(needs) => needs.into_iter().for_each(|need| self.selectors_needing(need).push(id)),
         }
-        for identity in self.candidates(selector) {
-            if let Some(identity) = self.identities.get_mut(identity)
+        let candidates = self.candidates(selector);
+        let mut matched = 0;
+        for identity in &candidates {
+            if let Some(identity) = self.identities.get_mut(*identity)
                 && selector.matches(identity)
-                && let Err(place) = identity.selectors.binary_search(&id)
             {
-                identity.selectors.insert(place, id);
+                matched += 1;
+                if let Err(place) = identity.selectors.binary_search(&id) {
+                    identity.selectors.insert(place, id);
+                }
             }
         }
+        self.evaluations.add(candidates.len(), matched);
         (id, true)
     }
 
@@ -242,6 +249,21 @@ impl LabelIndex {
     /// Kinds of items: what selectors are evaluated against.
     pub fn identities(&self) -> usize {
         self.by_key.len()
+    }
+
+    /// How many selectors there are.
+    pub fn selectors(&self) -> usize {
+        self.by_text.len()
+    }
+
+    /// Of them those that need no label, and are tried with everything.
+    pub fn broad_selectors(&self) -> usize {
+        self.needless.len()
+    }
+
+    /// Times that selectors were tried.
+    pub fn evaluations(&self) -> Evaluations {
+        self.evaluations
     }
 
     fn place(&self, item: ItemId) -> Option<Place> {

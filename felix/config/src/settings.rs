@@ -83,6 +83,8 @@ pub struct Observe {
     pub health: Option<Listen>,
     /// `/metrics`. None also where it should be TLS, which is not served yet: what is meant to be hidden is not shown in clear.
     pub metrics: Option<Listen>,
+    /// Metrics tell what the kernel knows of the process, too: `prometheusProcessMetricsEnabled`.
+    pub process_metrics: bool,
     /// Silence of the main loop after which it counts as dead.
     pub watchdog: Duration,
     /// `logSeverityScreen`
@@ -341,6 +343,7 @@ fn observe(reader: &Reader<'_>) -> Observe {
         health: listen("HealthEnabled", "HealthHost", "HealthPort"),
         metrics: listen("PrometheusMetricsEnabled", "PrometheusMetricsHost", "PrometheusMetricsPort")
             .filter(|_| !TLS_OF_METRICS.into_iter().all(|name| reader.given(name))),
+        process_metrics: reader.flag("PrometheusProcessMetricsEnabled"),
         watchdog: overridden.unwrap_or(watchdog),
         log_level: reader.text("LogSeverityScreen").to_owned(),
         log_file: file.filter(|_| reader.given("LogFilePath")).map(PathBuf::from),

@@ -10,11 +10,13 @@ mod routing;
 use crate::backend::{Backends, Choice};
 use crate::endpoints::{self, Endpoints, Status};
 use crate::links::Links;
+use crate::meters::{Batch, Meters};
 use crate::routes::MAIN;
 use crate::routes::neighbours::Neighbours;
 use crate::routes::table::RouteTable;
 use crate::routes::wanted::{Want, Wanted};
 use crate::settings::Settings;
+use crate::stock::Stock;
 use crate::sysctls::{Needs, Sysctls};
 use delta::Retries;
 use felix_calc::Changes;
@@ -28,6 +30,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// The main routing table, by its number, as metrics name it.
+const MAIN_NAME: &str = "254";
 
 /// Events taken at one go.
 const EVENTS: usize = 1024;
@@ -66,6 +71,9 @@ pub struct Dataplane {
     /// Something was told that is of no revision yet.
     changed: bool,
     enforced: Option<i64>,
+    meters: Meters,
+    /// What the metrics showed last.
+    shown: Stock,
 }
 
 impl std::fmt::Debug for Dataplane {
@@ -115,6 +123,8 @@ impl Dataplane {
             told: None,
             changed: true,
             enforced: None,
+            meters: Meters::new(),
+            shown: Stock::default(),
         };
         dataplane.look_if_wanted().await;
         Ok(dataplane)
@@ -212,6 +222,15 @@ impl Dataplane {
         self.endpoints.take()
     }
 
+    /// Brings the metrics up to date that are counted for readers alone.
+    pub fn measure(&mut self) {
+        let mut stock = Stock::default();
+        self.backends.measure(&mut stock);
+        stock.of_routes("felix_route_table_num_routes", MAIN_NAME, self.routes.count());
+        stock.of_routes("felix_route_table_num_ifaces", MAIN_NAME, self.links.iter().count());
+        stock.show(&mut self.shown);
+    }
+
     /// This node's endpoints, and what they are.
     pub fn endpoints(&self) -> &Endpoints {
         &self.endpoints
@@ -291,7 +310,9 @@ impl Dataplane {
             self.wants_look = true;
         }
         let mut taken = 0;
+        let mut batch = Batch::default();
         while let Some(event) = next {
+            batch.add(&event);
             self.event(&event);
             taken += 1;
             next = match taken < EVENTS {
@@ -299,6 +320,7 @@ impl Dataplane {
                 false => None,
             };
         }
+        self.meters.took(&batch);
     }
 
     fn event(&mut self, event: &KernelEvent) {
@@ -339,7 +361,9 @@ impl Dataplane {
         let links = self.kernel.links().await?;
         let addresses = self.kernel.addresses(None).await?;
         let main = RouteFilter { table: Some(MAIN), ..RouteFilter::default() };
+        let begun = Instant::now();
         let routes = self.kernel.routes(main).await?;
+        self.meters.looked(begun.elapsed());
         let neighbours = self.kernel.neighbours(None).await?;
         (self.wants_look, self.looked) = (false, true);
         let now = self.now();

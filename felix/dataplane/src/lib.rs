@@ -7,6 +7,7 @@
 //! * [`links`]: the node's interfaces, as the kernel tells of them.
 //! * [`sysctls`]: parameters of interfaces and of the host.
 //! * [`endpoints`]: the node's endpoints and their status.
+//! * [`stock`]: what of ours is in the kernel, for metrics; the others are counted where things happen.
 //! * [`settings`]: what of the agent's configuration is acted on.
 //!
 //! One task owns it: [`Dataplane::on_changes`] and [`Dataplane::told`] take what is wanted, [`Dataplane::apply`] carries it
@@ -17,9 +18,11 @@ pub mod dataplane;
 pub mod endpoints;
 pub mod iptables;
 pub mod links;
+mod meters;
 pub mod nft;
 pub mod routes;
 pub mod settings;
+pub mod stock;
 pub mod sysctls;
 #[cfg(test)]
 mod testing;

@@ -1,14 +1,15 @@
-//! What people hear of the loop: logs, metrics, and answers.
+//! What people hear of the loop: logs, and answers.
 
 use super::Shell;
+use super::meters::NOT_CARRIED;
 use crate::params;
 use crate::proto::{Counts, Snapshot, StatusResponse};
 use crate::service::Question;
 use crate::status;
+use felix_calc::Changes;
 use felix_calc::report::{Report, title};
-use felix_calc::{Changes, Feed};
 use felix_dataplane::Status;
-use metrics::{counter, gauge, histogram};
+use metrics::gauge;
 use model::{Key, Kind};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -20,11 +21,6 @@ pub(super) struct Tell {
 }
 
 impl Tell {
-    pub(super) fn new(node: &str) -> Self {
-        gauge!("felix_host", "host" => node.to_owned()).set(1.0);
-        Self::default()
-    }
-
     /// Whether it waits for something else than was said.
     pub(super) fn is_news(&self, waiting: Option<&'static str>) -> bool {
         self.waiting != waiting
@@ -43,12 +39,7 @@ impl Tell {
         }
     }
 
-    pub(super) fn worked(&self, time: Duration) {
-        counter!("felix_calc_graph_updates_processed").increment(1);
-        histogram!("felix_calc_graph_update_time_seconds").record(time.as_secs_f64());
-    }
-
-    pub(super) fn changes(&self, changes: &Changes, feed: &Feed) {
+    pub(super) fn changes(&self, changes: &Changes) {
         for (key, reports) in &changes.reports {
             let object = title(key);
             for report in reports {
@@ -58,62 +49,17 @@ impl Tell {
                 tracing::info!("{object}: nothing is wrong with it any more");
             }
         }
-        if !changes.reports.is_empty() {
-            let count =
-                |is: fn(&Report) -> bool| number(feed.reports().filter(|(_, report)| is(report)).count());
-            gauge!("felix_objects_refused").set(count(|report| matches!(report, Report::Refused { .. })));
-            gauge!("felix_rules_not_enforced")
-                .set(count(|report| matches!(report, Report::NotEnforced { .. })));
-            gauge!("felix_pools_not_carried")
-                .set(count(|report| matches!(report, Report::NotCarried { .. })));
-        }
         for (key, reports) in &changes.reports {
             if let Key::Resource { kind: Kind::IPPool, name, .. } = key {
                 let carried = !reports.iter().any(|report| matches!(report, Report::NotCarried { .. }));
-                gauge!("felix_pool_not_carried", "pool" => name.clone()).set(if carried { 0.0 } else { 1.0 });
+                gauge!(NOT_CARRIED, "pool" => name.clone()).set(if carried { 0.0 } else { 1.0 });
             }
         }
-        counter!("felix_calc_graph_output_events")
-            .increment(u64::try_from(events(changes)).unwrap_or(u64::MAX));
-        let counts = feed.counts();
-        for (name, count) in [
-            ("felix_active_local_endpoints", counts.local_endpoints),
-            ("felix_active_local_policies", counts.active_policies),
-            ("felix_cluster_num_hosts", counts.nodes),
-            ("felix_cluster_num_policies", counts.policies),
-            ("felix_cluster_num_profiles", counts.profiles),
-            ("felix_cluster_num_tiers", counts.tiers),
-        ] {
-            gauge!(name).set(number(count));
-        }
     }
 
-    pub(super) fn applied(&self, time: Duration, refused: usize) {
-        histogram!("felix_int_dataplane_apply_time_seconds").record(time.as_secs_f64());
-        gauge!("felix_kernel_refuses").set(number(refused));
-        if refused > 0 {
-            counter!("felix_int_dataplane_failures").increment(1);
-        }
+    pub(super) fn enforces(&mut self, revision: Option<i64>) {
+        self.enforced = revision;
     }
-
-    pub(super) fn revisions(&mut self, enforced: Option<i64>, known: i64) {
-        // Exact up to 2^53, which no store's revision comes near.
-        #[allow(clippy::cast_precision_loss)]
-        let revision = |revision: i64| revision as f64;
-        gauge!("felix_known_revision").set(revision(known));
-        gauge!("felix_enforced_revision").set(revision(enforced.unwrap_or_default()));
-        self.enforced = enforced;
-    }
-}
-
-fn events(changes: &Changes) -> usize {
-    changes.sets.len() + changes.profiles.len() + changes.endpoints.len() + changes.routes.len()
-}
-
-/// Exact up to 2^53.
-#[allow(clippy::cast_precision_loss)]
-fn number(count: usize) -> f64 {
-    count as f64
 }
 
 impl Shell {

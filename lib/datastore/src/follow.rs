@@ -64,6 +64,10 @@ pub struct Follow {
     listing: Option<Listing>,
     /// Consumers were told part of a list, and not yet the rest.
     half: bool,
+    /// Roots are being listed.
+    resyncing: bool,
+    /// Times that this began.
+    resyncs: u64,
     /// Writes of this process that the stream has not reached yet.
     awaited: Vec<(Bytes, Revision)>,
     /// First and longest pause, and the next one.
@@ -111,6 +115,8 @@ impl Follow {
             open: Vec::new(),
             listing: None,
             half: false,
+            resyncing: false,
+            resyncs: 0,
             awaited: Vec::new(),
             pauses: PAUSES,
             pause: PAUSES.0,
@@ -149,6 +155,16 @@ impl Follow {
     /// What is known: status, keys, revisions.
     pub fn syncer(&self) -> &Syncer {
         &self.syncer
+    }
+
+    /// Whether the store is being listed: what consumers know may be of before.
+    pub fn is_resyncing(&self) -> bool {
+        self.resyncing
+    }
+
+    /// Times that the store began to be listed: once at the start, and whenever a watch could not go on.
+    pub fn resyncs(&self) -> u64 {
+        self.resyncs
     }
 
     /// Whether the store answers.
@@ -241,6 +257,9 @@ impl Follow {
         }
         match self.wanted() {
             Some(Ask::List(root, request)) => {
+                if !std::mem::replace(&mut self.resyncing, true) {
+                    self.resyncs += 1;
+                }
                 self.ask(root, Pages::new(&request));
                 return Ok(None);
             }
@@ -361,6 +380,7 @@ impl Follow {
             }
         };
         let output = self.half_or_whole(output);
+        self.resyncing = output.more;
         if last {
             self.listed_at = pages.revision();
         } else {

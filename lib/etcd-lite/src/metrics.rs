@@ -315,41 +315,10 @@ impl Text {
         }
     }
 
-    /// What the kernel knows of this process (proc(5)); what it does not tell is left out.
+    /// What the kernel knows of this process.
     pub(crate) fn process(&mut self) {
-        let read = |file: &str| std::fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default();
-        let stat = read("stat");
-        let fields: Vec<u64> = stat
-            .rsplit_once(')')
-            .map(|(_, rest)| rest.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect())
-            .unwrap_or_default();
-        let field = |at: usize| fields.get(at).copied();
-        // clock ticks are hundredths of a second, pages 4 KiB, wherever Linux tells them to programs
-        let cpu = field(11).zip(field(12)).map(|(user, system)| (user + system) as f64 / 100.0);
-        let boot = std::fs::read_to_string("/proc/stat").unwrap_or_default();
-        let boot = boot.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<f64>().ok());
-        let start = boot.zip(field(19)).map(|(boot, ticks)| boot + ticks as f64 / 100.0);
-        let open = std::fs::read_dir("/proc/self/fd").ok().map(|entries| entries.count() as f64);
-        let limits = read("limits");
-        let most =
-            limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next());
-        let most = most.and_then(|soft| soft.parse::<f64>().ok());
-        for (name, kind, help, value) in [
-            ("process_cpu_seconds_total", "counter", "Processor time.", cpu),
-            ("process_start_time_seconds", "gauge", "Start, in seconds since the epoch.", start),
-            ("process_virtual_memory_bytes", "gauge", "Address space.", field(20).map(|bytes| bytes as f64)),
-            (
-                "process_resident_memory_bytes",
-                "gauge",
-                "Memory.",
-                field(21).map(|pages| pages as f64 * 4096.0),
-            ),
-            ("process_open_fds", "gauge", "Open files.", open),
-            ("process_max_fds", "gauge", "Most open files.", most),
-        ] {
-            if let Some(value) = value {
-                self.value(name, kind, help, value);
-            }
+        for fact in observe::process::facts() {
+            self.value(fact.name, fact.kind, fact.help, fact.value);
         }
     }
 

@@ -2,7 +2,7 @@
 //! Source of paths and codes: `felix.md` §1.1, §19 of the contract.
 
 use crate::health::Health;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Shown};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -18,7 +18,7 @@ pub enum Pages {
     /// `/liveness` and `/readiness`: 200 or 503, with a line a part; 204 where there is nothing to say.
     Health(Health),
     /// `/metrics` in the Prometheus text format.
-    Metrics(Metrics),
+    Metrics(Metrics, Shown),
 }
 
 /// Serves at this name or address (empty: all addresses) until the future is dropped. A port that is taken is tried again.
@@ -47,7 +47,7 @@ impl Pages {
     fn name(&self) -> &'static str {
         match self {
             Pages::Health(_) => "health",
-            Pages::Metrics(_) => "metrics",
+            Pages::Metrics(..) => "metrics",
         }
     }
 
@@ -59,9 +59,13 @@ impl Pages {
                     .route("/liveness", get(move || std::future::ready(answer(&health, false))))
                     .route("/readiness", get(move || std::future::ready(answer(&ready, true))))
             }
-            Pages::Metrics(metrics) => {
+            Pages::Metrics(metrics, shown) => {
                 let headers = [("content-type", "text/plain; version=0.0.4")];
-                Router::new().route("/metrics", get(move || std::future::ready((headers, metrics.render()))))
+                let page = move || {
+                    let metrics = metrics.clone();
+                    async move { (headers, metrics.read(shown).await) }
+                };
+                Router::new().route("/metrics", get(page))
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tracing::Level;
 pub use tracing_subscriber::filter::LevelFilter;
@@ -119,6 +120,14 @@ type Adjustable = reload::Handle<LevelFilter, Registry>;
 
 static ADJUSTABLE: OnceLock<Log> = OnceLock::new();
 
+/// Writes of a log that failed.
+static ERRORS: AtomicU64 = AtomicU64::new(0);
+
+/// How many writes of this process's logs have failed: a full disk, a reader that went away.
+pub fn errors() -> u64 {
+    ERRORS.load(Ordering::Relaxed)
+}
+
 /// What can be changed of a process's logging.
 struct Log {
     screen: Adjustable,
@@ -149,7 +158,9 @@ fn subscriber(
     let (of_file, set_of_file) = reload::Layer::new(LevelFilter::OFF);
     let log = Log { screen: set_screen, of_file: set_of_file, file: SharedFile::default() };
     let lines = |writer: BoxMakeWriter| {
-        let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
+        let lines = tracing_subscriber::fmt::layer().with_writer(Counting(writer)).with_ansi(false);
+        // where lines cannot be written, words about that cannot either: they are counted
+        let lines = lines.log_internal_errors(false);
         match config.format {
             Format::Text => lines.boxed(),
             Format::Json => lines.json().flatten_event(true).boxed(),
@@ -171,6 +182,33 @@ fn open(path: &Path) -> std::io::Result<std::fs::File> {
         std::fs::create_dir_all(directory)?;
     }
     std::fs::OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// Where lines go, and those that do not arrive are counted.
+struct Counting(BoxMakeWriter);
+
+impl<'a> MakeWriter<'a> for Counting {
+    type Writer = CountingWriter<<BoxMakeWriter as MakeWriter<'a>>::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        CountingWriter(self.0.make_writer())
+    }
+}
+
+struct CountingWriter<W>(W);
+
+impl<W: std::io::Write> std::io::Write for CountingWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.0.write(bytes);
+        if written.as_ref().is_err_and(|error| error.kind() != std::io::ErrorKind::Interrupted) {
+            ERRORS.fetch_add(1, Ordering::Relaxed);
+        }
+        written
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// The log file, where there is one.
@@ -278,6 +316,20 @@ mod tests {
             has(&first, &["four"]);
             has(&second, &["six"]);
         }
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted() {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let writer = BoxMakeWriter::new(Mutex::new(full));
+        let (subscriber, _log) = subscriber(&LogConfig::default(), writer).unwrap();
+        let before = errors();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("one");
+            tracing::debug!("not shown");
+            tracing::warn!("two");
+        });
+        assert_eq!(errors() - before, 2);
     }
 
     #[test]

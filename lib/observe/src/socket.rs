@@ -4,7 +4,7 @@
 //! somebody's, and refused.
 
 use crate::health::Health;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Shown};
 use crate::proto::observe_server::{Observe, ObserveServer};
 use crate::proto::{HealthRequest, HealthResponse, MetricsRequest, MetricsResponse, Part};
 use crate::shutdown::Shutdown;
@@ -206,7 +206,7 @@ impl Observe for Service {
 
     async fn metrics(&self, _: Request<MetricsRequest>) -> Result<Response<MetricsResponse>, Status> {
         let metrics = self.metrics.as_ref().ok_or_else(|| Status::unavailable("metrics are switched off"))?;
-        Ok(Response::new(MetricsResponse { text: metrics.render() }))
+        Ok(Response::new(MetricsResponse { text: metrics.read(Shown::All).await }))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! * [`scenarios`]: what Calico's agent left for the same input.
 //! * [`status`]: files, log lines, and the revision in force.
+//! * [`metrics`]: Calico's names, types and labels, and the kernel's numbers.
 //! * [`verdicts`]: real packets against the oracle, the agent doing everything.
 //! * [`pools`]: no path in clear where an encapsulation is not carried; whose cluster routes are.
 //! * [`around`]: what is around policy: known connections, ARP.
@@ -12,6 +13,7 @@
 mod around;
 mod exchange;
 pub(crate) mod four;
+mod metrics;
 mod pools;
 mod repair;
 mod restart;

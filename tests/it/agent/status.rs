@@ -138,7 +138,7 @@ fn revisions(number: usize) -> Result<()> {
 }
 
 /// A page of the agent's, as Prometheus or a kubelet asks for it.
-fn get(port: u16, page: &str) -> Option<String> {
+pub(super) fn get(port: u16, page: &str) -> Option<String> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;

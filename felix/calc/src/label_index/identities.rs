@@ -149,7 +149,8 @@ impl LabelIndex {
             identity.resolved = resolved;
         }
         self.post(id);
-        let matching = self.matching(id);
+        let (matching, tried) = self.matching(id);
+        self.evaluations.add(tried, matching.len());
         let Some(identity) = self.identities.get_mut(id) else { return };
         let before = std::mem::replace(&mut identity.selectors, matching);
         for item in &identity.items {
@@ -159,9 +160,9 @@ impl LabelIndex {
         }
     }
 
-    /// The selectors that match an identity, in order.
-    fn matching(&self, id: IdentityId) -> Vec<SelectorId> {
-        let Some(identity) = self.identities.get(id) else { return Vec::new() };
+    /// The selectors that match an identity, in order, and how many were tried.
+    fn matching(&self, id: IdentityId) -> (Vec<SelectorId>, usize) {
+        let Some(identity) = self.identities.get(id) else { return (Vec::new(), 0) };
         let mut candidates = self.needless.clone();
         for ((key, value), _) in &identity.resolved {
             let Some(label) = self.labels.get(key) else { continue };
@@ -172,8 +173,9 @@ impl LabelIndex {
         }
         candidates.sort_unstable();
         candidates.dedup();
+        let tried = candidates.len();
         candidates.retain(|id| self.selector(*id).is_some_and(|selector| selector.matches(identity)));
-        candidates
+        (candidates, tried)
     }
 
     /// Puts an identity into the posting lists of its labels.

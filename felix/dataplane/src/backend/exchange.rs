@@ -7,6 +7,7 @@ use super::choice::{self, Choice, Found};
 use super::{Backend, open};
 use crate::endpoints::Refused;
 use crate::nft::{Affected, Step};
+use crate::stock::Stock;
 use failpoint::failpoint;
 use felix_calc::Changes;
 use felix_calc::endpoint::EndpointKey;
@@ -224,6 +225,13 @@ impl Backends {
     pub fn refused(&self) -> impl Iterator<Item = (String, &str)> {
         let incoming = self.incoming.iter().map(|incoming| &incoming.backend);
         [&self.current].into_iter().chain(incoming).chain(&self.leaving).flat_map(|backend| backend.refused())
+    }
+
+    /// Counts what of ours is in the kernel, of all that are there.
+    pub fn measure(&self, stock: &mut Stock) {
+        let incoming = self.incoming.iter().map(|incoming| &incoming.backend);
+        let all = [&self.current].into_iter().chain(incoming).chain(&self.leaving);
+        all.for_each(|backend| backend.measure(stock));
     }
 
     /// When the next apply may have something to do.

@@ -3,6 +3,7 @@
 use super::{Backend, Choice};
 use crate::iptables::IptablesDriver;
 use crate::nft::{Affected, NftDriver, Ours, Step};
+use crate::stock::Stock;
 use felix_render::iptables::Renderer;
 use felix_render::{Render, Settings};
 use futures::future::{BoxFuture, FutureExt};
@@ -87,6 +88,11 @@ impl Backend for Iptables {
 
     fn refused(&self) -> Box<dyn Iterator<Item = (String, &str)> + '_> {
         Box::new(self.driver.refused().chain(self.arp.iter().flat_map(NftDriver::refused)))
+    }
+
+    fn measure(&self, stock: &mut Stock) {
+        self.driver.measure(stock);
+        self.arp.iter().for_each(|arp| arp.measure(stock));
     }
 
     fn next_try(&self) -> Option<Duration> {

@@ -13,6 +13,7 @@ pub use choice::Choice;
 pub use exchange::Backends;
 
 use crate::nft::{Affected, Step};
+use crate::stock::Stock;
 use felix_render::{Render, Settings};
 use futures::future::BoxFuture;
 use kernel::{KernelError, Netfilter};
@@ -49,6 +50,9 @@ pub trait Backend: Send {
 
     /// What is refused, with the words about it.
     fn refused(&self) -> Box<dyn Iterator<Item = (String, &str)> + '_>;
+
+    /// Counts what of ours is in the kernel.
+    fn measure(&self, stock: &mut Stock);
 
     /// When the next step may have something to do; `None` when an event or a change comes first.
     fn next_try(&self) -> Option<Duration>;

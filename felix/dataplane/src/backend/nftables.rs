@@ -2,6 +2,7 @@
 
 use super::{Backend, Choice};
 use crate::nft::{Affected, NftDriver, Ours, Step};
+use crate::stock::Stock;
 use felix_render::nft::Renderer;
 use felix_render::{Render, Settings};
 use futures::future::{BoxFuture, FutureExt, ready};
@@ -65,6 +66,10 @@ impl Backend for Nftables {
 
     fn refused(&self) -> Box<dyn Iterator<Item = (String, &str)> + '_> {
         Box::new(self.driver.refused())
+    }
+
+    fn measure(&self, stock: &mut Stock) {
+        self.driver.measure(stock);
     }
 
     fn next_try(&self) -> Option<Duration> {

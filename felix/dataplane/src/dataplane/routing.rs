@@ -67,7 +67,9 @@ impl Dataplane {
         let addresses: Vec<IpAddr> = left.iter().copied().collect();
         let forgotten = self.flows.forget(&addresses);
         let after = self.now();
-        self.next_forgetting = after + gathering(after.saturating_sub(now));
+        let took = after.saturating_sub(now);
+        self.meters.forgot(took);
+        self.next_forgetting = after + gathering(took);
         match forgotten {
             Ok(count) => {
                 failpoint("felix-flows");

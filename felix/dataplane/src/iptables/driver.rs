@@ -8,6 +8,7 @@ use super::objects::{self, ObjectId, Place, Refusals};
 use super::sets::Sets;
 use super::tables::Tables;
 use crate::nft::{Affected, Step};
+use crate::stock::Stock;
 use delta::Retries;
 use failpoint::failpoint;
 use felix_render::iptables::{Table, Update};
@@ -198,6 +199,12 @@ impl IptablesDriver {
         let all = self.failed.iter().map(|words| ("iptables".to_owned(), words.as_str()));
         let objects = self.refusals.iter().chain(self.left.iter());
         all.chain(objects.map(|(object, words)| (object.to_string(), words)))
+    }
+
+    /// Counts what of ours is there.
+    pub fn measure(&self, stock: &mut Stock) {
+        self.sets.measure(stock);
+        [Some(&self.tables), self.leaving.as_ref()].into_iter().flatten().for_each(|all| all.measure(stock));
     }
 
     /// Whom it concerns that something is refused.

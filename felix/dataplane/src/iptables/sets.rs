@@ -4,6 +4,7 @@
 //! one that rules name, and the two are swapped.
 
 use super::objects::{ObjectId, Refusals};
+use crate::stock::Stock;
 use delta::DeltaMap;
 use felix_render::iptables::{Member, SetKind, SetShape};
 use kernel::{IpSets, KernelError};
@@ -26,6 +27,9 @@ const PREFIXES: [&str; 4] = ["cali4", "cali6", "felix-4", "felix-6"];
 const OLD: [&str; 2] = ["felix-masq-ipam-pools", "felix-all-ipam-pools"];
 /// Prefix of those that are filled before they are swapped in, after the one of the family.
 const TEMPORARY: &str = "t";
+
+/// The metric that counts ours.
+const OURS: &str = "felix_ipsets_calico";
 
 /// Whether a set of this name is ours.
 pub fn is_ours(name: &str) -> bool {
@@ -78,6 +82,8 @@ pub struct Sets {
     unread: BTreeSet<Arc<str>>,
     /// Number of the last set that was filled beside another.
     temporary: u64,
+    /// Sets of others, as of the last look.
+    foreign: usize,
 }
 
 impl Sets {
@@ -90,6 +96,7 @@ impl Sets {
             unlisted: true,
             unread: BTreeSet::new(),
             temporary: 0,
+            foreign: 0,
         }
     }
 
@@ -125,6 +132,19 @@ impl Sets {
     /// Whether all is as wanted, as far as is known.
     pub fn is_in_sync(&self) -> bool {
         !self.is_unread() && self.dirty.is_empty()
+    }
+
+    /// Counts those that are there.
+    pub fn measure(&self, stock: &mut Stock) {
+        let mut all = self.foreign;
+        // those of which there are none are shown too
+        [Family::V4, Family::V6].into_iter().for_each(|family| stock.of_sets(OURS, family, 0));
+        for shape in self.sets.values().filter_map(|state| state.there) {
+            all += 1;
+            let v6 = shape.family == Some(ipset::Family::V6);
+            stock.of_sets(OURS, if v6 { Family::V6 } else { Family::V4 }, 1);
+        }
+        stock.plain("felix_ipsets_total", all);
     }
 
     /// Whether any is wanted.
@@ -174,6 +194,7 @@ impl Sets {
 
     fn list(&mut self) -> Result<(), KernelError> {
         let headers = asked(|| self.kernel.list())?;
+        self.foreign = headers.iter().filter(|header| !is_ours(&header.name)).count();
         let mut found = BTreeSet::new();
         for header in headers.into_iter().filter(|header| is_ours(&header.name)) {
             let name: Arc<str> = header.name.into();
@@ -288,6 +309,7 @@ impl Sets {
     fn create(&mut self, name: &Arc<str>, shape: SetShape) -> Result<(), KernelError> {
         let Some(state) = self.sets.get_mut(name) else { return Ok(()) };
         self.kernel.create(name, shape.kind, of_kernel(state.family), shape.max)?;
+        executed(1);
         state.there = Some(Shape::of(state.family, shape));
         state.known = true;
         state.members.replace_actual([]);
@@ -312,6 +334,8 @@ impl Sets {
         state.members.replace_actual(taken.map(|(_, member)| (member, ())));
         state.there = Some(wanted);
         state.known = true;
+        // it was made, filled, swapped, and the other one went
+        executed(state.members.actual().count() + 3);
         destroyed
     }
 
@@ -324,6 +348,7 @@ impl Sets {
         let places: BTreeSet<usize> = refused.iter().map(|refused| refused.place).collect();
         let taken = members.iter().enumerate().filter(|(place, _)| !places.contains(place));
         taken.for_each(|(_, member)| state.members.mark_updated(member));
+        executed(members.len().saturating_sub(refused.len()));
         Ok(words(&members, &refused))
     }
 
@@ -335,11 +360,13 @@ impl Sets {
         let places: BTreeSet<usize> = refused.iter().map(|refused| refused.place).collect();
         let gone = members.iter().enumerate().filter(|(place, _)| !places.contains(place));
         gone.for_each(|(_, member)| state.members.mark_deleted(member));
+        executed(members.len().saturating_sub(refused.len()));
         Ok(words(&members, &refused))
     }
 
     fn destroy(&mut self, name: &Arc<str>) -> Result<(), KernelError> {
         self.kernel.destroy(name)?;
+        executed(1);
         if let Some(state) = self.sets.get_mut(name) {
             state.there = None;
             state.members.replace_actual([]);
@@ -364,6 +391,11 @@ impl Sets {
             self.sets.remove(name);
         }
     }
+}
+
+/// So many members or sets were made or removed.
+fn executed(operations: usize) {
+    metrics::counter!("felix_ipset_lines_executed").increment(u64::try_from(operations).unwrap_or(u64::MAX));
 }
 
 /// The answer to a question, asked again where it was lost.

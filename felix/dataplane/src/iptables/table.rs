@@ -34,10 +34,15 @@ impl There {
 
     /// Whether it is there and has no rule.
     pub fn is_empty(&self) -> bool {
+        self.exists() && self.rules() == 0
+    }
+
+    /// How many rules are there.
+    pub fn rules(&self) -> usize {
         match self {
-            Self::Nothing => false,
-            Self::Written(rules) => rules.is_empty(),
-            Self::Read(hashes) => hashes.is_empty(),
+            Self::Nothing => 0,
+            Self::Written(rules) => rules.len(),
+            Self::Read(hashes) => hashes.len(),
         }
     }
 
@@ -169,6 +174,14 @@ impl TableState {
     /// Other chains that are not as wanted.
     pub fn dirty_hooks(&self) -> impl Iterator<Item = (&Arc<str>, &HookState)> {
         self.dirty_hooks.iter().filter_map(|name| self.hooks.get_key_value(name))
+    }
+
+    /// How many chains and rules of ours are there, rules in chains of others among them.
+    pub fn count(&self) -> (usize, usize) {
+        let chains = self.chains.values().filter(|chain| chain.there.exists());
+        let ours = |hook: &HookState| hook.there.iter().filter(|entry| **entry != Entry::Foreign).count();
+        let in_others: usize = self.hooks.values().map(ours).sum();
+        chains.fold((0, in_others), |(chains, rules), chain| (chains + 1, rules + chain.there.rules()))
     }
 
     /// Whether a chain of this name is among those that we know.

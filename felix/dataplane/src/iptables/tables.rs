@@ -6,6 +6,7 @@ use super::saved::{self, Saved};
 use super::search::{Found, Search};
 use super::sets::of_kernel;
 use super::table::TableState;
+use crate::stock::{Stock, digit};
 use failpoint::failpoint;
 use felix_render::iptables::{Table, Update};
 use futures::future::join_all;
@@ -36,6 +37,7 @@ impl Tables {
     pub fn new(variant: Variant) -> Self {
         let places: Vec<Place> =
             FAMILIES.iter().flat_map(|family| Table::ALL.map(|table| (*family, table))).collect();
+        places.iter().for_each(|place| show_counters(*place));
         Self {
             variant,
             tables: places.iter().map(|place| (*place, TableState::default())).collect(),
@@ -89,6 +91,15 @@ impl Tables {
     /// Whether anything is wanted.
     pub fn is_wanted(&self) -> bool {
         self.tables.values().any(TableState::is_wanted)
+    }
+
+    /// Counts what of ours is there.
+    pub fn measure(&self, stock: &mut Stock) {
+        for ((family, table), state) in &self.tables {
+            let (chains, rules) = state.count();
+            stock.of_table("felix_iptables_chains", *family, table.name(), chains);
+            stock.of_table("felix_iptables_rules", *family, table.name(), rules);
+        }
     }
 
     /// Whether all is as wanted, as far as is known.
@@ -153,7 +164,7 @@ impl Tables {
             if tables.is_empty() {
                 continue;
             }
-            let name = family_name(family);
+            let name = digit(family);
             metrics::counter!("felix_iptables_save_calls", "ip_version" => name).increment(1);
             match join(saves) {
                 Ok(mut found) => {
@@ -256,8 +267,7 @@ impl Tables {
         refusals: &mut Refusals,
         now: Duration,
     ) {
-        let labels = [("ip_version", family_name(place.0)), ("table", place.1.name())];
-        metrics::counter!("felix_iptables_restore_errors", &labels).increment(1);
+        metrics::counter!("felix_iptables_restore_errors", &labels(place)).increment(1);
         let line = match error {
             XTablesError::Failed { line, .. } => *line,
             _ => None,
@@ -290,7 +300,7 @@ impl Tables {
 async fn run(programs: &dyn XTables, family: Family, variant: Variant, batches: Vec<(Place, Batch)>) -> Done {
     let mut done = Done::new();
     for (place, batch) in batches {
-        let labels = [("ip_version", family_name(family)), ("table", place.1.name())];
+        let labels = labels(place);
         metrics::counter!("felix_iptables_restore_calls", &labels).increment(1);
         let lines = u64::try_from(batch.lines()).unwrap_or(0);
         metrics::counter!("felix_iptables_lines_executed", &labels).increment(lines);
@@ -317,9 +327,18 @@ fn join(saves: Vec<Result<String, XTablesError>>) -> Result<BTreeMap<Table, Save
 }
 
 /// As Calico's metrics name it.
-fn family_name(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "4",
-        Family::V6 => "6",
+fn labels((family, table): Place) -> [(&'static str, &'static str); 2] {
+    [("ip_version", digit(family)), ("table", table.name())]
+}
+
+/// Counters of a table are shown from the start.
+fn show_counters(place: Place) {
+    for name in ["felix_iptables_save_calls", "felix_iptables_save_errors"] {
+        let _ = metrics::counter!(name, "ip_version" => digit(place.0));
+    }
+    for name in
+        ["felix_iptables_restore_calls", "felix_iptables_restore_errors", "felix_iptables_lines_executed"]
+    {
+        let _ = metrics::counter!(name, &labels(place));
     }
 }

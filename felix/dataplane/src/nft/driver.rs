@@ -7,7 +7,8 @@
 use super::affected::Affected;
 use super::look::{self, Touched};
 use super::plan::{Batch, Planner};
-use super::state::{ObjectId, Ours, Ruleset};
+use super::state::{ObjectId, Ours, Receipt, Ruleset};
+use crate::stock::Stock;
 use delta::Retries;
 use failpoint::failpoint;
 use felix_render::nft::ruleset::Update;
@@ -157,6 +158,11 @@ impl NftDriver {
         self.refused.iter().map(|(object, words)| (object.describe(self.ruleset.ours()), words.as_str()))
     }
 
+    /// Counts what is in our tables.
+    pub fn measure(&self, stock: &mut Stock) {
+        self.ruleset.measure(stock);
+    }
+
     /// Whom it concerns that the kernel refuses something.
     pub fn affected(&self) -> Affected {
         match self.refused.is_empty() {
@@ -230,6 +236,7 @@ impl NftDriver {
     }
 
     fn look(&mut self, now: Duration) -> Step {
+        count("felix_nft_list_calls", true);
         match self.try_look() {
             // that batches work too is shown by the next one
             Ok(()) => {
@@ -237,7 +244,10 @@ impl NftDriver {
                 self.next_look = now + BETWEEN_LOOKS;
                 Step::More
             }
-            Err(error) => self.fail(&error.to_string(), now),
+            Err(error) => {
+                count("felix_nft_list_errors", true);
+                self.fail(&error.to_string(), now)
+            }
         }
     }
 
@@ -257,13 +267,18 @@ impl NftDriver {
         if self.failing.refused((), now) {
             tracing::warn!(error, "nf_tables cannot be programmed, trying again");
         }
-        metrics::counter!("felix_nft_errors").increment(1);
         Step::Idle
     }
 
     fn commit(&mut self, batch: Batch, now: Duration) -> Step {
-        metrics::counter!("felix_nft_calls").increment(1);
-        match self.nft.commit(&batch.changes, self.generation) {
+        let of_sets = batch.receipts.iter().any(Receipt::is_of_sets);
+        count("felix_nft_calls", true);
+        count("felix_nft_set_calls", of_sets);
+        let committed = self.nft.commit(&batch.changes, self.generation);
+        let refused = matches!(&committed, Err(CommitError::Refused(_) | CommitError::Kernel(_)));
+        count("felix_nft_errors", refused);
+        count("felix_nft_set_errors", refused && of_sets);
+        match committed {
             Ok(new) => {
                 failpoint("felix-rules");
                 self.stale = 0;
@@ -329,7 +344,6 @@ impl NftDriver {
 
     /// The objects of refused changes wait; all others are tried again without them.
     fn refuse(&mut self, batch: &Batch, refused: Vec<Refused>, now: Duration) {
-        metrics::counter!("felix_nft_errors").increment(1);
         for Refused { change, errno, words } in refused {
             let Some(owner) = batch.owners.get(change) else { continue };
             let error = CommitError::Refused(vec![Refused { change, errno, words }]).to_string();
@@ -357,5 +371,11 @@ impl NftDriver {
                 self.touched.set(family, &name)
             }
         }
+    }
+}
+
+fn count(counter: &'static str, happened: bool) {
+    if happened {
+        metrics::counter!(counter).increment(1);
     }
 }

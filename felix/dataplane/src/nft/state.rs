@@ -2,6 +2,7 @@
 
 use super::chain::{Actual, Handle};
 use super::elements::{Elements, Key};
+use crate::stock::Stock;
 use felix_render::nft::ruleset::{Chain, SetShape, Update};
 use netfilter::nft::{Family, TableRef};
 use std::collections::{BTreeMap, BTreeSet};
@@ -257,6 +258,18 @@ pub enum Receipt {
     Removed(Family, Arc<str>, Vec<Key>),
 }
 
+impl Receipt {
+    /// Whether it is about a set, or elements of one.
+    pub fn is_of_sets(&self) -> bool {
+        match self {
+            Self::Table(_) | Self::TableGone(_) | Self::Chain(..) | Self::ChainGone(..) => false,
+            Self::Set(..) | Self::SetGone(..) | Self::Flushed(..) | Self::Added(..) | Self::Removed(..) => {
+                true
+            }
+        }
+    }
+}
+
 /// All our tables.
 #[derive(Debug)]
 pub struct Ruleset {
@@ -290,6 +303,26 @@ impl Ruleset {
     /// A family's table.
     pub fn table(&mut self, family: Family) -> &mut TableState {
         self.tables.entry(family).or_default()
+    }
+
+    /// Counts what is there. ARP is IPv4's.
+    pub fn measure(&self, stock: &mut Stock) {
+        for (family, state) in &self.tables {
+            let family =
+                if *family == Family::Ipv6 { model::net::Family::V6 } else { model::net::Family::V4 };
+            let chains: Vec<&Actual> =
+                state.chains.values().filter_map(|chain| chain.actual.as_ref()).collect();
+            let rules = chains.iter().map(|chain| chain.chain.rules.len()).sum();
+            stock.of_table("felix_nft_chains", family, self.ours.name, chains.len());
+            stock.of_table("felix_nft_rules", family, self.ours.name, rules);
+            let (maps, sets): (Vec<_>, Vec<_>) = state
+                .sets
+                .values()
+                .filter_map(|set| set.actual.as_ref())
+                .partition(|shape| shape.data.is_some());
+            stock.of_sets("felix_nft_sets", family, sets.len());
+            stock.of_sets("felix_nft_maps", family, maps.len());
+        }
     }
 
     /// Whether all is as wanted.

@@ -235,6 +235,11 @@ impl RouteTable {
         })
     }
 
+    /// How many routes of ours are in the kernel, as far as is known.
+    pub fn count(&self) -> usize {
+        self.delta.actual().count()
+    }
+
     /// Whether nothing has to change but what is held.
     pub fn is_in_sync(&self) -> bool {
         self.delta.pending_updates().next().is_none()

@@ -93,6 +93,7 @@ async fn lists_then_changes() {
         let mut state = State::new();
         let first = follow.next().await;
         assert_eq!((first.changes.len(), first.became_in_sync), (1, false), "{name}");
+        assert!(follow.is_resyncing(), "{name}: a root is still to be listed");
         apply(&mut state, first);
         let second = follow.next().await;
         assert!(second.became_in_sync, "{name}");
@@ -110,6 +111,7 @@ async fn lists_then_changes() {
         let next = follow.next().await;
         assert_eq!(next.changes.len(), 1, "{name}: {next:?}");
         assert!(!next.became_in_sync, "{name}");
+        assert_eq!((follow.is_resyncing(), follow.resyncs()), (false, 1), "{name}");
     }
 }
 
@@ -269,6 +271,9 @@ async fn a_replaced_store_is_noticed_at_the_next_list() {
     put(&first, "/b/both", "end").await;
     catch_up(&mut follow, &mut state, &store).await;
     assert_eq!(state.len(), 2);
+    assert!(!follow.is_resyncing());
+    // the first lists, and those that the end of the history asked for
+    assert!((2..=3).contains(&follow.resyncs()), "{}", follow.resyncs());
 }
 
 #[tokio::test]
