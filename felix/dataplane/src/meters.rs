@@ -37,7 +37,10 @@ const GAUGES: [(&str, &str); 10] = [
     ("felix_ipsets_calico", "IP sets of ours."),
     ("felix_ipsets_total", "All IP sets, those of others as of the last look."),
     ("felix_iptables_chains", "Chains of ours in the tables of iptables."),
-    ("felix_iptables_rules", "Rules of ours in the tables of iptables, those in chains of others among them."),
+    (
+        "felix_iptables_rules",
+        "Rules of ours in the tables of iptables, those in chains of others among them.",
+    ),
     ("felix_nft_chains", "Chains in our tables of nf_tables; those of ARP count as IPv4's."),
     ("felix_nft_rules", "Rules in our tables of nf_tables; those of ARP count as IPv4's."),
     ("felix_nft_sets", "Sets in our tables of nf_tables."),

@@ -394,13 +394,14 @@ fn networks_of_services_are_those_of_the_whole_cluster() {
     assert_eq!(reports(&node).len(), 1);
 }
 
+fn push(feed: &mut Feed, kind: Kind, namespace: &str, name: &str, value: Value) {
+    feed.push(Key::resource(kind, namespace, name).path().into(), Some(value.to_string().into()));
+}
+
 /// However much waits, an endpoint of this node is next.
 #[test]
 fn endpoints_of_this_node_wait_for_nobody() {
     let mut feed = Feed::new(NODE, Options::default());
-    let push = |feed: &mut Feed, kind, namespace: &str, name: &str, value: Value| {
-        feed.push(Key::resource(kind, namespace, name).path().into(), Some(value.to_string().into()));
-    };
     let endpoint = |node: &str| {
         let mut value = workload();
         value["spec"]["node"] = node.into();
@@ -435,7 +436,42 @@ fn endpoints_of_this_node_wait_for_nobody() {
     assert_eq!(feed.work(0), before);
     assert_eq!(feed.work(usize::MAX), 0);
     assert_eq!(feed.counts().local_endpoints, 2);
-    assert_eq!(feed.counts().items, 2001);
+    let counts = feed.counts();
+    assert_eq!((counts.items, counts.workload_endpoints, counts.host_endpoints), (2001, 2001, 0));
+    // what waited under a key and was replaced was never taken in
+    let done = feed.work_done();
+    assert_eq!(done.updates, [("GlobalNetworkPolicy", 1), ("WorkloadEndpoint", 2001)].into());
+    assert_eq!((counts.narrow_selectors, counts.broad_selectors), (0, 1));
+    // the policy's selector matches the one kind of endpoint there is: tried when either came second
+    assert_eq!((done.evaluations.matched, done.evaluations.missed), (1, 0));
+}
+
+#[test]
+fn endpoints_of_a_kind_are_counted_and_so_are_trials_of_selectors() {
+    let mut feed = Feed::new(NODE, Options::default());
+    let host = |node: &str| json!({"metadata": {"labels": {"role": "db"}}, "spec": {"node": node, "interfaceName": "eth0"}});
+    push(&mut feed, Kind::HostEndpoint, "", "h1", host("node-2"));
+    push(&mut feed, Kind::HostEndpoint, "", "h2", host("node-3"));
+    push(
+        &mut feed,
+        Kind::GlobalNetworkSet,
+        "",
+        "s",
+        json!({"metadata": {"labels": {"role": "web"}}, "spec": {"nets": ["10.0.0.0/8"]}}),
+    );
+    let policy = |selector: &str| json!({"spec": {"selector": selector}});
+    push(&mut feed, Kind::GlobalNetworkPolicy, "", "p", policy("role == 'db'"));
+    push(&mut feed, Kind::GlobalNetworkPolicy, "", "q", policy("role != 'db'"));
+    feed.work(usize::MAX);
+    let counts = feed.counts();
+    assert_eq!((counts.items, counts.workload_endpoints, counts.host_endpoints), (3, 0, 2));
+    assert_eq!((counts.narrow_selectors, counts.broad_selectors), (1, 1));
+    // the narrow one is tried with one kind of the two, the broad one with both
+    let tried = feed.work_done().evaluations;
+    assert_eq!((tried.matched, tried.missed), (2, 1));
+    feed.push(Key::resource(Kind::HostEndpoint, "", "h1").path().into(), None);
+    feed.work(usize::MAX);
+    assert_eq!((feed.counts().items, feed.counts().host_endpoints), (2, 1));
 }
 
 #[test]

@@ -81,6 +81,7 @@ fn every_parameter_acted_on_makes_a_difference() {
         ("OpenstackRegion", "north"),
         ("ProgramClusterRoutes", "Enabled"),
         ("PrometheusMetricsEnabled", "true"),
+        ("PrometheusProcessMetricsEnabled", "false"),
         ("RemoveExternalRoutes", "false"),
         ("ReportingIntervalSecs", "0"),
         ("ReportingTTLSecs", "60"),
