@@ -5,7 +5,7 @@ use super::status::get;
 use anyhow::{Context, Result, ensure};
 use ocicat_tests::agent::{Agent, BACKENDS, OWN, backend};
 use ocicat_tests::binaries::{Build, programs};
-use ocicat_tests::node::{NAME, Node};
+use ocicat_tests::node::{NAME, Node, WEB};
 use ocicat_tests::policy::stage::batch;
 use ocicat_tests::process::{tool, wait_for};
 use ocicat_tests::sandbox;
@@ -45,26 +45,8 @@ const PROCESS: [(&str, &str); 7] = [
     ("process_virtual_memory_max_bytes", "gauge"),
 ];
 
-/// Endpoints of both families and both kinds, a rule with a selector and therefore a set, and pools of which one is not carried.
-const CLUSTER: &str = "
-apiVersion: projectcalico.org/v3
-kind: Profile
-metadata: {name: open}
-spec: {ingress: [{action: Allow}], egress: [{action: Allow}]}
----
-apiVersion: projectcalico.org/v3
-kind: WorkloadEndpoint
-metadata: {name: node--1-cni-web1-eth0, namespace: default, labels: {app: web}}
-spec:
-  node: node-1
-  orchestrator: cni
-  containerID: web1
-  endpoint: eth0
-  interfaceName: caliweb1
-  mac: 0a:00:00:00:01:6f
-  ipNetworks: [10.64.0.2/32, 'fd5f:64::2/128']
-  profiles: [open]
----
+/// Beside the endpoint of this node: those of another, a rule with a selector and therefore a set, a pool that is not carried.
+const ELSEWHERE: &str = "
 apiVersion: projectcalico.org/v3
 kind: WorkloadEndpoint
 metadata: {name: node--2-cni-db1-eth0, namespace: default, labels: {app: db}}
@@ -92,6 +74,15 @@ kind: IPPool
 metadata: {name: tunnelled}
 spec: {cidr: 10.65.0.0/16, vxlanMode: Always}
 ";
+
+/// A node with all of it, and the link of its endpoint.
+fn node() -> Result<Node> {
+    let node = Node::start()?;
+    node.apply(WEB)?;
+    node.apply(ELSEWHERE)?;
+    batch(None, "link add caliweb1 type veth peer name far\nlink set far up\nlink set caliweb1 up\n")?;
+    Ok(node)
+}
 
 /// A metric as it is shown.
 #[derive(Debug, Default)]
@@ -208,9 +199,7 @@ fn metrics_have_calicos_names_types_and_labels_and_the_kernels_numbers() {
 fn with_backend(number: usize) -> Result<()> {
     let iptables = number != OWN;
     sandbox::within(NAME, programs(Build::Plain)?, || {
-        let node = Node::start()?;
-        node.apply(CLUSTER)?;
-        batch(None, "link add caliweb1 type veth peer name far\nlink set far up\nlink set caliweb1 up\n")?;
+        let node = node()?;
         tool("ipset", &["create", "of-others", "hash:ip"])?;
         let mut settings = backend(number).1;
         for (name, value) in [("METRICSENABLED", "true"), ("METRICSHOST", "localhost")] {
@@ -252,6 +241,36 @@ fn with_backend(number: usize) -> Result<()> {
         .with_context(|| agent.log())?;
         Ok(())
     })
+}
+
+/// Where another backend comes while the agent runs, nothing is shown of what the one before had.
+#[test]
+fn a_backend_that_went_has_nothing_left_to_show() {
+    sandbox::within(NAME, programs(Build::Plain).unwrap(), || {
+        let node = node()?;
+        let configure = |mode: &str| {
+            node.apply(&format!(
+                "{{apiVersion: projectcalico.org/v3, kind: FelixConfiguration, metadata: {{name: default}}, spec: \
+                 {{prometheusMetricsEnabled: true, nftablesMode: {mode}}}}}"
+            ))
+        };
+        configure("Enabled")?;
+        let agent = Agent::start(NAME, &node.server().url(), &[])?;
+        for (mode, iptables) in [("Enabled", false), ("Disabled", true), ("Enabled", false)] {
+            configure(mode)?;
+            let mut last = Vec::new();
+            wait_for("the numbers of the backend in force", PATIENCE, || {
+                let page = parse(&get(PORT, "/metrics")?);
+                last = unlike(&page, iptables);
+                // chains of the other kind that went are shown, as none
+                let gone = page.get("felix_iptables_chains").map_or(0.0, Shown::sum);
+                (last.is_empty() && (iptables || gone == 0.0)).then_some(())
+            })
+            .with_context(|| format!("{mode}: {last:?}\n{}", agent.log()))?;
+        }
+        Ok(())
+    })
+    .unwrap();
 }
 
 /// What of a page is not what the store holds and other tools find in the kernel.
