@@ -148,6 +148,8 @@ impl Job<'_> {
         let store = Arc::clone(&self.store);
         written.push(Done::Endpoint { store, key: key.clone(), ours: value.clone(), before: None });
         let making = async {
+            // the kernel works while it is asked: the datastore is to have its request by then
+            tokio::task::yield_now().await;
             noted.wait_until_free(&addresses).await?;
             noted.made(attach(self.host, &attachment, undo).await?);
             Ok(())
@@ -156,7 +158,7 @@ impl Job<'_> {
             offer.take(along).await.map_err(|error| store_failed(&error, &error))
         });
         // Both to their ends: what was done has to be known.
-        let (made, revision) = futures::join!(making, writing);
+        let (revision, made) = futures::join!(writing, making);
         let revision = match revision {
             Ok(Some(revision)) => revision,
             Ok(None) => return Ok(None),
