@@ -542,6 +542,8 @@ fn a_speaker_that_dies_is_seen() {
         (status.ending == Ending::Exit(1) && status.stdout.contains("sessions are down")).then_some(())
     })
     .unwrap();
+    lab.good(&["down"]);
+    lab.assert_gone(&BTreeSet::new());
 }
 
 #[test]

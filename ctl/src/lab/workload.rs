@@ -65,7 +65,7 @@ pub fn add(
     Ok(())
 }
 
-/// Detaches it: executes the plugin with DEL.
+/// Detaches it: executes the plugin with DEL, which does without an agent that has died.
 ///
 /// # Errors
 /// The plugin refuses, with its words.
@@ -76,7 +76,10 @@ pub fn del(
     known: &Attached,
     config: &str,
 ) -> Result<()> {
-    execute(directory, node, "DEL", workload, known, config)?
+    let mut config: serde_json::Map<String, Value> = serde_json::from_str(config)?;
+    config.insert("agent_fallback".to_owned(), Value::Bool(true));
+    let config = serde_json::to_string(&config)?;
+    execute(directory, node, "DEL", workload, known, &config)?
         .good(&format!("CNI DEL of {}", workload.name))?;
     Ok(())
 }
