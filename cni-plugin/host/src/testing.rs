@@ -9,7 +9,7 @@ use datastore::memory::{Asked, Disturbed, Fate, MemoryStore};
 use datastore::{Bootstrap, Client, Datastore, StoreError};
 use futures::future::BoxFuture;
 use kernel::memory::World;
-use kernel::{Kernel, Namespaces};
+use kernel::{Kernel, Namespaces, Op};
 use model::{Kind, Resource};
 use mvcc::RangeRequest;
 use serde_json::{Value, json};
@@ -50,8 +50,10 @@ pub(crate) enum Fault {
 }
 
 /// How many requests came, how many of them wrote, and which write has a fault.
-#[derive(Default)]
 pub(crate) struct Traffic {
+    world: World,
+    /// What the kernel had been asked when the last write came.
+    kernel_before: Mutex<Vec<(String, Op)>>,
     requests: AtomicUsize,
     writes: AtomicUsize,
     plan: Mutex<Option<(usize, Fault)>>,
@@ -59,6 +61,22 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
+    fn new(world: World) -> Self {
+        Self {
+            world,
+            kernel_before: Mutex::default(),
+            requests: AtomicUsize::default(),
+            writes: AtomicUsize::default(),
+            plan: Mutex::default(),
+            away: AtomicBool::default(),
+        }
+    }
+
+    /// What the kernel had been asked before the last write to the store.
+    pub(crate) fn kernel_before(&self) -> Vec<(String, Op)> {
+        self.kernel_before.lock().unwrap().clone()
+    }
+
     /// The `n`-th transaction that writes from now on, counted from 0, has a fault.
     pub(crate) fn fail_write(&self, n: usize, fault: Fault) {
         *self.plan.lock().unwrap() = Some((self.writes.load(Ordering::SeqCst) + n, fault));
@@ -86,6 +104,7 @@ impl Traffic {
         if asked == Asked::Read {
             return Fate::Answered;
         }
+        *self.kernel_before.lock().unwrap() = self.world.log();
         let number = self.writes.fetch_add(1, Ordering::SeqCst);
         let error = StoreError::Unavailable("planned fault".into());
         match *self.plan.lock().unwrap() {
@@ -133,7 +152,8 @@ impl Node {
 
     /// Without anything in the store.
     pub(crate) fn empty() -> Self {
-        let (store, memory) = (Arc::new(Traffic::default()), MemoryStore::new());
+        let world = World::new().unwrap();
+        let (store, memory) = (Arc::new(Traffic::new(world.clone())), MemoryStore::new());
         let traffic = Arc::clone(&store);
         let disturbed: Arc<dyn Datastore> = Arc::new(Disturbed::new(memory.clone(), move |asked| {
             Box::pin(std::future::ready(traffic.pass(asked)))
@@ -141,7 +161,7 @@ impl Node {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("nodename"), "node-1").unwrap();
         let node = Self {
-            world: World::new().unwrap(),
+            world,
             client: Client::new(Arc::clone(&disturbed)),
             store,
             memory,

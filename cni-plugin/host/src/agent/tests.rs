@@ -268,6 +268,25 @@ async fn an_add_is_one_request_and_a_del_two() {
 }
 
 #[tokio::test]
+async fn the_datastore_works_while_the_kernel_does() {
+    let (node, _ends) = ready().await;
+    let conf = node.conf();
+    for name in ["c1", "c2"] {
+        node.container(name);
+    }
+    node.add("c1", &conf).await;
+    let begun = node.world.log().len();
+    node.add("c2", &conf).await;
+    let before = node.store.kernel_before();
+    assert_eq!(before.len(), begun, "ADD had its datastore wait for the kernel: {before:?}");
+    node.del("c2", &conf).await;
+    let before = node.store.kernel_before();
+    let down = |op: &Op| matches!(op, Op::SetLink { up: Some(false), .. });
+    assert!(before.last().is_some_and(|(_, op)| down(op)), "DEL cuts off, then releases: {before:?}");
+    assert!(node.world.log().len() > before.len(), "nothing is put aside");
+}
+
+#[tokio::test]
 async fn an_add_that_took_too_much_for_true_asks_and_succeeds() {
     let (node, _ends) = ready().await;
     let conf = node.conf();
