@@ -249,7 +249,12 @@ impl Server {
     /// # Errors
     /// As [`Server::start`].
     pub fn start_anywhere(data: &Path) -> Result<Self> {
-        Self::start(data, free_port()?)
+        let start = || Self::start(data, free_port()?);
+        // a port that was free may be somebody else's by then; etcd has noted its address all the same
+        start().or_else(|_| {
+            let _ = std::fs::remove_dir_all(data.join("member"));
+            start()
+        })
     }
 
     /// Like [`Server::start`], with more arguments (`--cert-file=…`); with scheme `https` it is not waited for beyond its
