@@ -185,6 +185,11 @@ fn live(number: usize, storm: &Storm, tell: &Sender<Said>, wired: &Receiver<()>)
     wired.recv()?;
     let go = at_once(&parent, storm, dice, &containers, |container| detach(storm, container));
     go.and_then(|()| whole()).with_context(log)?;
+    // a DEL at a moment without a datastore leaves its release to the agent
+    wait_for("what is owed to the datastore", PATIENCE, || {
+        let endpoints = ocicat(&["get", "workloadendpoints", "-A", "-o", "json"], "").ok()?.stdout;
+        (!endpoints.is_empty() && !endpoints.contains(&format!("\"node\": \"{name}\""))).then_some(())
+    })?;
     wait_for("the last link", PATIENCE, || {
         (!tool("ip", &["-br", "link"]).ok()?.contains("ocidel-")).then_some(())
     })?;

@@ -152,10 +152,6 @@ impl Agent {
         let (facts, severed, _) = severed?;
         let unknown = matches!(severed, Severed::Unknown);
         if let Severed::Cut(cut) = severed {
-            // The kernel works while it is asked: the datastore is to have its request by then. Twice, because whatever else wakes
-            // this task, such as the gate, ends one of these.
-            tokio::task::yield_now().await;
-            tokio::task::yield_now().await;
             self.put_aside(host, cut, record, Some(turn)).await;
         }
         Ok(CutOff { facts, unknown })
