@@ -152,6 +152,8 @@ impl Agent {
         let (facts, severed, _) = severed?;
         let unknown = matches!(severed, Severed::Unknown);
         if let Severed::Cut(cut) = severed {
+            // the kernel works while it is asked: the datastore is to have its request by then
+            tokio::task::yield_now().await;
             self.put_aside(host, cut, record, Some(turn)).await;
         }
         Ok(CutOff { facts, unknown })

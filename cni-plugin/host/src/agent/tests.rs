@@ -268,7 +268,7 @@ async fn an_add_is_one_request_and_a_del_two() {
 }
 
 #[tokio::test]
-async fn the_datastore_has_an_adds_request_before_the_kernel_works() {
+async fn the_datastore_works_while_the_kernel_does() {
     let (node, _ends) = ready().await;
     let conf = node.conf();
     for name in ["c1", "c2"] {
@@ -279,6 +279,11 @@ async fn the_datastore_has_an_adds_request_before_the_kernel_works() {
     node.add("c2", &conf).await;
     let before = node.store.kernel_before();
     assert_eq!(before.len(), begun, "ADD had its datastore wait for the kernel: {before:?}");
+    node.del("c2", &conf).await;
+    let before = node.store.kernel_before();
+    let down = |op: &Op| matches!(op, Op::SetLink { up: Some(false), .. });
+    assert!(before.last().is_some_and(|(_, op)| down(op)), "DEL cuts off, then releases: {before:?}");
+    assert!(node.world.log().len() > before.len(), "nothing is put aside");
 }
 
 #[tokio::test]
