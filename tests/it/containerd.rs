@@ -22,11 +22,6 @@ fn network(node: &Node) -> String {
     json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [calico]}).to_string()
 }
 
-fn nothing_held(node: &Node, when: &str) -> Result<()> {
-    let free = || (node.loose().ok()?.is_empty() && node.held().ok()?.is_empty()).then_some(());
-    wait_for(when, PATIENCE, free).with_context(|| format!("{:?} {:?}", node.loose(), node.held()))
-}
-
 #[test]
 fn sandboxes_are_made_deleted_and_lost() {
     let work = || -> Result<()> {
@@ -61,7 +56,7 @@ fn sandboxes_are_made_deleted_and_lost() {
         for id in &ids {
             containerd.remove_sandbox(id)?;
         }
-        nothing_held(&node, "after all are removed")?;
+        node.wait_for_nothing("after all are removed")?;
         agent.kill()
     };
     sandbox::within(NAME, programs(Build::Plain).unwrap(), || work().with_context(log)).unwrap();

@@ -10,7 +10,7 @@ use ocicat_tests::process::{Background, Output, run, tool, wait_for};
 use ocicat_tests::random::{Random, seed};
 use ocicat_tests::sandbox;
 use ocicat_tests::verifier::{KernelView, verify};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -80,10 +80,12 @@ fn sixty_four_adds_over_three_nodes_survive_their_agents() {
             let looked = watch(&store, &storm, &told, &wired);
             // whoever waits for a word goes home
             drop(wired);
-            for node in nodes {
-                node.join().unwrap()?;
-            }
-            let views = looked?;
+            let lived: Result<()> = nodes.into_iter().try_for_each(|node| node.join().unwrap());
+            let views = match (looked, lived) {
+                // either may be why the other one ended
+                (Err(looked), Err(lived)) => return Err(looked.context(format!("{lived:#}"))),
+                (looked, lived) => lived.and(looked)?,
+            };
             let snapshot = store.client.snapshot()?;
             let loose = verify(&snapshot, &views);
             ensure!(loose.is_empty(), "seed {seed}, detached:\n{}", loose.join("\n"));
@@ -181,22 +183,33 @@ fn live(number: usize, storm: &Storm, tell: &Sender<Said>, wired: &Receiver<()>)
     let dice = Random::new(storm.seed ^ ((number as u64) << 40));
     let come = at_once(&parent, storm, dice.clone(), &containers, |container| attach(storm, container));
     come.and_then(|()| whole()).with_context(log)?;
-    tell.send(Said::Has(Box::new(KernelView::read(&sandbox::netns_names())?)))?;
+    tell.send(Said::Has(Box::new(what_the_kernel_has()?)))?;
     wired.recv()?;
     let go = at_once(&parent, storm, dice, &containers, |container| detach(storm, container));
     go.and_then(|()| whole()).with_context(log)?;
     // a DEL at a moment without a datastore leaves its release to the agent
-    wait_for("what is owed to the datastore", PATIENCE, || {
-        let endpoints = ocicat(&["get", "workloadendpoints", "-A", "-o", "json"], "").ok()?.stdout;
-        (!endpoints.is_empty() && !endpoints.contains(&format!("\"node\": \"{name}\""))).then_some(())
-    })?;
-    wait_for("the last link", PATIENCE, || {
-        (!tool("ip", &["-br", "link"]).ok()?.contains("ocidel-")).then_some(())
-    })?;
-    tell.send(Said::Has(Box::new(KernelView::read(&sandbox::netns_names())?)))?;
+    wait_for("what is owed to the datastore", PATIENCE, || (!has_endpoints(&name)?).then_some(()))
+        .with_context(log)?;
+    tell.send(Said::Has(Box::new(what_the_kernel_has()?)))?;
     let group = Pid::from_raw(parent.pid().cast_signed());
     killpg(group, Signal::SIGKILL)?;
     wait_for("the agent's end", PATIENCE, || parent.ended()).map(drop)
+}
+
+/// Whether the datastore has endpoints of a node, if it answers.
+fn has_endpoints(node: &str) -> Option<bool> {
+    let said = ocicat(&["get", "workloadendpoints", "-A", "-o", "json"], "").ok()?.expect_ok("get").ok()?;
+    let said: Value = serde_json::from_str(&said).ok()?;
+    Some(said["items"].as_array()?.iter().any(|endpoint| endpoint["spec"]["node"] == node))
+}
+
+/// What is there once the links are deleted that DEL has only put out of service.
+fn what_the_kernel_has() -> Result<KernelView> {
+    wait_for("the last link", PATIENCE, || {
+        (!tool("ip", &["-br", "link"]).ok()?.contains("ocidel-")).then_some(())
+    })
+    .with_context(log)?;
+    KernelView::read(&sandbox::netns_names())
 }
 
 fn log() -> String {
@@ -219,7 +232,7 @@ fn start(name: &str) -> Result<Background> {
 fn whole() -> Result<()> {
     wait_for("an agent that enforces", PATIENCE, || {
         let status = ocicat(&["felix", "status", "-o", "json"], "").ok()?.stdout;
-        let status: serde_json::Value = serde_json::from_str(&status).ok()?;
+        let status: Value = serde_json::from_str(&status).ok()?;
         (status["waiting"] == "" && status["knownRevision"] == status["enforcedRevision"]).then_some(())
     })
 }

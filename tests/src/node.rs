@@ -201,6 +201,15 @@ impl Node {
         bail!("{when}:\n  {}", loose.join("\n  "))
     }
 
+    /// Waits until nobody holds anything, and nothing is left of who did.
+    ///
+    /// # Errors
+    /// Something stays; the text names it.
+    pub fn wait_for_nothing(&self, when: &str) -> Result<()> {
+        let nothing = || (self.held().ok()?.is_empty() && self.loose().ok()?.is_empty()).then_some(());
+        wait_for(when, PATIENCE, nothing).with_context(|| format!("{:?} {:?}", self.held(), self.loose()))
+    }
+
     /// Handles and endpoints that are stored: what a workload holds.
     ///
     /// # Errors

@@ -303,8 +303,8 @@ pub enum KernelError {
 }
 
 impl KernelError {
-    /// Whether a question or its answer got lost, which may be asked again.
-    pub(crate) fn is_lost(&self) -> bool {
+    /// Whether a question or its answer got lost: nobody knows whether it was carried out, and it may be asked again.
+    pub fn is_lost(&self) -> bool {
         matches!(self, KernelError::Socket(_))
     }
 

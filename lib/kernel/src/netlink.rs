@@ -18,7 +18,7 @@ use crate::api::{
     RouteFilter,
 };
 use crate::netns::Netns;
-use crate::socket::LOST_TRIES;
+use crate::socket::{LOST_TRIES, endless};
 use batch::Sender;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
@@ -42,8 +42,16 @@ const LOOPBACK: u32 = 1;
 
 type Message = NetlinkMessage<RouteNetlinkMessage>;
 
-/// Errno and the kernel's explanation of a refusal; `None` for an acknowledgement.
-type Answer = Option<(i32, Option<String>)>;
+/// What became of a message of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    /// It was carried out.
+    Done,
+    /// It was not: errno and the kernel's explanation.
+    Refused(i32, Option<String>),
+    /// Either of both.
+    Lost,
+}
 
 /// A namespace's kernel, reached over netlink and /proc/sys.
 #[derive(Debug)]
@@ -125,9 +133,12 @@ impl Netlink {
             if let Some(error) = unsayable {
                 return Err(error);
             }
-            match answers.next().flatten() {
-                None => Ok(()),
-                Some((errno, detail)) => Err(KernelError::Refused { errno, what: op.to_string(), detail }),
+            match answers.next() {
+                Some(Answer::Refused(errno, detail)) => {
+                    Err(KernelError::Refused { errno, what: op.to_string(), detail })
+                }
+                Some(Answer::Lost) => Err(endless(op)),
+                Some(Answer::Done) | None => Ok(()),
             }
         };
         ops.iter().zip(unsayable).map(result).collect()

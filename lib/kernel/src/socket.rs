@@ -69,7 +69,8 @@ pub(crate) fn receive(socket: &Socket, buffer: &mut Vec<u8>) -> std::io::Result<
     }
 }
 
-fn has_no_room(error: &std::io::Error) -> bool {
+/// Whether the kernel had no room: for a request, or for an answer, which is lost then.
+pub(crate) fn has_no_room(error: &std::io::Error) -> bool {
     error.raw_os_error() == Some(ENOBUFS)
 }
 

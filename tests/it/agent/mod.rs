@@ -8,7 +8,8 @@
 //! * [`around`]: what is around policy: known connections, ARP.
 //! * [`repair`]: what others do to our tables, and what the kernel has not got.
 //! * [`exchange`]: another backend under traffic.
-//! * [`restart`]: a death and a start under traffic; any history ends where a fresh start ends.
+//! * [`restart`]: deaths, starts, changes and errors under traffic.
+//! * [`history`]: any history ends where a fresh start ends.
 
 mod around;
 mod exchange;

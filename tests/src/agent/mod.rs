@@ -157,7 +157,7 @@ impl Agent {
 }
 
 /// Whether readiness is reported, in the calling thread's namespace.
-fn is_ready() -> bool {
+pub fn is_ready() -> bool {
     let ask = || -> Result<String> {
         let mut stream = TcpStream::connect_timeout(&SocketAddr::from(HEALTH), Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;

@@ -165,8 +165,8 @@ impl RouteTable {
         for (Sent { key, target }, result) in sent.into_iter().zip(results) {
             match result {
                 Err(error) if !(target.is_none() && error.is_gone()) => {
-                    // it is not ours as far as we know
-                    self.wants_look |= error.is_there();
+                    // it is not ours as far as we know, or nobody knows whether it was done
+                    self.wants_look |= error.is_there() || error.is_lost();
                     // its time had come; from here on the pauses of refused ones count
                     self.held.remove(&key);
                     if self.retries.refused(key, now) {

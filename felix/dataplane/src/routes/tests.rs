@@ -240,23 +240,26 @@ fn an_address_leaves_with_its_route_or_by_moving_and_not_otherwise() {
 #[test]
 fn what_is_refused_waits_and_a_route_of_others_is_not_replaced() {
     let (links, settings) = (links(), Settings::default());
-    let mut table = RouteTable::default();
-    let (key, target) = from_kernel(&route("10.0.0.1/32", 2, PROTOCOL, 1024)).unwrap();
-    table.want(key.dst, Some((key, target.clone())));
-    let now = Duration::from_secs(500);
-    let (ops, sent) = table.batch(100, now);
-    assert!(matches!(ops.as_slice(), [Op::AddRoute(_)]));
     let refusal = KernelError::Refused { errno: 17, what: "add".into(), detail: None };
-    assert_eq!(table.done(sent, [Err(refusal)], now).len(), 1);
-    assert!(table.batch(100, now).0.is_empty() && table.wants_look() && !table.is_in_sync());
-    // a look finds ours there after all
-    table.read_back(&[to_kernel(&key, &target)], &links, &settings);
-    assert!(table.is_in_sync());
-    // somebody puts a route of their own over it
-    table.appeared(&route("10.0.0.1/32", 1, 4, 1024), &links, &settings);
-    assert!(table.wants_look());
-    table.read_back(&[route("10.0.0.1/32", 1, 4, 1024)], &links, &settings);
-    assert!(matches!(table.batch(100, now * 2).0.as_slice(), [Op::AddRoute(_)]));
+    let lost = KernelError::Socket("its answer is lost".into());
+    for error in [refusal, lost] {
+        let mut table = RouteTable::default();
+        let (key, target) = from_kernel(&route("10.0.0.1/32", 2, PROTOCOL, 1024)).unwrap();
+        table.want(key.dst, Some((key, target.clone())));
+        let now = Duration::from_secs(500);
+        let (ops, sent) = table.batch(100, now);
+        assert!(matches!(ops.as_slice(), [Op::AddRoute(_)]));
+        assert_eq!(table.done(sent, [Err(error)], now).len(), 1);
+        assert!(table.batch(100, now).0.is_empty() && table.wants_look() && !table.is_in_sync());
+        // a look finds ours there after all
+        table.read_back(&[to_kernel(&key, &target)], &links, &settings);
+        assert!(table.is_in_sync());
+        // somebody puts a route of their own over it
+        table.appeared(&route("10.0.0.1/32", 1, 4, 1024), &links, &settings);
+        assert!(table.wants_look());
+        table.read_back(&[route("10.0.0.1/32", 1, 4, 1024)], &links, &settings);
+        assert!(matches!(table.batch(100, now * 2).0.as_slice(), [Op::AddRoute(_)]));
+    }
 }
 
 #[test]
