@@ -35,6 +35,7 @@ mod ipam_program;
 mod lock;
 mod log;
 mod log_rotation;
+mod meanwhile;
 mod node;
 mod probe;
 mod run;

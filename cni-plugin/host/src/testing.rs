@@ -156,7 +156,10 @@ impl Node {
         let (store, memory) = (Arc::new(Traffic::new(world.clone())), MemoryStore::new());
         let traffic = Arc::clone(&store);
         let disturbed: Arc<dyn Datastore> = Arc::new(Disturbed::new(memory.clone(), move |asked| {
-            Box::pin(std::future::ready(traffic.pass(asked)))
+            let traffic = Arc::clone(&traffic);
+            // as a client has it: a connection's task sends what another task hands it
+            let sending = tokio::spawn(async move { tokio::spawn(async move { traffic.pass(asked) }).await });
+            Box::pin(async { sending.await.unwrap().unwrap() })
         }));
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("nodename"), "node-1").unwrap();

@@ -10,6 +10,7 @@ use crate::bounded::{self, store_failed, within};
 use crate::endpoint::{self, Fresh};
 use crate::failpoint::failpoint;
 use crate::host::Host;
+use crate::meanwhile::let_it_be_sent;
 use crate::session::{Facts, still_ready};
 use crate::undo::{Done, Undo};
 use crate::{acknowledge, delegate};
@@ -148,8 +149,7 @@ impl Job<'_> {
         let store = Arc::clone(&self.store);
         written.push(Done::Endpoint { store, key: key.clone(), ours: value.clone(), before: None });
         let making = async {
-            // the kernel works while it is asked: the datastore is to have its request by then
-            tokio::task::yield_now().await;
+            let_it_be_sent().await;
             noted.wait_until_free(&addresses).await?;
             noted.made(attach(self.host, &attachment, undo).await?);
             Ok(())

@@ -16,6 +16,7 @@ use crate::detach::remove_host_end;
 use crate::endpoint;
 use crate::failpoint::failpoint;
 use crate::host::Host;
+use crate::meanwhile::let_it_be_sent;
 use crate::node;
 use crate::session::Facts;
 use cni_protocol::environment::Environment;
@@ -152,8 +153,7 @@ impl Agent {
         let (facts, severed, _) = severed?;
         let unknown = matches!(severed, Severed::Unknown);
         if let Severed::Cut(cut) = severed {
-            // the kernel works while it is asked: the datastore is to have its request by then
-            tokio::task::yield_now().await;
+            let_it_be_sent().await;
             self.put_aside(host, cut, record, Some(turn)).await;
         }
         Ok(CutOff { facts, unknown })

@@ -267,6 +267,7 @@ async fn an_add_is_one_request_and_a_del_two() {
     nothing_left(&node).await;
 }
 
+/// Each call in a task, as the agent has them.
 #[tokio::test]
 async fn the_datastore_works_while_the_kernel_does() {
     let (node, _ends) = ready().await;
@@ -276,10 +277,15 @@ async fn the_datastore_works_while_the_kernel_does() {
     }
     node.add("c1", &conf).await;
     let begun = node.world.log().len();
-    node.add("c2", &conf).await;
+    let (node, conf) = (Arc::new(node), Arc::new(conf));
+    let call = |verb: &'static str| {
+        let (node, conf) = (Arc::clone(&node), Arc::clone(&conf));
+        tokio::spawn(async move { assert_eq!(node.call(verb, "c2", &conf).await.exit, 0) })
+    };
+    call("ADD").await.unwrap();
     let before = node.store.kernel_before();
     assert_eq!(before.len(), begun, "ADD had its datastore wait for the kernel: {before:?}");
-    node.del("c2", &conf).await;
+    call("DEL").await.unwrap();
     let before = node.store.kernel_before();
     let down = |op: &Op| matches!(op, Op::SetLink { up: Some(false), .. });
     assert!(before.last().is_some_and(|(_, op)| down(op)), "DEL cuts off, then releases: {before:?}");
