@@ -124,11 +124,11 @@ pub fn run(mut command: Command, stdin: &str, deadline: Duration) -> Result<Outp
 /// Runs a tool of the system (`ip`, `mount`), which is expected to succeed.
 ///
 /// # Errors
-/// It is missing, failed, or took more than 20 s; the text names it and shows what it said.
+/// It is missing, failed, or took more than a minute; the text names it and shows what it said.
 pub fn tool(program: &str, args: &[&str]) -> Result<String> {
     let mut command = Command::new(program);
     command.args(args);
-    run(command, "", Duration::from_secs(20))?.expect_ok(&format!("{program} {}", args.join(" ")))
+    run(command, "", Duration::from_secs(60))?.expect_ok(&format!("{program} {}", args.join(" ")))
 }
 
 fn collect<R: Read + Send + 'static>(pipe: Option<R>) -> thread::JoinHandle<String> {
