@@ -14,6 +14,7 @@
 mod around;
 mod exchange;
 pub(crate) mod four;
+mod history;
 mod metrics;
 mod pools;
 mod repair;
