@@ -25,6 +25,7 @@ mod params;
 mod service;
 mod shell;
 mod status;
+mod whole_file;
 
 pub use acknowledge::Acknowledger;
 pub use mtu::MtuFileError;

@@ -1,5 +1,6 @@
 //! The MTU of workloads, in a file for the CNI plugin (`felix.md` §11 of the contract).
 
+use crate::whole_file;
 use regex_lite::Regex;
 use std::path::{Path, PathBuf};
 
@@ -53,7 +54,7 @@ impl MtuFile {
         self.written = Some(mtu);
         let directory = self.path.parent().map_or(Ok(()), std::fs::create_dir_all);
         directory
-            .and_then(|()| std::fs::write(&self.path, mtu.to_string()))
+            .and_then(|()| whole_file::write(&self.path, &mtu.to_string()))
             .map_err(|source| MtuFileError { path: self.path.clone(), source })?;
         tracing::info!(mtu, "MTU of workloads");
         Ok(())
@@ -76,6 +77,10 @@ mod tests {
         assert_eq!(found, [true, true, true, false, false, false, false]);
         file.write(1450).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "1450");
+        let open = std::fs::File::open(&path).unwrap();
+        MtuFile::new(&path).write(1400).unwrap();
+        assert_eq!(std::io::read_to_string(open).unwrap(), "1450", "who reads has one or the other");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "1400");
         let mut nowhere = MtuFile::new(&path.join("below-a-file"));
         assert!(nowhere.write(1450).unwrap_err().to_string().contains("below-a-file"));
         assert!(nowhere.write(1450).is_ok(), "said once");

@@ -1,12 +1,11 @@
 //! Files of endpoints that are up: the CNI plugin waits for them, the BGP speaker reads them.
 
+use crate::whole_file;
 use failpoint::failpoint;
 use felix_calc::endpoint::{Endpoint, EndpointKey};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Below the configured directory.
@@ -118,16 +117,8 @@ impl Files {
     }
 }
 
-/// Whole or not at all: readers look at it as soon as it is there.
 fn put(path: &Path, content: &str) {
-    let half = path.with_file_name(".half");
-    let written = || {
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&half)?;
-        file.write_all(content.as_bytes())?;
-        std::fs::rename(&half, path)
-    };
-    match written() {
+    match whole_file::write(path, content) {
         Ok(()) => failpoint("felix-status-file"),
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "an endpoint status file cannot be written");
