@@ -388,6 +388,14 @@ fn framed(message: RouteNetlinkMessage, flags: u16) -> Message {
     NetlinkMessage::new(header, NetlinkPayload::InnerMessage(message))
 }
 
+/// A message as it is sent.
+fn bytes(mut message: Message) -> Vec<u8> {
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    bytes
+}
+
 fn refused(errno: i32, what: &str, detail: Option<String>) -> KernelError {
     KernelError::Refused { errno, what: what.to_string(), detail }
 }

@@ -107,7 +107,9 @@ fn history(number: usize, changes: u32) -> Result<()> {
             .filter(|one| !matches!(text(one, "kind"), "ClusterInformation" | "FelixConfiguration" | "Node"))
             .collect();
         let make = |program: &str, arguments: &[&str], input: &str| -> Result<()> {
-            run(command(program, arguments), input, Duration::from_secs(10))?.expect_ok(program).map(drop)
+            let mut command = Command::new(program);
+            command.args(arguments);
+            run(command, input, Duration::from_secs(10))?.expect_ok(program).map(drop)
         };
         make("nft", &["-f", "-"], FOREIGN)?;
         // one kind in the nft variant's tables, the other in those of the variant there is
@@ -223,10 +225,4 @@ fn change(
         unplug(plugged, one)?;
     }
     Ok(())
-}
-
-fn command(program: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(program);
-    command.args(arguments);
-    command
 }

@@ -115,9 +115,9 @@ impl Answers {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bytes;
     use super::*;
-    use netlink_packet_core::{ErrorMessage, NetlinkHeader, NetlinkMessage, NetlinkPayload};
-    use netlink_packet_route::RouteNetlinkMessage;
+    use netlink_packet_core::{ErrorMessage, NetlinkHeader, NetlinkPayload};
     use std::num::NonZeroI32;
 
     fn reply(sequence: u32, errno: i32) -> Vec<u8> {
@@ -126,11 +126,7 @@ mod tests {
         error.header = vec![0; size_of::<NetlinkHeader>()];
         let mut header = NetlinkHeader::default();
         header.sequence_number = sequence;
-        let mut message = NetlinkMessage::<RouteNetlinkMessage>::new(header, NetlinkPayload::Error(error));
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        bytes
+        bytes(Message::new(header, NetlinkPayload::Error(error)))
     }
 
     fn answers(pages: &[Vec<u8>], lost: bool) -> (bool, Vec<Answer>) {

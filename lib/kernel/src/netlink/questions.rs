@@ -3,7 +3,7 @@
 //! The kernel answers while a request is sent; the pages of a list it makes while the one before is read. So nothing here
 //! waits, and an answer without its end is a lost one, never a short one.
 
-use super::Message;
+use super::{Message, bytes};
 use crate::api::KernelError;
 use crate::socket;
 use netlink_packet_core::{NLM_F_DUMP_INTR, NetlinkHeader, NetlinkPayload};
@@ -44,10 +44,7 @@ impl Questions {
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(1);
         message.header.sequence_number = sequence;
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        socket::send(&self.socket, &bytes)?;
+        socket::send(&self.socket, &bytes(message))?;
         let mut answer = Answer::default();
         while let Some(page) = self.page()? {
             if answer.take(&page, sequence) {
@@ -122,11 +119,7 @@ mod tests {
     fn message(sequence: u32, payload: NetlinkPayload<RouteNetlinkMessage>) -> Vec<u8> {
         let mut header = NetlinkHeader::default();
         (header.sequence_number, header.flags) = (sequence, NLM_F_MULTIPART);
-        let mut message = Message::new(header, payload);
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        bytes
+        bytes(Message::new(header, payload))
     }
 
     fn link(sequence: u32) -> Vec<u8> {
