@@ -179,6 +179,9 @@ impl Follow {
         let of = |event: &Event| (event.kv.key.clone(), event.kv.mod_revision);
         let syncer = &self.syncer;
         self.awaited.extend(events.iter().map(of).filter(|(key, at)| syncer.reached(key) < *at));
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.wrote(&events, &self.syncer);
+        }
         let output = Output { more: self.half, ..self.syncer.wrote(events) };
         self.record(&output);
         output
@@ -359,10 +362,8 @@ impl Follow {
         };
         self.answers();
         // consumers hold a state of which nobody knows what it has to do with this store
-        let anew = self.snapshot.as_mut().is_some_and(Snapshot::answered);
-        if anew {
-            self.syncer.store_replaced();
-        }
+        let syncer = &mut self.syncer;
+        let again = self.snapshot.as_mut().and_then(|snapshot| snapshot.answered(syncer));
         let last = pages.took(&answer);
         let page = Page { revision: pages.revision(), kvs: answer.kvs, first, last };
         let output = match self.syncer.listed(root, page) {
@@ -379,7 +380,9 @@ impl Follow {
                 return Ok(Some(Output { more: true, ..Output::default() }));
             }
         };
-        let output = self.half_or_whole(output);
+        let mut output = self.half_or_whole(output);
+        let anew = again.is_some();
+        output.changes.splice(0..0, again.unwrap_or_default());
         self.resyncing = output.more;
         if last {
             self.listed_at = pages.revision();

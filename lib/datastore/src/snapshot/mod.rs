@@ -14,12 +14,14 @@ mod format;
 mod record;
 mod take;
 
+use bytes::Bytes;
 use format::Scope;
-use mvcc::{KeyRange, Revision};
+use mvcc::{Event, EventKind, KeyRange, Revision};
 use record::Recorder;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
-use syncer::{Output, RootId, StaleList, Syncer};
+use syncer::{Change, Output, RootId, StaleList, Syncer};
 use take::Pages;
 use tokio::time::Instant;
 
@@ -67,6 +69,8 @@ pub(crate) struct Snapshot {
     scope: Scope,
     patience: Duration,
     stage: Stage,
+    /// What this process wrote itself before the store has answered its follower; the newest of each key.
+    own: BTreeMap<Bytes, Event>,
     trouble: Option<String>,
 }
 
@@ -89,7 +93,7 @@ enum Stage {
 impl Snapshot {
     pub(crate) fn new<'a>(place: SnapshotPlace, ranges: impl IntoIterator<Item = &'a KeyRange>) -> Self {
         let scope = Scope::new(&place.source, ranges);
-        Self { place, scope, patience: PATIENCE, stage: Stage::New, trouble: None }
+        Self { place, scope, patience: PATIENCE, stage: Stage::New, own: BTreeMap::new(), trouble: None }
     }
 
     pub(crate) fn set_patience(&mut self, patience: Duration) {
@@ -166,24 +170,45 @@ impl Snapshot {
         }
     }
 
-    /// The store has answered with a list. Whether consumers hold the snapshot, and are told all of it.
-    pub(crate) fn answered(&mut self) -> bool {
+    /// The store has answered with a list, for the first time: what is told before it. What the file said may be of another
+    /// store, so that all that differs is told; but what this process wrote is of this one, and a list that was on its way
+    /// meanwhile does not take it back.
+    pub(crate) fn answered(&mut self, syncer: &mut Syncer) -> Option<Vec<Change>> {
         let base = match &self.stage {
-            Stage::Follows(_) => return false,
+            Stage::Follows(_) => return None,
             Stage::Told(pages) => Some(pages.file()),
             _ => None,
         };
-        let was_used = base.is_some();
-        let started =
-            base.transpose().and_then(|base| Recorder::start(&self.place.path, self.scope.clone(), base));
+        syncer.store_replaced();
+        let own: Vec<Event> = std::mem::take(&mut self.own).into_values().collect();
+        let recorder = base.transpose().and_then(|base| {
+            let recorder = Recorder::start(&self.place.path, self.scope.clone(), base)?;
+            // what a consumer never knew is not told to be gone, and may be in the file
+            recorder.took(&own.iter().map(change).collect::<Vec<_>>(), None);
+            Ok(recorder)
+        });
         self.trouble = None;
-        let recorder = started.inspect_err(|error| {
+        let recorder = recorder.inspect_err(|error| {
             let reason = format!("{}: {error}", self.place.path.display());
             tracing::error!(reason, "no snapshot of the datastore is kept");
             self.trouble = Some(reason);
         });
         self.stage = Stage::Follows(recorder.ok());
-        was_used
+        Some(syncer.wrote(own).changes)
+    }
+
+    /// What this process wrote itself.
+    pub(crate) fn wrote(&mut self, events: &[Event], syncer: &Syncer) {
+        if matches!(self.stage, Stage::Follows(_)) {
+            return;
+        }
+        for event in events {
+            let is_newer = |known: &Event| known.kv.mod_revision < event.kv.mod_revision;
+            let is_followed = syncer.roots().any(|(_, range)| range.contains(&event.kv.key));
+            if is_followed && self.own.get(&event.kv.key).is_none_or(is_newer) {
+                self.own.insert(event.kv.key.clone(), event.clone());
+            }
+        }
     }
 
     /// What is told to consumers, and whether that makes their state the store's of a revision.
@@ -198,5 +223,12 @@ impl Snapshot {
         if let Stage::Follows(Some(recorder)) = &self.stage {
             recorder.room().await;
         }
+    }
+}
+
+fn change(event: &Event) -> Change {
+    match event.kind {
+        EventKind::Put => Change::Put(event.kv.clone()),
+        EventKind::Delete => Change::Delete { key: event.kv.key.clone(), revision: event.kv.mod_revision },
     }
 }

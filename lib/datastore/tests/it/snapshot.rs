@@ -5,8 +5,8 @@ use datastore::{Datastore, Follow, SnapshotPlace, StoreError};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::BoxStream;
 use mvcc::{
-    DeleteRequest, KeyRange, Op, PutRequest, RangeRequest, RangeResponse, Txn, TxnResponse, WatchRequest,
-    WatchResponse,
+    DeleteRequest, Event, EventKind, KeyRange, KeyValue, Op, PutRequest, RangeRequest, RangeResponse, Txn,
+    TxnResponse, WatchRequest, WatchResponse,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -101,9 +101,9 @@ async fn put(store: &MemoryStore, key: &str, value: &str) -> i64 {
     store.txn(Txn { success: vec![op], ..Txn::default() }).await.unwrap().revision
 }
 
-async fn delete(store: &MemoryStore, key: &str) {
+async fn delete(store: &MemoryStore, key: &str) -> i64 {
     let op = Op::Delete(DeleteRequest::key(key.to_owned()));
-    store.txn(Txn { success: vec![op], ..Txn::default() }).await.unwrap();
+    store.txn(Txn { success: vec![op], ..Txn::default() }).await.unwrap().revision
 }
 
 async fn stored(store: &MemoryStore) -> State {
@@ -338,12 +338,84 @@ async fn a_list_too_long_for_one_write_is_whole() {
     reach(&mut second, &mut State::new(), &held).await;
 }
 
+/// A write of this process as it tells its follower of it.
+fn own(kind: EventKind, key: &str, value: &str, revision: i64) -> Event {
+    let kv = KeyValue {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        create_revision: revision,
+        mod_revision: revision,
+        version: 1,
+        lease: 0,
+    };
+    Event { kind, kv, prev: None }
+}
+
+/// Who writes has a connection of its own, and may be answered before the follower is.
+#[tokio::test]
+async fn own_writes_from_before_the_first_answer_are_kept() {
+    for (together, snapshot) in [(false, false), (true, false), (false, true), (true, true)] {
+        let directory = TempDir::new().unwrap();
+        let store = Fickle::new(filled().await);
+        let mut state = State::new();
+        let held = if snapshot { kept(&store, together, &place(&directory)).await } else { State::new() };
+        store.set_away(true);
+        let mut second = follow(&store, together, place(&directory));
+        if snapshot {
+            reach(&mut second, &mut state, &held).await;
+        } else {
+            assert!(tokio::time::timeout(Duration::from_millis(50), second.next()).await.is_err());
+        }
+        let put_at = put(&store.now(), "/a/own", "new").await;
+        apply(&mut state, second.wrote([own(EventKind::Put, "/a/own", "new", put_at)]));
+        let deleted_at = delete(&store.now(), "/b/2").await;
+        apply(&mut state, second.wrote([own(EventKind::Delete, "/b/2", "", deleted_at)]));
+        store.set_away(false);
+        let wanted = stored(&store.now()).await;
+        reach(&mut second, &mut state, &wanted).await;
+        drop(second);
+        store.set_away(true);
+        let mut third = follow(&store, together, place(&directory));
+        reach(&mut third, &mut State::new(), &wanted).await;
+    }
+}
+
+/// The first list was on its way when the write was done, and is of before.
+#[tokio::test]
+async fn a_list_on_its_way_takes_back_no_own_write() {
+    for snapshot in [false, true] {
+        let directory = TempDir::new().unwrap();
+        let store = Fickle::new(filled().await);
+        let held = if snapshot { kept(&store, true, &place(&directory)).await } else { State::new() };
+        store.set_away(true);
+        let mut second = follow(&store, true, place(&directory));
+        let mut state = State::new();
+        if snapshot {
+            reach(&mut second, &mut state, &held).await;
+        }
+        let at = store.now().inspect(mvcc::Store::revision) + 2;
+        apply(&mut state, second.wrote([own(EventKind::Put, "/a/own", "new", at)]));
+        apply(&mut state, second.wrote([own(EventKind::Delete, "/a/2", "", at + 1)]));
+        store.set_away(false);
+        let mut wanted = stored(&store.now()).await;
+        wanted.insert("/a/own".to_owned(), "new".to_owned());
+        wanted.remove("/a/2");
+        let seen = reach(&mut second, &mut state, &wanted).await;
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        drop(second);
+        store.set_away(true);
+        let mut third = follow(&store, true, place(&directory));
+        reach(&mut third, &mut State::new(), &wanted).await;
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
-    /// Any history, with restarts of the follower, while the store is there and while it is not.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Any history, with restarts of the follower, while the store is there and while it is not, and with writes of the
+    /// process itself, which reach the store while its follower does not.
     #[test]
     fn every_start_finds_the_last_state(
-        history in proptest::collection::vec((0u8..8, 0u8..3, proptest::option::of(0u8..4)), 1..40),
+        history in proptest::collection::vec((0u8..8, 0u8..4, proptest::option::of(0u8..4)), 1..40),
         together in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -353,25 +425,48 @@ proptest! {
             let mut now = follow(&store, together, place(&directory));
             let (mut state, mut known) = (State::new(), stored(&store.now()).await);
             reach(&mut now, &mut state, &known).await;
+            let mut kept = known.clone();
             for (key, what, value) in history {
                 let key = format!("/{}/{key}", if key % 2 == 0 { "a" } else { "b" });
                 let away = store.away.load(Ordering::SeqCst);
-                match (what, value) {
-                    (0, _) => {
-                        // the other way round, and another follower
-                        store.set_away(!away);
+                if what == 0 {
+                    // the other way round
+                    store.set_away(!away);
+                    if !away || value.is_none_or(|value| value > 1) {
                         drop(now);
                         now = follow(&store, together, place(&directory));
                         state = State::new();
+                        known = kept.clone();
                     }
-                    (_, Some(value)) => drop(put(&store.now(), &key, &value.to_string()).await),
-                    (_, None) => delete(&store.now(), &key).await,
+                    // or nothing has been told when the next comes
+                    if value.is_none() {
+                        continue;
+                    }
+                } else {
+                    let value = value.map(|value| value.to_string());
+                    let (kind, at) = match &value {
+                        Some(value) => (EventKind::Put, put(&store.now(), &key, value).await),
+                        None => (EventKind::Delete, delete(&store.now(), &key).await),
+                    };
+                    if what == 1 {
+                        let value = value.unwrap_or_default();
+                        apply(&mut state, now.wrote([own(kind, &key, &value, at)]));
+                        match kind {
+                            EventKind::Put => drop(known.insert(key, value)),
+                            EventKind::Delete => drop(known.remove(&key)),
+                        }
+                    }
                 }
-                if !store.away.load(Ordering::SeqCst) {
+                let away = store.away.load(Ordering::SeqCst);
+                if !away {
                     known = stored(&store.now()).await;
                 }
-                if state != known || now.syncer().status() != Status::InSync {
+                let unasked = !away && now.snapshot().in_use.is_some();
+                if unasked || state != known || now.syncer().status() != Status::InSync {
                     reach(&mut now, &mut state, &known).await;
+                }
+                if !away {
+                    kept = known.clone();
                 }
             }
         });
