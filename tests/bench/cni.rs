@@ -2,7 +2,7 @@
 
 use crate::frame::{Subject, in_turns, print};
 use anyhow::{Context, Result, bail};
-use ocicat_tests::node::{Call, Container, Node};
+use ocicat_tests::node::{Call, Container, NAME, Node, Pool, documents};
 use ocicat_tests::node_agent::{NodeAgent, uplink};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -52,9 +52,13 @@ pub fn pair(
     Ok(vec![timed(&call("ADD"))?, timed(&call("DEL"))?])
 }
 
+/// Pools with blocks as large as they are unless somebody says otherwise.
+const POOLS: [Pool<'_>; 2] = [("four", "10.64.0.0/16", 26), ("six", "fd5f:64::/112", 122)];
+
 /// A node whose block is owned and whose profile is there, as on any node that runs a workload already.
 pub fn warm() -> Result<Node> {
-    let node = Node::start()?;
+    let node = Node::without_resources()?;
+    node.apply(&documents(&[NAME], &POOLS))?;
     node.add(&Container::start("resident")?)?;
     Ok(node)
 }
