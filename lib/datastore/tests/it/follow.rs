@@ -1,14 +1,14 @@
 //! Following a store through compactions, faults, restarts and replacement.
 
 use crate::etcd::Etcd;
-use crate::{connect, subjects};
+use crate::{connect, own, subjects};
 use datastore::memory::MemoryStore;
 use datastore::{Datastore, Follow, StoreError};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use mvcc::{
-    DeleteRequest, Event, EventKind, KeyRange, KeyValue, Op, OpResponse, PutRequest, RangeRequest,
-    RangeResponse, Revision, Txn, TxnResponse, WatchRequest, WatchResponse,
+    DeleteRequest, EventKind, KeyRange, Op, OpResponse, PutRequest, RangeRequest, RangeResponse, Txn,
+    TxnResponse, WatchRequest, WatchResponse,
 };
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,19 +69,6 @@ async fn catch_up(follow: &mut Follow, state: &mut State, store: &dyn Datastore)
         .expect("the consumer reaches the store's state");
 }
 
-/// What is told of a write of this process: the value "3" at `/b/own`.
-fn own(revision: Revision) -> Event {
-    let kv = KeyValue {
-        key: "/b/own".into(),
-        value: "3".into(),
-        create_revision: revision,
-        mod_revision: revision,
-        version: 1,
-        lease: 0,
-    };
-    Event { kind: EventKind::Put, kv, prev: None }
-}
-
 #[tokio::test]
 async fn lists_then_changes() {
     for subject in subjects() {
@@ -105,7 +92,7 @@ async fn lists_then_changes() {
 
         // an own write is known before the watch tells it, and not told again
         let revision = put(&*store, "/b/own", "3").await;
-        apply(&mut state, follow.wrote([own(revision)]));
+        apply(&mut state, follow.wrote([own(EventKind::Put, "/b/own", "3", revision)]));
         assert_eq!(state, stored(&*store).await, "{name}");
         put(&*store, "/b/after", "4").await;
         let next = follow.next().await;
@@ -127,7 +114,7 @@ async fn an_own_write_is_said_to_be_reached() {
         catch_up(&mut follow, &mut state, &*store).await;
         put(&*store, "/a/before", "2").await;
         let revision = put(&*store, "/b/own", "3").await;
-        let told = follow.wrote([own(revision)]);
+        let told = follow.wrote([own(EventKind::Put, "/b/own", "3", revision)]);
         assert_eq!(told.changes.len(), 1, "{name}");
         apply(&mut state, told);
         let mut outputs = 0;

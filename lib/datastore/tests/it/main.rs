@@ -22,6 +22,7 @@ mod snapshot;
 use datastore::etcd::{EtcdOptions, EtcdStore};
 use datastore::memory::MemoryStore;
 use datastore::{Client, Datastore};
+use mvcc::{Event, EventKind, KeyValue, Revision};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,4 +71,17 @@ pub(crate) fn options(urls: &[String]) -> EtcdOptions {
 
 pub(crate) fn connect(server: &etcd::Etcd) -> EtcdStore {
     EtcdStore::new(&options(&[server.url()])).unwrap()
+}
+
+/// A write of this process as it tells its follower of it.
+pub(crate) fn own(kind: EventKind, key: &str, value: &str, revision: Revision) -> Event {
+    let kv = KeyValue {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        create_revision: revision,
+        mod_revision: revision,
+        version: 1,
+        lease: 0,
+    };
+    Event { kind, kv, prev: None }
 }

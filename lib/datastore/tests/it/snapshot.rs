@@ -1,12 +1,13 @@
 //! A follower that starts where the store does not answer.
 
+use crate::own;
 use datastore::memory::MemoryStore;
 use datastore::{Datastore, Follow, SnapshotPlace, StoreError};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::BoxStream;
 use mvcc::{
-    DeleteRequest, Event, EventKind, KeyRange, KeyValue, Op, PutRequest, RangeRequest, RangeResponse, Txn,
-    TxnResponse, WatchRequest, WatchResponse,
+    DeleteRequest, EventKind, KeyRange, Op, PutRequest, RangeRequest, RangeResponse, Txn, TxnResponse,
+    WatchRequest, WatchResponse,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -336,19 +337,6 @@ async fn a_list_too_long_for_one_write_is_whole() {
     store.set_away(true);
     let mut second = follow(&store, true, place(&directory));
     reach(&mut second, &mut State::new(), &held).await;
-}
-
-/// A write of this process as it tells its follower of it.
-fn own(kind: EventKind, key: &str, value: &str, revision: i64) -> Event {
-    let kv = KeyValue {
-        key: key.to_owned().into(),
-        value: value.to_owned().into(),
-        create_revision: revision,
-        mod_revision: revision,
-        version: 1,
-        lease: 0,
-    };
-    Event { kind, kv, prev: None }
 }
 
 /// Who writes has a connection of its own, and may be answered before the follower is.
